@@ -1,0 +1,205 @@
+//! The agent: binds, runs, stops. The only file that knows everyone.
+//!
+//! ```text
+//!   Redis ─→ store ─→ tasks::elect ⇄ election
+//!              │            │  ↑ miner::Desk
+//!              │            ↓  │
+//!              └→ tasks::watch_redis ─→ Status ─→ api ─→ miner, kubelet, Prometheus
+//! ```
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Grpc, GrpcListeners, Http, Shared, SocketGuard, bind_unix};
+use crate::clock;
+use crate::config::Config;
+use crate::election::{Election, Settings};
+use crate::metrics::Metrics;
+use crate::miner::desk;
+use crate::status::{Checkup, Identity, Status};
+use crate::store::{Events, Probe, Store};
+use crate::tasks::{Elect, Listen, WatchRedis};
+
+/// How long open streams and half-sent requests may hold up the end of the process.
+const CLOSE_WITHIN: Duration = Duration::from_millis(500);
+
+/// An agent whose sockets are bound: nothing has been sent to Redis yet.
+pub struct Agent {
+    config: Config,
+    http: TcpListener,
+    grpc: GrpcListeners,
+    _socket: Option<SocketGuard>,
+}
+
+impl Agent {
+    /// # Errors
+    /// An address is taken or cannot be used.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let http = bind(config.http_listen, "http-listen").await?;
+        let tcp = match config.grpc_listen {
+            Some(address) => Some(bind(address, "grpc-listen").await?),
+            None => None,
+        };
+        let bound = config.grpc_socket.as_ref().map(|path| {
+            bind_unix(path)
+                .with_context(|| format!("--grpc-socket={}: cannot listen there", path.display()))
+        });
+        let (unix, socket) = bound.transpose()?.unzip();
+        Ok(Self {
+            config,
+            http,
+            grpc: GrpcListeners { tcp, unix },
+            _socket: socket,
+        })
+    }
+
+    /// Runs until `stop` is cancelled, gives its term back, and ends.
+    ///
+    /// # Errors
+    /// A part of the agent has failed: then nothing is left running, and the lock's TTL ends the term.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self {
+            config,
+            http,
+            grpc,
+            _socket,
+        } = self;
+        let seed = RandomState::new().build_hasher().finish();
+        // As many hexadecimal digits as tell this process from every other with this name.
+        let holder = format!("{}-{:08x}", config.instance, seed >> 32);
+        let identity = Identity {
+            instance: config.instance.clone(),
+            holder: holder.clone(),
+            lock_key: config.redis.keys.lock.clone(),
+            heartbeat_every: config.rules.heartbeat_every(),
+            started: clock::boottime(),
+        };
+        tracing::info!(
+            version = crate::VERSION,
+            instance = %config.instance,
+            holder,
+            lock_key = %config.redis.keys.lock,
+            http = %config.http_listen,
+            "started"
+        );
+        if !config.redis.endpoint.ignored.is_empty() {
+            tracing::warn!(options = ?config.redis.endpoint.ignored, "options of --redis-url that mean nothing here are ignored");
+        }
+
+        let metrics = Metrics::new(&config.instance)?;
+        let (board, seen) = watch::channel(Status::new(identity));
+        let (desk, messages) = desk();
+        let (checkup, asked) = Checkup::new();
+        let (hearing, heard) = mpsc::channel(64);
+        // Streams and servers end after the term was given back.
+        let close = CancellationToken::new();
+        let shared = Shared::new(seen, desk, close.clone());
+
+        let elect = Elect {
+            election: Election::new(Settings {
+                holder: holder.clone(),
+                rules: config.rules.clone(),
+                liveness: config.liveness,
+                under_oom: config.acquire_under_oom,
+                allow_eviction: config.allow_eviction,
+                seed,
+            }),
+            store: Store::new(&config.redis, &holder, config.rules.ttl())?,
+            desk: messages,
+            heard,
+            board: board.clone(),
+            metrics: metrics.clone(),
+            instance: config.instance.clone(),
+        };
+        let listen = Listen {
+            events: Events::new(&config.redis)?,
+            heard: hearing,
+            quiet: config.rules.renew_every(),
+            spread: u32::try_from(seed % 1000).unwrap_or(0),
+        };
+        let watch_redis = WatchRedis {
+            probe: Probe::new(&config.redis)?,
+            asked,
+            board: board.clone(),
+            metrics: metrics.clone(),
+            memory_every: config.memory_every,
+            warn_ratio: config.memory_warn_ratio,
+        };
+        let serve_http = Http {
+            shared: shared.clone(),
+            checkup,
+            metrics,
+        };
+        let serve_grpc = Grpc {
+            shared,
+            listeners: grpc,
+            liveness: config.liveness,
+        };
+
+        let mut election = tokio::spawn(elect.run(stop.clone()));
+        let mut others = JoinSet::new();
+        others.spawn(named("the listener", async { Ok(listen.run().await) }));
+        let watching = watch_redis.run(close.clone());
+        others.spawn(named("the watch on Redis", async { Ok(watching.await) }));
+        others.spawn(named("the gRPC server", serve_grpc.serve()));
+        others.spawn(named("the HTTP server", async {
+            Ok(serve_http.serve(http).await)
+        }));
+
+        // Nothing may end before it was asked to.
+        tokio::select! {
+            () = stop.cancelled() => {}
+            ended = &mut election => return Err(unasked("the election", ended.map(Ok))),
+            Some(ended) = others.join_next() => {
+                let (name, result) = ended.context("a part of the agent panicked")?;
+                return Err(unasked(name, Ok(result)));
+            }
+        }
+        board.send_modify(|status| status.stopping = true);
+        let drain_within = config.drain_timeout + config.rules.redis_timeout();
+        if timeout(drain_within, election).await.is_err() {
+            tracing::warn!(
+                ?drain_within,
+                "stopping without having released the lock: its TTL ends it"
+            );
+        }
+        close.cancel();
+        let all_ended = async { while others.join_next().await.is_some() {} };
+        if timeout(CLOSE_WITHIN, all_ended).await.is_err() {
+            tracing::debug!("stopping with connections that did not end by themselves");
+        }
+        tracing::info!(instance = %config.instance, "stopped");
+        Ok(())
+    }
+}
+
+async fn named<T>(name: &'static str, part: impl Future<Output = T>) -> (&'static str, T) {
+    (name, part.await)
+}
+
+/// A part of the agent has ended that nobody asked to end: the agent ends with it.
+fn unasked(name: &str, result: Result<anyhow::Result<()>, JoinError>) -> anyhow::Error {
+    let why = match result {
+        Ok(Ok(())) => anyhow!("it returned"),
+        Ok(Err(error)) => error,
+        Err(panicked) => panicked.into(),
+    };
+    why.context(format!(
+        "{name} has stopped, and the agent with it: the lock's TTL ends its term"
+    ))
+}
+
+async fn bind(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "--{flag}={address}: cannot listen there; stop what does, or choose another address"
+        )
+    })
+}

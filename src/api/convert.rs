@@ -1,0 +1,108 @@
+//! From what the agent knows to what the API says.
+
+use std::time::Duration;
+
+use crate::clock;
+use crate::election::{Instant, Reason, Role};
+use crate::fault::StoreFault;
+use crate::proto;
+use crate::status::Status;
+
+pub(super) fn leadership(status: &Status, now: Instant) -> proto::Leadership {
+    let leadership = status.leadership(now);
+    // A grant that has run out is none.
+    let valid_until = leadership.valid_until.filter(|until| now < *until);
+    proto::Leadership {
+        role: role(leadership.role).into(),
+        reason: reason(leadership.reason).into(),
+        instance_id: status.identity.holder.clone(),
+        leader_id: leadership.leader.unwrap_or_default(),
+        fencing_token: leadership.token.unwrap_or_default(),
+        valid_until_boottime_ns: valid_until.map_or(0, Instant::as_nanos),
+        valid_until_monotonic_ns: valid_until.map_or(0, clock::monotonic_nanos),
+        valid_for: duration(valid_until.map_or(Duration::ZERO, |until| until.since(now))),
+        version: leadership.version,
+        heartbeat_every: duration(status.identity.heartbeat_every),
+    }
+}
+
+pub(super) fn redis_health(status: &Status, now: Instant) -> proto::RedisHealth {
+    let redis = &status.redis;
+    let memory = redis.memory();
+    proto::RedisHealth {
+        reachable: redis.reachable().unwrap_or(false),
+        writable: redis.writable().unwrap_or(false),
+        oom: redis.oom(),
+        used_memory_bytes: memory.map_or(0, |it| it.reading.used_bytes),
+        max_memory_bytes: memory.map_or(0, |it| it.reading.max_bytes),
+        usage_ratio: memory.map_or(-1.0, |it| it.reading.usage_ratio()),
+        maxmemory_policy: memory.map_or_else(String::new, |it| it.reading.policy.clone()),
+        engine: memory.map_or_else(String::new, |it| it.engine.engine.clone()),
+        version: memory.map_or_else(String::new, |it| it.engine.version.clone()),
+        age: redis.age(now).and_then(duration),
+    }
+}
+
+pub(super) fn duration(duration: Duration) -> Option<prost_types::Duration> {
+    prost_types::Duration::try_from(duration).ok()
+}
+
+fn role(role: Role) -> proto::Role {
+    match role {
+        Role::Leader => proto::Role::Leader,
+        Role::Standby => proto::Role::Standby,
+        Role::Idle => proto::Role::Idle,
+    }
+}
+
+fn reason(reason: Reason) -> proto::Reason {
+    match reason {
+        Reason::Elected => proto::Reason::Elected,
+        Reason::HeldByOther => proto::Reason::HeldByOther,
+        Reason::WaitingOutLease => proto::Reason::WaitingOutLease,
+        Reason::StoreSettling => proto::Reason::StoreSettling,
+        Reason::NoMiner => proto::Reason::NoMiner,
+        Reason::MinerSilent => proto::Reason::MinerSilent,
+        Reason::LeaseExpired => proto::Reason::LeaseExpired,
+        Reason::LockLost => proto::Reason::LockLost,
+        Reason::Resigned => proto::Reason::Resigned,
+        Reason::Draining => proto::Reason::Draining,
+        Reason::HoldOff => proto::Reason::HoldOff,
+        Reason::EvictionPolicy => proto::Reason::EvictionPolicy,
+        Reason::Starting => proto::Reason::Starting,
+        Reason::RedisUnreachable => proto::Reason::RedisUnreachable,
+        Reason::RedisTimeout => proto::Reason::RedisTimeout,
+        Reason::RedisOom => proto::Reason::RedisOom,
+        Reason::RedisReadOnly => proto::Reason::RedisReadOnly,
+        Reason::RedisLoading => proto::Reason::RedisLoading,
+        Reason::RedisBusy => proto::Reason::RedisBusy,
+        Reason::RedisMisconf => proto::Reason::RedisMisconf,
+        Reason::RedisNoReplicas => proto::Reason::RedisNoReplicas,
+        Reason::RedisAuth => proto::Reason::RedisAuth,
+        Reason::RedisNoPermission => proto::Reason::RedisNoPermission,
+        Reason::RedisWrongType => proto::Reason::RedisWrongType,
+        Reason::RedisClusterDown => proto::Reason::RedisClusterDown,
+        Reason::RedisError => proto::Reason::RedisError,
+    }
+}
+
+pub(super) fn error_class(fault: StoreFault) -> proto::ErrorClass {
+    match fault {
+        StoreFault::OutOfMemory => proto::ErrorClass::Oom,
+        StoreFault::Misconf => proto::ErrorClass::Misconf,
+        StoreFault::ReadOnly => proto::ErrorClass::ReadOnly,
+        StoreFault::NoReplicas => proto::ErrorClass::NoReplicas,
+        StoreFault::Loading => proto::ErrorClass::Loading,
+        StoreFault::Topology => proto::ErrorClass::Topology,
+        StoreFault::Busy => proto::ErrorClass::Busy,
+        StoreFault::Unkillable => proto::ErrorClass::Unkillable,
+        StoreFault::Auth => proto::ErrorClass::Auth,
+        StoreFault::NoPermission => proto::ErrorClass::NoPermission,
+        StoreFault::NoScript => proto::ErrorClass::NoScript,
+        StoreFault::WrongType => proto::ErrorClass::WrongType,
+        StoreFault::ClientBug => proto::ErrorClass::ClientBug,
+        StoreFault::TimedOut => proto::ErrorClass::Timeout,
+        StoreFault::Unreachable => proto::ErrorClass::Unreachable,
+        StoreFault::Other => proto::ErrorClass::Other,
+    }
+}

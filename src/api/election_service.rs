@@ -1,0 +1,287 @@
+//! `ElectionService`: the miner's side of the election.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::socket::PeerGone;
+use super::stream::{self, Out};
+use super::{Shared, convert, shutting_down};
+use crate::clock;
+use crate::election::{CampaignId, CampaignRefused, EndedBy, Liveness};
+use crate::miner::{Closed, Message, ResignRefused};
+use crate::proto::election_service_server::ElectionService;
+use crate::proto::{
+    CampaignRequest, CampaignResponse, GetLeadershipRequest, GetLeadershipResponse, ObserveRequest,
+    ObserveResponse, ResignRequest, ResignResponse,
+};
+
+const DEFAULT_HOLD_OFF: Duration = Duration::from_secs(30);
+const LONGEST_HOLD_OFF: Duration = Duration::from_secs(60 * 60);
+/// How much of a miner's label is kept.
+const LABEL_BYTES: usize = 63;
+/// How many of the versions that were sent on a stream are remembered: an acknowledgement of one of
+/// them counts. A miner acknowledges what it has just received.
+const REMEMBERED_VERSIONS: usize = 16;
+
+pub(super) struct Elections {
+    pub shared: Shared,
+    pub liveness: Liveness,
+}
+
+/// One miner's stream.
+struct Campaign {
+    shared: Shared,
+    id: CampaignId,
+    requests: Streaming<CampaignRequest>,
+    responses: mpsc::Sender<Result<CampaignResponse, Status>>,
+    peer: PeerGone,
+    /// The versions sent on this stream, oldest first.
+    sent: VecDeque<u64>,
+    _place: OwnedSemaphorePermit,
+}
+
+#[tonic::async_trait]
+impl ElectionService for Elections {
+    type CampaignStream = Out<CampaignResponse>;
+    type ObserveStream = Out<ObserveResponse>;
+
+    async fn campaign(
+        &self,
+        request: Request<Streaming<CampaignRequest>>,
+    ) -> Result<Response<Self::CampaignStream>, Status> {
+        let place = self.shared.stream()?;
+        let peer = request
+            .extensions()
+            .get::<PeerGone>()
+            .cloned()
+            .unwrap_or_default();
+        let opened = self
+            .shared
+            .desk
+            .ask(|reply| Message::Campaign { reply })
+            .await;
+        let id = opened.map_err(closed)?.map_err(refused)?;
+        let (responses, receiver) = mpsc::channel(1);
+        let campaign = Campaign {
+            shared: self.shared.clone(),
+            id,
+            requests: request.into_inner(),
+            responses,
+            peer,
+            sent: VecDeque::new(),
+            _place: place,
+        };
+        tokio::spawn(campaign.run());
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn observe(
+        &self,
+        _: Request<ObserveRequest>,
+    ) -> Result<Response<Self::ObserveStream>, Status> {
+        let place = self.shared.stream()?;
+        Ok(stream::watch(
+            &self.shared,
+            place,
+            |status, now| status.leadership(now).version,
+            |status, now| ObserveResponse {
+                leadership: Some(convert::leadership(status, now)),
+            },
+        ))
+    }
+
+    async fn get_leadership(
+        &self,
+        request: Request<GetLeadershipRequest>,
+    ) -> Result<Response<GetLeadershipResponse>, Status> {
+        if request.into_inner().extend {
+            if self.liveness == Liveness::Campaign {
+                return Err(Status::failed_precondition(
+                    "this agent runs with --miner-liveness=campaign: grants are extended on the Campaign stream",
+                ));
+            }
+            let extended = self
+                .shared
+                .desk
+                .ask(|reply| Message::Extend { reply })
+                .await;
+            extended.map_err(closed)?;
+        }
+        let leadership = convert::leadership(&self.shared.board.borrow(), clock::boottime());
+        Ok(Response::new(GetLeadershipResponse {
+            leadership: Some(leadership),
+        }))
+    }
+
+    async fn resign(
+        &self,
+        request: Request<ResignRequest>,
+    ) -> Result<Response<ResignResponse>, Status> {
+        let request = request.into_inner();
+        if !request.successor.is_empty() {
+            return Err(Status::unimplemented(
+                "this version cannot name a successor: leave `successor` empty",
+            ));
+        }
+        let hold_off = match request.hold_off {
+            None => Some(DEFAULT_HOLD_OFF),
+            Some(hold_off) => Duration::try_from(hold_off).ok(),
+        };
+        let hold_off = hold_off
+            .filter(|hold_off| *hold_off <= LONGEST_HOLD_OFF)
+            .ok_or_else(|| Status::invalid_argument("`hold_off` must be between 0 and 1 hour"))?;
+        let reason = request.reason;
+        let resigned = self.shared.desk.ask(|reply| Message::Resign {
+            reason,
+            hold_off,
+            reply,
+        });
+        match resigned.await.map_err(closed)? {
+            Ok(fencing_token) => Ok(Response::new(ResignResponse { fencing_token })),
+            Err(why @ ResignRefused::NotLeader) => {
+                Err(Status::failed_precondition(why.to_string()))
+            }
+            Err(why @ ResignRefused::NotReleased) => Err(Status::aborted(why.to_string())),
+        }
+    }
+}
+
+// === impl Campaign ===
+
+impl Campaign {
+    /// Serves the stream to its end, and then says whose end it was.
+    async fn run(mut self) {
+        let by = self.serve().await;
+        let ended = Message::CampaignEnded {
+            campaign: self.id,
+            by,
+        };
+        // An agent that is shutting down has no use for it.
+        let _ = self.shared.desk.tell(ended).await;
+    }
+
+    async fn serve(&mut self) -> EndedBy {
+        let mut board = self.shared.board.clone();
+        let mut answered = None;
+        loop {
+            let mark = {
+                let status = board.borrow_and_update();
+                let now = clock::boottime();
+                if status.election.campaign != Some(self.id) {
+                    let why = "another miner campaigns now, because this one was silent";
+                    return self.end(Status::aborted(why));
+                }
+                (status.leadership(now).version, status.election.heartbeats)
+            };
+            let stop = self.shared.stop.clone();
+            tokio::select! {
+                request = self.requests.message() => match request {
+                    Ok(Some(request)) => {
+                        if self.heard(request).await.is_err() {
+                            return self.end(shutting_down());
+                        }
+                    }
+                    end => return self.ended(end.err()),
+                },
+                // The newest state, as soon as there is room for it.
+                Ok(room) = self.responses.reserve(), if answered != Some(mark) => {
+                    answered = Some(mark);
+                    let leadership = convert::leadership(&board.borrow(), clock::boottime());
+                    if self.sent.back() != Some(&leadership.version) {
+                        self.sent.push_back(leadership.version);
+                        if self.sent.len() > REMEMBERED_VERSIONS {
+                            self.sent.pop_front();
+                        }
+                    }
+                    room.send(Ok(CampaignResponse { leadership: Some(leadership) }));
+                }
+                _ = board.changed() => {}
+                () = stop.cancelled() => return self.end(shutting_down()),
+            }
+        }
+    }
+
+    async fn heard(&self, request: CampaignRequest) -> Result<(), Closed> {
+        let version = request.acknowledged_version;
+        let heartbeat = Message::Heartbeat {
+            campaign: self.id,
+            miner: label(request.miner),
+            acknowledged: Some(version).filter(|version| self.sent.contains(version)),
+        };
+        self.shared.desk.tell(heartbeat).await
+    }
+
+    /// The agent ends the stream: it proves nothing about the miner, unless its socket is closed.
+    fn end(&self, why: Status) -> EndedBy {
+        // No room: the reader is slow or gone, and learns it from the end of the stream.
+        let _ = self.responses.try_send(Err(why));
+        if self.peer.get() {
+            EndedBy::Miner
+        } else {
+            EndedBy::Agent
+        }
+    }
+
+    /// The stream has ended by itself: by whom?
+    fn ended(&self, error: Option<Status>) -> EndedBy {
+        let by_miner = match &error {
+            // END_STREAM. A response that was cut off can look the same, when it is we who cut it.
+            None => !self.responses.is_closed(),
+            Some(error) => reset_by_peer(error),
+        };
+        if let Some(error) = error {
+            let code = match error.code() {
+                Code::OutOfRange => Code::ResourceExhausted,
+                code => code,
+            };
+            let _ = self
+                .responses
+                .try_send(Err(Status::new(code, error.message())));
+        }
+        if by_miner || self.peer.get() {
+            EndedBy::Miner
+        } else {
+            EndedBy::Agent
+        }
+    }
+}
+
+/// The peer sent RST_STREAM: a cancelled call.
+fn reset_by_peer(status: &Status) -> bool {
+    let mut error: Option<&(dyn Error + 'static)> = status.source();
+    while let Some(cause) = error {
+        if let Some(h2) = cause.downcast_ref::<h2::Error>() {
+            return h2.is_reset() && h2.is_remote();
+        }
+        error = cause.source();
+    }
+    false
+}
+
+fn label(mut miner: String) -> String {
+    let mut end = miner.len().min(LABEL_BYTES);
+    while !miner.is_char_boundary(end) {
+        end -= 1;
+    }
+    miner.truncate(end);
+    miner.retain(|character| !character.is_control());
+    miner
+}
+
+fn refused(why: CampaignRefused) -> Status {
+    let code = match why {
+        CampaignRefused::AlreadyCampaigning => Code::AlreadyExists,
+        CampaignRefused::NotCampaigning => Code::FailedPrecondition,
+        CampaignRefused::Stopping => Code::Unavailable,
+    };
+    Status::new(code, why.to_string())
+}
+
+fn closed(_: Closed) -> Status {
+    shutting_down()
+}

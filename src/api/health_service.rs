@@ -1,0 +1,87 @@
+//! `grpc.health.v1.Health`: "" (live), "ready" and "leader", each as of the moment it is asked.
+
+use tonic::{Request, Response, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_server::Health;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+use super::Shared;
+use super::stream::{self, Out};
+use crate::clock;
+use crate::election::Instant;
+use crate::status::Status as Board;
+
+pub(super) struct Healths {
+    pub shared: Shared,
+}
+
+#[derive(Clone, Copy)]
+enum Service {
+    Live,
+    Ready,
+    Leader,
+    Unknown,
+}
+
+#[tonic::async_trait]
+impl Health for Healths {
+    type WatchStream = Out<HealthCheckResponse>;
+
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        let service = Service::of(&request.into_inner().service);
+        match service.status(&self.shared.board.borrow(), clock::boottime()) {
+            ServingStatus::ServiceUnknown => Err(Status::not_found(
+                "the services are \"\" (live), \"ready\" and \"leader\"",
+            )),
+            status => Ok(Response::new(response(status))),
+        }
+    }
+
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let place = self.shared.stream()?;
+        let service = Service::of(&request.into_inner().service);
+        Ok(stream::watch(
+            &self.shared,
+            place,
+            move |status, now| service.status(status, now),
+            move |status, now| response(service.status(status, now)),
+        ))
+    }
+}
+
+impl Service {
+    fn of(name: &str) -> Self {
+        match name {
+            "" => Self::Live,
+            "ready" => Self::Ready,
+            "leader" => Self::Leader,
+            _ => Self::Unknown,
+        }
+    }
+
+    fn status(self, board: &Board, now: Instant) -> ServingStatus {
+        let serving = match self {
+            Self::Live => board.live(now),
+            Self::Ready => board.not_ready(now).is_empty(),
+            Self::Leader => board.leadership(now).leads(),
+            Self::Unknown => return ServingStatus::ServiceUnknown,
+        };
+        if serving {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        }
+    }
+}
+
+fn response(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse {
+        status: status.into(),
+    }
+}

@@ -1,0 +1,241 @@
+//! The HTTP server: read-only, open to the cluster, and bounded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::server::conn::http1;
+use hyper::{Method, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use warp::Filter;
+
+use super::Shared;
+use crate::clock;
+use crate::election::{Instant, Reason};
+use crate::metrics::Metrics;
+use crate::status::{Checkup, Status};
+
+/// How many connections are served at once; more wait for a place.
+const CONNECTIONS: usize = 64;
+/// A request's head must be there by then, and so must the next one on the same connection.
+const HEAD_WITHIN: Duration = Duration::from_secs(5);
+/// No connection lives longer, so that no slow reader keeps a place.
+const CONNECTION_LIFE: Duration = Duration::from_secs(60);
+/// A check of Redis that is older than this is made again before `/ready` answers.
+const FRESH: Duration = Duration::from_millis(500);
+/// `/ready` waits no longer than this for a check: it answers within 900 ms.
+const CHECK_WITHIN: Duration = Duration::from_millis(800);
+
+#[derive(Clone)]
+pub struct Http {
+    pub shared: Shared,
+    pub checkup: Checkup,
+    pub metrics: Metrics,
+}
+
+type Answer = Response<String>;
+
+impl Http {
+    /// Serves until `shared.stop` is cancelled. Requests under way are cut off then.
+    pub async fn serve(self, listener: TcpListener) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let stop = self.shared.stop.clone();
+        let accept = async {
+            loop {
+                let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                    return;
+                };
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        tokio::spawn(self.clone().connection(stream, place));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept an HTTP connection: trying again");
+                        sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = accept => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    async fn connection(self, stream: TcpStream, place: OwnedSemaphorePermit) {
+        let _place = place;
+        let stop = self.shared.stop.clone();
+        let routes = warp::method().and(warp::path::full()).then(
+            move |method, path: warp::path::FullPath| {
+                let http = self.clone();
+                async move { http.answer(&method, path.as_str()).await }
+            },
+        );
+        let service = TowerToHyperService::new(warp::service(routes));
+        let serve = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_WITHIN)
+            .max_buf_size(16 * 1024)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::select! {
+            // A connection that ends badly is its peer's affair.
+            _ = timeout(CONNECTION_LIFE, serve) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    async fn answer(&self, method: &Method, path: &str) -> Answer {
+        if method != Method::GET && method != Method::HEAD {
+            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
+            answer
+                .headers_mut()
+                .insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+            return answer;
+        }
+        match path {
+            "/ready" => self.ready().await,
+            "/live" => self.live(),
+            "/leader" => self.leader(),
+            "/status" => json_answer(StatusCode::OK, &self.status()),
+            "/metrics" => self.render(),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "/ready /live /leader /status /metrics\n",
+            ),
+        }
+    }
+
+    async fn ready(&self) -> Answer {
+        let age = self.shared.board.borrow().redis.age(clock::boottime());
+        let mut reasons = Vec::new();
+        let stale = age.is_none_or(|age| age > FRESH);
+        if stale && timeout(CHECK_WITHIN, self.checkup.ask()).await.is_err() {
+            reasons.push(Reason::RedisTimeout);
+        } else {
+            reasons = self.shared.board.borrow().not_ready(clock::boottime());
+        }
+        let ready = reasons.is_empty();
+        let reasons: Vec<_> = reasons.into_iter().map(Reason::name).collect();
+        json_answer(code(ready), &json!({ "ready": ready, "reasons": reasons }))
+    }
+
+    fn live(&self) -> Answer {
+        let live = self.shared.board.borrow().live(clock::boottime());
+        json_answer(code(live), &json!({ "live": live }))
+    }
+
+    fn leader(&self) -> Answer {
+        let (status, now) = (self.shared.board.borrow(), clock::boottime());
+        let leads = status.leadership(now).leads();
+        json_answer(code(leads), &leadership(&status, now))
+    }
+
+    fn status(&self) -> Value {
+        let (status, now) = (self.shared.board.borrow(), clock::boottime());
+        let election = &status.election;
+        let seconds = |duration: Duration| duration.as_secs_f64();
+        let mut all = leadership(&status, now);
+        let rest = json!({
+            "version": crate::VERSION,
+            "revision": crate::REVISION,
+            "lock_key": status.identity.lock_key,
+            "up_seconds": seconds(now.since(status.identity.started)),
+            "stopping": status.stopping,
+            "miner": { "connected": election.campaign.is_some(), "label": election.miner },
+            "hears_events": election.hears,
+            "oom_rung": election.oom_rung,
+            "elections": election.elections,
+            "consecutive_acquire_failures": election.consecutive_failures,
+            "last_error": election.last_error.as_ref().map(ToString::to_string),
+            "leaderless_seconds": seconds(election.leaderless.total(now)),
+            "ready": status.not_ready(now).is_empty(),
+            "not_ready": status.not_ready(now).into_iter().map(Reason::name).collect::<Vec<_>>(),
+            "redis": redis(&status, now),
+        });
+        if let (Value::Object(all), Value::Object(rest)) = (&mut all, rest) {
+            all.extend(rest);
+        }
+        all
+    }
+
+    fn render(&self) -> Answer {
+        let rendered = self
+            .metrics
+            .render(&self.shared.board.borrow(), clock::boottime());
+        match rendered {
+            Ok(metrics) => with_type(StatusCode::OK, prometheus::TEXT_FORMAT, metrics),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        }
+    }
+}
+
+/// What `/leader` says, and the first part of `/status`.
+fn leadership(status: &Status, now: Instant) -> Value {
+    let leadership = status.leadership(now);
+    let left = |until: Option<Instant>| until.map(|until| until.since(now).as_secs_f64());
+    json!({
+        "leader": leadership.leads(),
+        "role": leadership.role.name(),
+        "reason": leadership.reason.name(),
+        "instance": status.identity.instance,
+        "instance_id": status.identity.holder,
+        "leader_id": leadership.leader,
+        "fencing_token": leadership.token,
+        "leadership_version": leadership.version,
+        "lease_remaining_seconds": left(leadership.lease_until),
+        "valid_for_seconds": left(leadership.valid_until),
+    })
+}
+
+fn redis(status: &Status, now: Instant) -> Value {
+    let redis = &status.redis;
+    let mut shown = json!({
+        "reachable": redis.reachable(),
+        "writable": redis.writable(),
+        "oom": redis.oom(),
+        "error": redis.error().map(ToString::to_string),
+        "checked_seconds_ago": redis.age(now).map(|age| age.as_secs_f64()),
+        "write_refused_ratio": redis.refused_ratio(now),
+    });
+    if let (Value::Object(shown), Some(memory)) = (&mut shown, redis.memory()) {
+        shown.insert("engine".into(), memory.engine.engine.clone().into());
+        shown.insert("version".into(), memory.engine.version.clone().into());
+        shown.insert("used_memory_bytes".into(), memory.reading.used_bytes.into());
+        shown.insert("max_memory_bytes".into(), memory.reading.max_bytes.into());
+        shown.insert("usage_ratio".into(), memory.reading.usage_ratio().into());
+        shown.insert(
+            "maxmemory_policy".into(),
+            memory.reading.policy.clone().into(),
+        );
+    }
+    shown
+}
+
+fn code(yes: bool) -> StatusCode {
+    if yes {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    }
+}
+
+fn json_answer(code: StatusCode, body: &Value) -> Answer {
+    with_type(code, "application/json", format!("{body}\n"))
+}
+
+fn text(code: StatusCode, body: &str) -> Answer {
+    with_type(code, "text/plain; charset=utf-8", body.to_owned())
+}
+
+fn with_type(code: StatusCode, content_type: &'static str, body: String) -> Answer {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = code;
+    let content_type = hyper::header::HeaderValue::from_static(content_type);
+    answer.headers_mut().insert(CONTENT_TYPE, content_type);
+    answer
+}

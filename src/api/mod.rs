@@ -1,0 +1,63 @@
+//! What others see: gRPC for the miner, HTTP for the cluster. Reads the board, and tells the desk.
+
+mod convert;
+mod election_service;
+mod grpc;
+mod health_service;
+mod http;
+mod redis_health_service;
+mod socket;
+mod stream;
+
+pub use grpc::{Grpc, GrpcListeners};
+pub use http::Http;
+pub use socket::{SocketGuard, bind_unix};
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::miner::Desk;
+use crate::status::Board;
+
+/// How many streams of all kinds may be open at once.
+const STREAMS: usize = 32;
+
+/// What every service of the API shares.
+#[derive(Clone)]
+pub struct Shared {
+    pub board: Board,
+    pub desk: Desk,
+    /// Cancelled when streams should end: the term has been given back by then.
+    pub stop: CancellationToken,
+    streams: Arc<Semaphore>,
+}
+
+impl Shared {
+    #[must_use]
+    pub fn new(board: Board, desk: Desk, stop: CancellationToken) -> Self {
+        Self {
+            board,
+            desk,
+            stop,
+            streams: Arc::new(Semaphore::new(STREAMS)),
+        }
+    }
+
+    /// A place for one more stream.
+    #[allow(clippy::result_large_err, reason = "tonic's own error type")]
+    fn stream(&self) -> Result<OwnedSemaphorePermit, Status> {
+        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
+            Status::resource_exhausted(format!(
+                "this agent serves at most {STREAMS} streams at once"
+            ))
+        })
+    }
+}
+
+/// What a stream says when the agent goes.
+fn shutting_down() -> Status {
+    Status::unavailable(crate::miner::Closed.to_string())
+}

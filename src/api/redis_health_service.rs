@@ -1,0 +1,63 @@
+//! `RedisHealthService`: what the agent knows of Redis.
+
+use tonic::{Request, Response, Status};
+
+use super::stream::{self, Out};
+use super::{Shared, convert};
+use crate::clock;
+use crate::fault::StoreFault;
+use crate::proto::redis_health_service_server::RedisHealthService;
+use crate::proto::{
+    ClassifyErrorRequest, ClassifyErrorResponse, GetRedisHealthRequest, GetRedisHealthResponse,
+    WatchRedisHealthRequest, WatchRedisHealthResponse,
+};
+
+pub(super) struct RedisHealths {
+    pub shared: Shared,
+}
+
+#[tonic::async_trait]
+impl RedisHealthService for RedisHealths {
+    type WatchRedisHealthStream = Out<WatchRedisHealthResponse>;
+
+    async fn get_redis_health(
+        &self,
+        _: Request<GetRedisHealthRequest>,
+    ) -> Result<Response<GetRedisHealthResponse>, Status> {
+        let health = convert::redis_health(&self.shared.board.borrow(), clock::boottime());
+        Ok(Response::new(GetRedisHealthResponse {
+            health: Some(health),
+        }))
+    }
+
+    async fn watch_redis_health(
+        &self,
+        _: Request<WatchRedisHealthRequest>,
+    ) -> Result<Response<Self::WatchRedisHealthStream>, Status> {
+        let place = self.shared.stream()?;
+        Ok(stream::watch(
+            &self.shared,
+            place,
+            |status, _| {
+                let redis = &status.redis;
+                let read_at = redis.memory().map(|memory| memory.read_at);
+                (redis.reachable(), redis.writable(), redis.oom(), read_at)
+            },
+            |status, now| WatchRedisHealthResponse {
+                health: Some(convert::redis_health(status, now)),
+            },
+        ))
+    }
+
+    async fn classify_error(
+        &self,
+        request: Request<ClassifyErrorRequest>,
+    ) -> Result<Response<ClassifyErrorResponse>, Status> {
+        let fault = StoreFault::classify(&request.into_inner().message);
+        Ok(Response::new(ClassifyErrorResponse {
+            error_class: convert::error_class(fault).into(),
+            retryable: fault.retryable(),
+            hint: fault.hint().into(),
+        }))
+    }
+}

@@ -1,0 +1,147 @@
+//! The sockets of the gRPC server, and what they tell about the peer.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tonic::transport::server::Connected;
+
+/// One connection of a miner.
+pub(super) struct Peer {
+    stream: Stream,
+    gone: PeerGone,
+    _place: OwnedSemaphorePermit,
+}
+
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Set once the peer's FIN or RST was received: a process that still acts has not closed its socket,
+/// and a killed one has. A connection that we or the transport gave up on does not set it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PeerGone(Arc<AtomicBool>);
+
+impl PeerGone {
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl Peer {
+    pub fn new(stream: Stream, place: OwnedSemaphorePermit) -> Self {
+        Self {
+            stream,
+            gone: PeerGone::default(),
+            _place: place,
+        }
+    }
+}
+
+impl Connected for Peer {
+    type ConnectInfo = PeerGone;
+
+    fn connect_info(&self) -> PeerGone {
+        self.gone.clone()
+    }
+}
+
+impl AsyncRead for Peer {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let (before, room) = (buf.filled().len(), buf.remaining());
+        let read = match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        match &read {
+            Poll::Ready(Ok(())) if room > 0 && buf.filled().len() == before => self.gone.set(),
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                self.gone.set()
+            }
+            _ => {}
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Peer {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// Removes the socket file when the agent goes.
+pub struct SocketGuard(PathBuf);
+
+impl Drop for SocketGuard {
+    fn drop(&mut self) {
+        // Whatever goes wrong here, the next agent replaces a stale file.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Listens on a unix socket with mode 0660. A stale file is replaced; a live socket is not, and neither
+/// is a file of another kind.
+///
+/// # Errors
+/// The path is taken, or cannot be used.
+pub fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketGuard)> {
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        if !found.file_type().is_socket() {
+            return Err(io::Error::other(
+                "a file that is no socket stands there: remove it",
+            ));
+        }
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another process listens there: stop it, or choose another path",
+            ));
+        }
+    }
+    // Bound beside it and moved there, so that nobody meets a socket with other permissions.
+    let mut own = path.as_os_str().to_owned();
+    own.push(format!(".{}", std::process::id()));
+    let own = SocketGuard(own.into());
+    let listener = UnixListener::bind(&own.0)?;
+    std::fs::set_permissions(&own.0, std::fs::Permissions::from_mode(0o660))?;
+    std::fs::rename(&own.0, path)?;
+    Ok((listener, SocketGuard(path.to_owned())))
+}

@@ -1,0 +1,103 @@
+//! `understudy leader`
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Exit, fail, say};
+use crate::config::{RedisArgs, RedisSettings};
+use crate::election::{RecordSeen, View};
+use crate::store::Store;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    redis: RedisArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: Args) -> Exit {
+    let settings = match RedisSettings::check(&args.redis) {
+        Ok(settings) => settings,
+        Err(bad) => return fail(Exit::BadFlags, format_args!("bad settings\n{bad}")),
+    };
+    let looked = match Store::reader(&settings) {
+        Ok(mut store) => store.look(settings.timeout).await,
+        Err(error) => Err(error),
+    };
+    let view = match looked {
+        Ok(view) => view,
+        Err(error) => {
+            let hint = error.fault.hint();
+            return fail(
+                Exit::CouldNotAsk,
+                format_args!("cannot ask Redis: {error}\n{hint}"),
+            );
+        }
+    };
+    if args.json {
+        say(as_json(&view));
+    } else {
+        say(as_text(&view));
+    }
+    if view.lock.is_some() {
+        Exit::Yes
+    } else {
+        Exit::No
+    }
+}
+
+fn as_json(view: &View) -> serde_json::Value {
+    let remaining = view.lock.as_ref().and_then(|lock| lock.remaining);
+    let record = view.record.known();
+    json!({
+        "leader_id": view.lock.as_ref().map(|lock| &lock.holder),
+        "remaining_seconds": remaining.map(|left| left.as_secs_f64()),
+        "record": match &view.record {
+            RecordSeen::Missing => "missing",
+            RecordSeen::Known(_) => "known",
+            RecordSeen::Unknown(_) => "unknown",
+        },
+        "record_holder": record.map(|record| &record.holder),
+        "fencing_token": record.map(|record| record.token),
+        "released": record.map(|record| record.released),
+    })
+}
+
+fn as_text(view: &View) -> String {
+    let held = match &view.lock {
+        None => "nobody holds the lock".to_owned(),
+        Some(lock) => format!("{} holds the lock, {}", lock.holder, left(lock.remaining)),
+    };
+    let record = match &view.record {
+        RecordSeen::Missing => {
+            "no record: nobody behind understudy has led in this Redis".to_owned()
+        }
+        RecordSeen::Unknown(why) => format!("the record beside it cannot be read: {why}"),
+        RecordSeen::Known(record) => {
+            let ended = if record.released { ", released" } else { "" };
+            let other = view
+                .lock
+                .as_ref()
+                .is_some_and(|lock| lock.holder != record.holder);
+            let other = if other {
+                "; the present holder writes no record"
+            } else {
+                ""
+            };
+            format!(
+                "last recorded term: {} by {}{ended}{other}",
+                record.token, record.holder
+            )
+        }
+    };
+    format!("{held}\n{record}")
+}
+
+fn left(remaining: Option<Duration>) -> String {
+    remaining.map_or("without a TTL".into(), |left| {
+        format!("{:.1} s left", left.as_secs_f64())
+    })
+}

@@ -1,0 +1,102 @@
+//! The command line: one file per command.
+
+mod leader;
+mod local;
+mod probe;
+mod resign;
+mod run;
+mod status;
+
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+/// Elects one leader among a miner's replicas with a lock in Redis, and keeps electing when Redis is
+/// out of memory
+#[derive(Debug, Parser)]
+#[command(name = "understudy", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent
+    Run(Box<crate::config::RunArgs>),
+    /// Ask the local agent: role, leader, token, grant, health of Redis
+    Status(status::Args),
+    /// Ask Redis: who holds the lock, for how long, since which term
+    Leader(leader::Args),
+    /// Hand leadership over in a planned way, through the local agent
+    Resign(resign::Args),
+    /// Ask the local agent over HTTP, for exec probes: exit 0 for yes, 1 for no, 2 if it cannot be asked
+    Probe(probe::Args),
+}
+
+/// What a command comes to. Scripts branch on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Yes = 0,
+    No = 1,
+    CouldNotAsk = 2,
+    /// `EX_USAGE` of sysexits.h.
+    BadFlags = 64,
+}
+
+/// Runs the command that the arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output and are no mistake.
+            let asked = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            );
+            // Nobody may be reading.
+            let _ = error.print();
+            return if asked { Exit::Yes } else { Exit::BadFlags }.into();
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(Exit::CouldNotAsk, error).into(),
+    };
+    let exit = runtime.block_on(async {
+        match cli.command {
+            Command::Run(args) => run::run(&args).await,
+            Command::Status(args) => status::run(args).await,
+            Command::Leader(args) => leader::run(args).await,
+            Command::Resign(args) => resign::run(args).await,
+            Command::Probe(args) => probe::run(&args),
+        }
+    });
+    // A name look-up that hangs must not keep the process.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Says on standard error what failed.
+fn fail(exit: Exit, error: impl fmt::Display) -> Exit {
+    eprintln!("understudy: {error}");
+    exit
+}
+
+/// Prints to standard output; nobody may be reading.
+fn say(text: impl fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

@@ -1,0 +1,113 @@
+//! `understudy probe`: over HTTP, within a second. The image has no curl.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::{Exit, fail, say};
+use crate::clock;
+use crate::config::DEFAULT_HTTP_LISTEN;
+
+const WITHIN: Duration = Duration::from_secs(1);
+/// No answer of the agent to a probe is longer.
+const LONGEST_ANSWER: u64 = 64 * 1024;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// What to ask
+    #[arg(value_enum, default_value_t = Question::Ready)]
+    question: Question,
+    /// Where the agent serves HTTP; 0.0.0.0 is asked on loopback [default: 0.0.0.0:9090]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "UNDERSTUDY_HTTP_LISTEN",
+        hide_env_values = true
+    )]
+    http_listen: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Question {
+    Ready,
+    Live,
+    Leader,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let given = args
+        .http_listen
+        .as_deref()
+        .filter(|address| !address.is_empty());
+    let given = given.unwrap_or(DEFAULT_HTTP_LISTEN);
+    let Ok(mut address) = given.parse::<SocketAddr>() else {
+        let allowed = "an address such as 127.0.0.1:9095";
+        return fail(
+            Exit::BadFlags,
+            format_args!("--http-listen={given}: allowed is {allowed}"),
+        );
+    };
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let path = match args.question {
+        Question::Ready => "/ready",
+        Question::Live => "/live",
+        Question::Leader => "/leader",
+    };
+    match ask(address, path) {
+        Ok((200, body)) => {
+            say(body.trim_end());
+            Exit::Yes
+        }
+        Ok((503, body)) => {
+            say(body.trim_end());
+            Exit::No
+        }
+        Ok((code, _)) => fail(
+            Exit::CouldNotAsk,
+            format_args!("{address}{path} answered {code}"),
+        ),
+        Err(error) => fail(
+            Exit::CouldNotAsk,
+            format_args!("no agent answers at {address}: {error}"),
+        ),
+    }
+}
+
+fn ask(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+    let deadline = clock::boottime() + WITHIN;
+    let left = || match deadline.since(clock::boottime()) {
+        Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
+        left => Ok(Some(left)),
+    };
+    let mut stream = TcpStream::connect_timeout(&address, WITHIN)?;
+    stream.set_write_timeout(left()?)?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = Vec::new();
+    let mut part = [0; 4096];
+    loop {
+        stream.set_read_timeout(left()?)?;
+        match stream.read(&mut part)? {
+            0 => break,
+            read => answer.extend_from_slice(part.get(..read).unwrap_or_default()),
+        }
+        if answer.len() as u64 > LONGEST_ANSWER {
+            break;
+        }
+    }
+    let answer = String::from_utf8_lossy(&answer);
+    let code = answer
+        .split_ascii_whitespace()
+        .nth(1)
+        .and_then(|code| code.parse().ok());
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let code = code.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+    Ok((code, body.to_owned()))
+}

@@ -1,0 +1,93 @@
+//! What the core asks of the store, and what the store answers: plain data.
+
+use std::time::Duration;
+
+use super::time::Instant;
+use super::view::{Token, View};
+use crate::fault::StoreError;
+
+/// One request to the store. `not_after` is on the store's own clock, in microseconds since 1970:
+/// a request that arrives later changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Read lock, record and generation.
+    Look,
+    /// Begin a term, if generation and record are still exactly as judged.
+    Begin {
+        judged: String,
+        /// The lock of the record's own holder is stale and may be taken over.
+        stale_lock: bool,
+        /// The new token must be greater than this one.
+        above: Token,
+        not_after: u64,
+        /// Take the lock even where Redis is out of memory.
+        under_oom: bool,
+    },
+    /// Extend the term with this token; write lock and record anew if they were lost.
+    Renew { token: Token, not_after: u64 },
+    /// Give the lock back and say so in the record.
+    Release {
+        token: Token,
+        not_after: u64,
+        /// How long this holder stays out of the election afterwards, for the record.
+        hold_off: Duration,
+    },
+}
+
+impl Command {
+    /// Its word in logs and in the label of the duration histogram.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Look => "look",
+            Self::Begin { .. } => "begin",
+            Self::Renew { .. } => "renew",
+            Self::Release { .. } => "release",
+        }
+    }
+}
+
+/// A command on its way: a reply that bears another id is stale and dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    pub id: AttemptId,
+    pub command: Command,
+    pub sent_at: Instant,
+    /// When the caller gives up, connecting included.
+    pub deadline: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptId(pub(super) u64);
+
+/// The store's answer, or why there is none. After an error the outcome of a write is unknown.
+pub type Reply = Result<Answer, StoreError>;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    pub outcome: Outcome,
+    /// What the script saw before it wrote.
+    pub view: View,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Looked,
+    Begun(Token),
+    Renewed,
+    Released,
+    Refused(Refusal),
+}
+
+/// Why a script changed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It arrived after `not_after`.
+    TooLate,
+    /// Somebody else holds the lock.
+    Held,
+    /// Generation or record are not as judged.
+    Changed,
+    /// The record tells of a later term, or says that this one was released.
+    Superseded,
+}

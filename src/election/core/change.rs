@@ -1,0 +1,254 @@
+//! How the election changes: by time, by answers, by failures.
+
+use std::time::Duration;
+
+use super::super::command::{Answer, Attempt, Command, Outcome, Refusal};
+use super::super::event::Event;
+use super::super::leadership::Reason;
+use super::super::time::Instant;
+use super::super::view::{Token, View};
+use super::super::watch::Watch;
+use super::{Election, Phase, Term};
+use crate::fault::StoreError;
+
+impl Election {
+    /// What the passing of time alone does. Runs before anything else is handled.
+    pub(super) fn elapse(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Leading { term, campaign, .. } => {
+                let lapsed = now >= self.leadership.role_until;
+                if lapsed && self.leadership.lapse().1 == Reason::LeaseExpired {
+                    self.lose(term.token, Reason::LeaseExpired, now);
+                } else {
+                    match self.candidate(now) {
+                        Err(reason) => self.end_term(reason, Duration::ZERO, now),
+                        Ok(candidate) if candidate != campaign => {
+                            self.end_term(Reason::NoMiner, Duration::ZERO, now);
+                        }
+                        Ok(_) => {}
+                    }
+                }
+            }
+            Phase::Ending { term, hold_off, .. }
+                if now >= self.settings.rules.release_until(term.lease_until) =>
+            {
+                self.events
+                    .push_back(Event::NotReleased { token: term.token });
+                self.follow(hold_off, now);
+            }
+            Phase::Ending { .. } | Phase::Following => {}
+        }
+    }
+
+    pub(super) fn answered(&mut self, attempt: &Attempt, answer: Answer, now: Instant) {
+        self.error = None;
+        if answer.outcome != TOO_LATE {
+            self.retries = 0;
+        }
+        self.see(answer.view, now);
+        match (&attempt.command, answer.outcome) {
+            (Command::Begin { .. }, Outcome::Begun(token)) => self.begun(attempt, token, now),
+            (Command::Renew { .. }, Outcome::Renewed) => self.renewed(attempt),
+            (Command::Release { token, .. }, outcome) if outcome != TOO_LATE => {
+                self.released(*token, outcome == Outcome::Released, now);
+            }
+            (Command::Renew { token, .. }, Outcome::Refused(refusal))
+                if refusal != Refusal::TooLate =>
+            {
+                if matches!(self.phase, Phase::Leading { .. }) {
+                    self.lose(*token, Reason::LockLost, now);
+                }
+            }
+            // The store's clock has jumped, or the request was slow: the answer has brought its time.
+            (command, TOO_LATE) => {
+                let error = StoreError::nonsense(
+                    "the request reached Redis after its deadline by Redis' own clock",
+                );
+                self.failed(command, error, now);
+            }
+            (command, _) => {
+                if let Some(why) = self.unknown_record() {
+                    let error = StoreError::nonsense(format!(
+                        "the record beside the lock is not one that this version understands ({why}): no \
+                         term is begun on it; run one version of the agent, or remove the record"
+                    ));
+                    self.failed(command, error, now);
+                }
+            }
+        }
+        if matches!(self.phase, Phase::Leading { .. }) && self.evicting() {
+            self.end_term(Reason::EvictionPolicy, Duration::ZERO, now);
+        }
+        if let Some(lock) = self.foreign_lock(now) {
+            let leader = lock.holder.clone();
+            self.failures = 0;
+            self.events.push_back(Event::HeldByOther { leader });
+        }
+    }
+
+    pub(super) fn disturb(&mut self, now: Instant) {
+        self.look_due = now;
+        if let Some(watch) = &mut self.watch {
+            watch.disturb(now);
+        }
+    }
+
+    /// Notes how the store stood when a script had run.
+    fn see(&mut self, view: View, now: Instant) {
+        self.demoted = None;
+        self.store_clock = Some((view.store_micros, now));
+        if let Some(record) = view.record.known() {
+            self.highest = self.highest.max(record.token);
+            self.longest_ttl = self.longest_ttl.max(record.ttl);
+        }
+        let first = self.watch.take();
+        let asker = self.asker();
+        self.watch = Some(match first {
+            Some(watch) => watch.look(view, &asker, now),
+            None => Watch::first(view, &asker, now),
+        });
+    }
+
+    fn begun(&mut self, attempt: &Attempt, token: Token, now: Instant) {
+        self.highest = self.highest.max(token);
+        let term = Term {
+            token,
+            lease_until: self.settings.rules.lease_end(attempt.sent_at),
+        };
+        // A lease that ended on the way is none: the next look finds a lock of our own.
+        if self.phase != Phase::Following || now >= term.lease_until {
+            self.look_due = now;
+            return;
+        }
+        let campaign = match self.candidate(now) {
+            Ok(campaign) if !self.stopping => campaign,
+            // The miner went while the lock was being taken: give it back, nobody was told.
+            gone => {
+                self.phase = Phase::Ending {
+                    term,
+                    reason: gone.err().unwrap_or(Reason::Draining),
+                    hold_off: Duration::ZERO,
+                };
+                return;
+            }
+        };
+        self.events.push_back(Event::Elected {
+            token,
+            under_oom: self
+                .watch
+                .as_ref()
+                .is_some_and(|it| it.view.memory.out_of_memory()),
+            after_failures: self.failures,
+        });
+        self.failures = 0;
+        self.phase = Phase::Leading {
+            term,
+            campaign,
+            renew_due: attempt.sent_at + self.settings.rules.renew_every(),
+        };
+    }
+
+    fn renewed(&mut self, attempt: &Attempt) {
+        if let Phase::Leading {
+            term, renew_due, ..
+        } = &mut self.phase
+        {
+            term.lease_until = self.settings.rules.lease_end(attempt.sent_at);
+            *renew_due = attempt.sent_at + self.settings.rules.renew_every();
+        }
+    }
+
+    /// Released, or nothing of ours is left to release.
+    fn released(&mut self, token: Token, released: bool, now: Instant) {
+        if released {
+            self.events.push_back(Event::Released { token });
+        } else {
+            self.events.push_back(Event::NotReleased { token });
+        }
+        if let Phase::Ending {
+            hold_off, reason, ..
+        } = self.phase
+        {
+            self.follow(hold_off, now);
+            self.demoted = Some(reason).filter(|it| *it == Reason::Resigned);
+        }
+        self.look_due = now;
+    }
+
+    pub(super) fn failed(&mut self, command: &Command, error: StoreError, now: Instant) {
+        self.error = Some(error.clone());
+        let of_term = matches!(command, Command::Renew { .. } | Command::Release { .. });
+        let acquiring = !of_term && self.wants_to_lead(now);
+        let count = if acquiring {
+            &mut self.failures
+        } else {
+            &mut self.retries
+        };
+        *count = count.saturating_add(1);
+        let consecutive = *count;
+        let pause = if of_term {
+            let chance = jitter(self.settings.seed, self.attempts);
+            self.settings.rules.retry_after(consecutive, chance)
+        } else {
+            self.settings.rules.campaign_retry_after(consecutive)
+        };
+        self.pause_until = now + pause;
+        self.events.push_back(match command {
+            Command::Renew { .. } => Event::RenewalFailed {
+                error,
+                lease_remaining: self
+                    .term()
+                    .map_or(Duration::ZERO, |term| term.lease_until.since(now)),
+            },
+            Command::Release { .. } => Event::ReleaseFailed { error },
+            Command::Look | Command::Begin { .. } if acquiring => {
+                Event::AcquisitionFailed { error, consecutive }
+            }
+            Command::Look | Command::Begin { .. } => Event::LookFailed { error },
+        });
+    }
+
+    /// Stops granting; the lock is released once nobody can act on it.
+    pub(super) fn end_term(&mut self, reason: Reason, hold_off: Duration, now: Instant) {
+        if let Phase::Leading { term, .. } = self.phase {
+            self.events.push_back(Event::Lost {
+                token: term.token,
+                reason,
+            });
+            self.phase = Phase::Ending {
+                term,
+                reason,
+                hold_off,
+            };
+            self.retries = 0;
+            self.pause_until = now;
+        }
+    }
+
+    /// The term is over and there is nothing to release.
+    fn lose(&mut self, token: Token, reason: Reason, now: Instant) {
+        self.events.push_back(Event::Lost { token, reason });
+        self.follow(Duration::ZERO, now);
+        self.demoted = Some(reason);
+    }
+
+    fn follow(&mut self, hold_off: Duration, now: Instant) {
+        self.phase = Phase::Following;
+        if hold_off > Duration::ZERO {
+            self.hold_off_until = now + hold_off;
+        }
+        self.retries = 0;
+        self.pause_until = now;
+        self.look_due = now;
+    }
+}
+
+const TOO_LATE: Outcome = Outcome::Refused(Refusal::TooLate);
+
+/// One step of SplitMix64: the same seed and number give the same pause.
+fn jitter(seed: u64, number: u64) -> u64 {
+    let mut z = seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

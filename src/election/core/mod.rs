@@ -1,0 +1,373 @@
+//! The election of one agent: events in, commands out. See the picture in [`super::super`].
+
+mod change;
+mod plan;
+mod standing;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::command::{Attempt, AttemptId, Command, Reply};
+use super::event::Event;
+use super::leadership::{Leadership, Reason};
+use super::lease::LeaseRules;
+use super::miner::{Acting, CampaignId, CampaignRefused, EndedBy, Liveness, Miner};
+use super::time::Instant;
+use super::view::{Lock, RecordSeen, Token};
+use super::watch::{Asker, Watch};
+use crate::fault::StoreError;
+
+/// What an agent is told once.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What this agent writes into the lock. Unique to this process.
+    pub holder: String,
+    pub rules: LeaseRules,
+    pub liveness: Liveness,
+    /// Take the lock even where Redis is out of memory.
+    pub under_oom: bool,
+    /// Lead even where Redis may evict the lock.
+    pub allow_eviction: bool,
+    /// Seeds the jitter of retries: the core has no randomness of its own.
+    pub seed: u64,
+}
+
+/// One agent's part in the election.
+#[derive(Debug)]
+pub struct Election {
+    settings: Settings,
+    phase: Phase,
+    /// The miner's side: who campaigns, and until when a miner may still act on a grant.
+    miner: Option<Miner>,
+    acting: Option<Acting>,
+    campaigns: u64,
+    /// The store's side: what was seen of it, and the greatest token and TTL ever seen.
+    watch: Option<Watch>,
+    highest: Token,
+    longest_ttl: Duration,
+    /// The store's clock in microseconds, and the moment of ours by which it showed that.
+    store_clock: Option<(u64, Instant)>,
+    /// The last answer was an error.
+    error: Option<StoreError>,
+    /// Why the last term ended, until the store is next seen.
+    demoted: Option<Reason>,
+    in_flight: Option<Attempt>,
+    attempts: u64,
+    /// No command goes out before this moment: the pause after a failure.
+    pause_until: Instant,
+    /// Failures in a row: of acquiring, and of a term's own commands.
+    failures: u32,
+    retries: u32,
+    look_due: Instant,
+    /// Something was heard while a command was in flight, which may have run before it.
+    heard: bool,
+    hears: bool,
+    hold_off_until: Instant,
+    stopping: bool,
+    leadership: Leadership,
+    events: VecDeque<Event>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    /// Leads no term.
+    Following,
+    /// Holds a term and grants it to one campaign.
+    Leading {
+        term: Term,
+        campaign: CampaignId,
+        renew_due: Instant,
+    },
+    /// Grants nothing more, and gives the lock back as soon as nobody can still act on it.
+    Ending {
+        term: Term,
+        reason: Reason,
+        hold_off: Duration,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Term {
+    token: Token,
+    lease_until: Instant,
+}
+
+/// There is no leadership here to resign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotLeader;
+
+// === impl Election: what happens to it ===
+
+impl Election {
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            phase: Phase::Following,
+            miner: None,
+            acting: None,
+            campaigns: 0,
+            watch: None,
+            highest: 0,
+            longest_ttl: settings.rules.ttl(),
+            store_clock: None,
+            error: None,
+            demoted: None,
+            in_flight: None,
+            attempts: 0,
+            pause_until: Instant::PAST,
+            failures: 0,
+            retries: 0,
+            look_due: Instant::PAST,
+            heard: false,
+            hears: false,
+            hold_off_until: Instant::PAST,
+            stopping: false,
+            leadership: Leadership::starting(),
+            events: VecDeque::new(),
+            settings,
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.elapse(now);
+        self.settle(now);
+    }
+
+    /// The store has answered, or has not.
+    pub fn handle_reply(&mut self, id: AttemptId, reply: Reply, now: Instant) {
+        self.elapse(now);
+        if let Some(attempt) = self.in_flight.take_if(|attempt| attempt.id == id) {
+            match reply {
+                Ok(answer) => self.answered(&attempt, answer, now),
+                Err(error) => self.failed(&attempt.command, error, now),
+            }
+            if std::mem::take(&mut self.heard) {
+                self.disturb(now);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Something was published on the events channel: as good as a look that saw a change, so the
+    /// wait starts again, and a look tells what it was. Never relied on.
+    pub fn handle_heard(&mut self, now: Instant) {
+        self.elapse(now);
+        self.heard |= self.in_flight.is_some();
+        self.disturb(now);
+        if self.phase == Phase::Following {
+            self.pause_until = now;
+        }
+        self.settle(now);
+    }
+
+    /// The subscription to the events channel was lost (then Redis may be gone) or is there again
+    /// (then Redis may have lost the lock): a leader re-asserts its term, a standby looks.
+    pub fn handle_hearing(&mut self, hears: bool, now: Instant) {
+        self.elapse(now);
+        self.hears = hears;
+        self.look_due = now;
+        self.pause_until = now;
+        if let Phase::Leading { renew_due, .. } = &mut self.phase {
+            *renew_due = now;
+        }
+        self.settle(now);
+    }
+
+    /// A miner has opened a stream.
+    ///
+    /// # Errors
+    /// Why it cannot be a candidate here.
+    pub fn handle_campaign(&mut self, now: Instant) -> Result<CampaignId, CampaignRefused> {
+        self.elapse(now);
+        if self.stopping {
+            return Err(CampaignRefused::Stopping);
+        }
+        if self.settings.liveness == Liveness::Always {
+            return Err(CampaignRefused::NotCampaigning);
+        }
+        if self.candidate(now).is_ok() {
+            return Err(CampaignRefused::AlreadyCampaigning);
+        }
+        self.campaigns += 1;
+        let id = CampaignId(self.campaigns);
+        self.miner = Some(Miner {
+            id,
+            last_heard: now,
+        });
+        self.look_due = now;
+        self.settle(now);
+        Ok(id)
+    }
+
+    /// The miner of this campaign is alive. `acknowledged`: a version that was sent on its stream,
+    /// and nothing that it began under an earlier one still acts.
+    pub fn handle_heartbeat(&mut self, id: CampaignId, acknowledged: Option<u64>, now: Instant) {
+        self.elapse(now);
+        if let Some(miner) = self.miner.as_mut().filter(|miner| miner.id == id) {
+            miner.last_heard = now;
+        }
+        self.acting.take_if(|acting| {
+            acting.campaign == id && acknowledged.is_some_and(|version| version > acting.version)
+        });
+        self.settle(now);
+    }
+
+    /// A stream has ended. Only if the miner ended it is it known that nobody acts on its grant.
+    pub fn handle_campaign_end(&mut self, id: CampaignId, by: EndedBy, now: Instant) {
+        self.elapse(now);
+        if by == EndedBy::Miner {
+            self.acting.take_if(|acting| acting.campaign == id);
+        }
+        self.miner.take_if(|miner| miner.id == id);
+        self.elapse(now);
+        self.settle(now);
+    }
+
+    /// A miner that does not campaign asks for a grant (`--miner-liveness=always`).
+    pub fn handle_extend(&mut self, now: Instant) {
+        self.elapse(now);
+        if let Phase::Leading { term, campaign, .. } = self.phase
+            && self.settings.liveness == Liveness::Always
+        {
+            let until = term
+                .lease_until
+                .min(now + self.settings.rules.miner_timeout());
+            self.grant(campaign, until);
+        }
+        self.settle(now);
+    }
+
+    /// A planned hand-over: stop granting, release when nobody acts, stay out for `hold_off`.
+    ///
+    /// # Errors
+    /// There is nothing to resign.
+    pub fn handle_resign(&mut self, hold_off: Duration, now: Instant) -> Result<Token, NotLeader> {
+        self.elapse(now);
+        let token = match self.phase {
+            Phase::Leading { term, .. } => term.token,
+            Phase::Following | Phase::Ending { .. } => {
+                self.settle(now);
+                return Err(NotLeader);
+            }
+        };
+        self.end_term(Reason::Resigned, hold_off, now);
+        self.settle(now);
+        Ok(token)
+    }
+
+    /// The agent shuts down: no term is begun any more, and the present one is given back.
+    pub fn handle_stop(&mut self, now: Instant) {
+        self.elapse(now);
+        self.stopping = true;
+        self.end_term(Reason::Draining, Duration::ZERO, now);
+        self.settle(now);
+    }
+}
+
+// === impl Election: what it says ===
+
+impl Election {
+    /// What happened, in order, for logs and counters.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The agent's standing. Read it through [`Leadership::at`] wherever time may have passed.
+    #[must_use]
+    pub fn leadership(&self) -> &Leadership {
+        &self.leadership
+    }
+
+    /// The campaign that counts at present.
+    #[must_use]
+    pub fn campaign(&self) -> Option<CampaignId> {
+        self.miner.as_ref().map(|miner| miner.id)
+    }
+
+    /// Failures to acquire in a row.
+    #[must_use]
+    pub fn consecutive_failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// The last error of the store, if its last answer was one.
+    #[must_use]
+    pub fn last_error(&self) -> Option<&StoreError> {
+        self.error.as_ref()
+    }
+
+    /// There is no term of ours left to give back, and none on its way.
+    #[must_use]
+    pub fn holds_no_term(&self) -> bool {
+        let begins = |attempt: &Attempt| matches!(attempt.command, Command::Begin { .. });
+        self.phase == Phase::Following && !self.in_flight.as_ref().is_some_and(begins)
+    }
+}
+
+// === impl Election: what follows from its state ===
+
+impl Election {
+    fn asker(&self) -> Asker<'_> {
+        Asker {
+            holder: &self.settings.holder,
+            highest: self.highest,
+            longest_ttl: self.longest_ttl,
+        }
+    }
+
+    fn term(&self) -> Option<Term> {
+        match self.phase {
+            Phase::Leading { term, .. } | Phase::Ending { term, .. } => Some(term),
+            Phase::Following => None,
+        }
+    }
+
+    /// The campaign that may be granted a term, or why there is none.
+    fn candidate(&self, now: Instant) -> Result<CampaignId, Reason> {
+        match (self.settings.liveness, &self.miner) {
+            (Liveness::Always, _) => Ok(CampaignId(0)),
+            (Liveness::Campaign, None) => Err(Reason::NoMiner),
+            (Liveness::Campaign, Some(miner)) if now < self.silent_from(miner) => Ok(miner.id),
+            (Liveness::Campaign, Some(_)) => Err(Reason::MinerSilent),
+        }
+    }
+
+    /// There is a miner to lead for, and nothing of the agent's own forbids it.
+    fn wants_to_lead(&self, now: Instant) -> bool {
+        !self.stopping && now >= self.hold_off_until && self.candidate(now).is_ok()
+    }
+
+    fn silent_from(&self, miner: &Miner) -> Instant {
+        miner.last_heard + self.settings.rules.miner_timeout()
+    }
+
+    /// The last moment at which a miner of this agent may still act.
+    fn acting_until(&self) -> Instant {
+        self.acting.map_or(Instant::PAST, |acting| acting.until)
+    }
+
+    fn foreign_lock(&self, now: Instant) -> Option<&Lock> {
+        let watch = self.watch.as_ref()?;
+        watch.foreign_lock(&self.settings.holder, now)
+    }
+
+    fn own_token(&self) -> Option<Token> {
+        self.watch.as_ref()?.own_token(&self.settings.holder)
+    }
+
+    fn unknown_record(&self) -> Option<String> {
+        match &self.watch.as_ref()?.view.record {
+            RecordSeen::Unknown(why) => Some(why.clone()),
+            RecordSeen::Missing | RecordSeen::Known(_) => None,
+        }
+    }
+
+    fn evicting(&self) -> bool {
+        let seen = self
+            .watch
+            .as_ref()
+            .is_some_and(|it| it.view.memory.evicting());
+        seen && !self.settings.allow_eviction
+    }
+}

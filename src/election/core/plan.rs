@@ -1,0 +1,177 @@
+//! What the election wants next, derived from its state and the time.
+
+use std::time::Duration;
+
+use super::super::command::{Attempt, AttemptId, Command};
+use super::super::leadership::Reason;
+use super::super::time::Instant;
+use super::super::view::Token;
+use super::super::watch::Judgement;
+use super::{Election, Phase};
+
+/// What to do next.
+enum Plan {
+    Send(Command),
+    Wait(Instant),
+}
+
+impl Election {
+    /// The next command to send, if one is due. At most one is in flight.
+    pub fn next_command(&mut self, now: Instant) -> Option<Attempt> {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        let Plan::Send(command) = self.plan(now) else {
+            return None;
+        };
+        self.look_due = now + self.settings.rules.look_every(self.hears);
+        self.attempts += 1;
+        let attempt = Attempt {
+            id: AttemptId(self.attempts),
+            deadline: self.deadline(now),
+            command,
+            sent_at: now,
+        };
+        self.in_flight = Some(attempt.clone());
+        Some(attempt)
+    }
+
+    /// When [`Self::handle_timeout`] should be called next, if nothing else happens.
+    #[must_use]
+    pub fn poll_timeout(&self, now: Instant) -> Instant {
+        let plan = match self.plan(now) {
+            _ if self.in_flight.is_some() => Instant::NEVER,
+            Plan::Send(_) => now,
+            Plan::Wait(until) => until,
+        };
+        let silence = self.miner.as_ref().map(|miner| self.silent_from(miner));
+        let lock_end = self.watch.as_ref().and_then(|watch| {
+            let lock = watch.view.lock.as_ref()?;
+            Some(watch.lock_end(lock))
+        });
+        let term_end = match self.phase {
+            Phase::Leading { term, .. } => Some(term.lease_until),
+            Phase::Ending { term, .. } => Some(self.settings.rules.release_until(term.lease_until)),
+            Phase::Following => None,
+        };
+        [
+            Some(plan),
+            term_end,
+            silence,
+            lock_end,
+            Some(self.hold_off_until),
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|at| *at > now || *at == plan)
+        .min()
+        .unwrap_or(Instant::NEVER)
+    }
+
+    fn plan(&self, now: Instant) -> Plan {
+        if now < self.pause_until {
+            return Plan::Wait(self.pause_until);
+        }
+        match self.phase {
+            Phase::Leading {
+                term, renew_due, ..
+            } if now >= renew_due => Plan::Send(Command::Renew {
+                token: term.token,
+                not_after: self.not_after(self.deadline(now)),
+            }),
+            Phase::Leading { renew_due, .. } => Plan::Wait(renew_due),
+            Phase::Ending { term, hold_off, .. } => self.plan_release(term.token, hold_off, now),
+            Phase::Following => self.plan_following(now),
+        }
+    }
+
+    fn plan_release(&self, token: Token, hold_off: Duration, now: Instant) -> Plan {
+        match self.acting_until() {
+            until if now < until => Plan::Wait(until),
+            _ => Plan::Send(Command::Release {
+                token,
+                not_after: self.not_after(self.deadline(now)),
+                hold_off,
+            }),
+        }
+    }
+
+    fn plan_following(&self, now: Instant) -> Plan {
+        let until = match self.judge(now) {
+            Judgement::Begin { stale_lock } => {
+                if let Some(watch) = &self.watch {
+                    return Plan::Send(Command::Begin {
+                        judged: watch.view.judged.clone(),
+                        stale_lock,
+                        above: self.highest,
+                        not_after: self.not_after(self.deadline(now)),
+                        under_oom: self.settings.under_oom,
+                    });
+                }
+                now
+            }
+            Judgement::Wait { until, .. } => until,
+        };
+        // A lock of our own that we neither lead by nor want: a begin whose reply was lost.
+        if let Some(token) = self.own_token()
+            && !self.wants_to_lead(now)
+        {
+            return self.plan_release(token, Duration::ZERO, now);
+        }
+        let look = if until <= now {
+            now
+        } else {
+            self.look_due.min(until)
+        };
+        if self.stopping {
+            Plan::Wait(Instant::NEVER)
+        } else if now >= look {
+            Plan::Send(Command::Look)
+        } else {
+            Plan::Wait(look)
+        }
+    }
+
+    /// May a term be begun now? The agent's own reasons first, then the store's.
+    pub(super) fn judge(&self, now: Instant) -> Judgement {
+        let wait = |reason, until| Judgement::Wait { reason, until };
+        if self.stopping {
+            return wait(Reason::Draining, Instant::NEVER);
+        }
+        if let Err(reason) = self.candidate(now) {
+            return wait(reason, Instant::NEVER);
+        }
+        if now < self.hold_off_until {
+            return wait(Reason::HoldOff, self.hold_off_until);
+        }
+        if now < self.acting_until() {
+            // Another miner of this agent may still act on its last grant.
+            return wait(Reason::WaitingOutLease, self.acting_until());
+        }
+        let Some(watch) = &self.watch else {
+            return wait(Reason::Starting, Instant::NEVER);
+        };
+        if watch.view.memory.evicting() && !self.settings.allow_eviction {
+            return wait(Reason::EvictionPolicy, Instant::NEVER);
+        }
+        watch.judge(&self.asker(), now)
+    }
+
+    /// When a command that is sent now is given up: a renewal never outlives the lease.
+    fn deadline(&self, now: Instant) -> Instant {
+        let deadline = now + self.settings.rules.redis_timeout();
+        match self.phase {
+            Phase::Leading { term, .. } => deadline.min(term.lease_until),
+            Phase::Ending { .. } | Phase::Following => deadline,
+        }
+    }
+
+    /// `deadline` on the store's clock. That clock showed `micros` at or before `seen_at`, so the
+    /// result is at or before the deadline as long as it does not jump.
+    fn not_after(&self, deadline: Instant) -> u64 {
+        self.store_clock.map_or(0, |(micros, seen_at)| {
+            let ahead = deadline.since(seen_at).as_micros();
+            micros.saturating_add(u64::try_from(ahead).unwrap_or(u64::MAX))
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! What a standby has seen of the store, and whether that allows it to begin a term.
+//!
+//! The whole rule of exclusion between agents stands here. Redis' clock takes no part in it: only how
+//! long, on our own clock, generation and record have stayed as they are.
+
+use std::time::Duration;
+
+use super::leadership::Reason;
+use super::lease::LeaseRules;
+use super::time::Instant;
+use super::view::{Lock, Record, RecordSeen, Token, View};
+
+/// A lock is looked at again this long after its end: its time to live is told in whole
+/// milliseconds, and a server that does not expire it must not be asked without a pause.
+const EXPIRY_SLACK: Duration = Duration::from_millis(5);
+
+/// The store, as seen from when it last changed.
+#[derive(Debug, Clone)]
+pub(super) struct Watch {
+    pub view: View,
+    /// When (generation, record) was first seen as it is now.
+    since: Instant,
+    /// When it was last looked at.
+    pub looked_at: Instant,
+    /// The very first look found an empty store that has been up for so long that nobody can come back.
+    settled: bool,
+    /// A foreign live lock was seen since this record was written.
+    foreign_seen: bool,
+}
+
+/// Who asks.
+pub(super) struct Asker<'a> {
+    pub holder: &'a str,
+    /// The greatest token that it has ever seen.
+    pub highest: Token,
+    /// The longest time to live that it has ever seen, its own included.
+    pub longest_ttl: Duration,
+}
+
+/// Whether a term may be begun on what was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judgement {
+    Begin {
+        stale_lock: bool,
+    },
+    /// Not before `until`, if nothing changes.
+    Wait {
+        reason: Reason,
+        until: Instant,
+    },
+}
+
+impl Watch {
+    /// The first look of this process.
+    pub(super) fn first(view: View, asker: &Asker<'_>, now: Instant) -> Self {
+        let empty = view.record == RecordSeen::Missing && view.lock.is_none();
+        let settled =
+            empty && !view.promoted && view.uptime >= LeaseRules::settled_after(asker.longest_ttl);
+        Self {
+            settled,
+            ..Self::anew(view, asker, now)
+        }
+    }
+
+    fn anew(view: View, asker: &Asker<'_>, now: Instant) -> Self {
+        let foreign_seen = foreign(&view, asker.holder).is_some();
+        Self {
+            view,
+            since: now,
+            looked_at: now,
+            settled: false,
+            foreign_seen,
+        }
+    }
+
+    /// Another look. Every change, a vanished record included, starts the wait again.
+    pub(super) fn look(self, view: View, asker: &Asker<'_>, now: Instant) -> Self {
+        if view.judged != self.view.judged {
+            return Self::anew(view, asker, now);
+        }
+        Self {
+            foreign_seen: self.foreign_seen || foreign(&view, asker.holder).is_some(),
+            view,
+            looked_at: now,
+            ..self
+        }
+    }
+
+    /// A change was announced: as good as a look that saw it.
+    pub(super) fn disturb(&mut self, now: Instant) {
+        self.since = now;
+        self.settled = false;
+    }
+
+    /// The one rule: may `asker` begin a term now?
+    pub(super) fn judge(&self, asker: &Asker<'_>, now: Instant) -> Judgement {
+        if let RecordSeen::Unknown(_) = self.view.record {
+            return Judgement::Wait {
+                reason: Reason::RedisError,
+                until: Instant::NEVER,
+            };
+        }
+        let record = self.view.record.known();
+        let foreign = foreign(&self.view, asker.holder);
+        // A lock whose holder writes no record is a Go miner's: it is never touched while it lives.
+        if let Some(lock) = foreign
+            && record.is_none_or(|record| record.released || record.holder != lock.holder)
+        {
+            return Judgement::Wait {
+                reason: Reason::HeldByOther,
+                until: self.lock_end(lock),
+            };
+        }
+        let free = foreign.is_none() && !self.foreign_seen;
+        if free && (self.settled || record.is_some_and(|it| self.given_back(it, asker))) {
+            return Judgement::Begin { stale_lock: false };
+        }
+        let until = self.since + LeaseRules::wait_out(asker.longest_ttl);
+        if now >= until {
+            return Judgement::Begin { stale_lock: true };
+        }
+        let reason = match (foreign, record) {
+            (Some(_), _) => Reason::HeldByOther,
+            (None, Some(record)) if record.generation == self.view.generation => {
+                Reason::WaitingOutLease
+            }
+            (None, _) => Reason::StoreSettling,
+        };
+        Judgement::Wait { reason, until }
+    }
+
+    /// The record says, in the present generation, that nobody acts under it: it was released, or it
+    /// is the asker's own, who leads no term.
+    fn given_back(&self, record: &Record, asker: &Asker<'_>) -> bool {
+        record.generation == self.view.generation
+            && record.token >= asker.highest
+            && (record.released || record.holder == asker.holder)
+    }
+
+    /// A foreign lock that has not run out since it was looked at.
+    pub(super) fn foreign_lock(&self, holder: &str, now: Instant) -> Option<&Lock> {
+        foreign(&self.view, holder).filter(|lock| now < self.lock_end(lock))
+    }
+
+    /// When the lock that was seen runs out if nobody renews it. A hint of when to look again, no more:
+    /// Redis' clock may jump.
+    pub(super) fn lock_end(&self, lock: &Lock) -> Instant {
+        lock.remaining
+            .map_or(Instant::NEVER, |left| self.looked_at + left + EXPIRY_SLACK)
+    }
+
+    /// The token of a term of our own that the store still shows as running.
+    pub(super) fn own_token(&self, holder: &str) -> Option<Token> {
+        let lock = self.view.lock.as_ref()?;
+        let record = self.view.record.known()?;
+        let own = lock.holder == holder && record.holder == holder && !record.released;
+        own.then_some(record.token)
+    }
+}
+
+fn foreign<'a>(view: &'a View, holder: &str) -> Option<&'a Lock> {
+    view.lock.as_ref().filter(|lock| lock.holder != holder)
+}

@@ -1,0 +1,45 @@
+//! Understudy: a sidecar that elects one leader among a miner's replicas.
+//!
+//! ```text
+//!   Redis ─→ store ─→ tasks::elect ⇄ election ─→ Status ─→ api ─→ miner
+//! ```
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | [`election`] | the rules: who may lead, until when. Pure |
+//! | [`memory`], [`fault`] | what Redis says about its memory, and what its errors mean. Pure |
+//! | [`store`] | the only place that speaks to Redis |
+//! | [`tasks`] | the loops around them |
+//! | [`miner`] | the desk where miners' messages come in |
+//! | [`status`] | what is known, published |
+//! | [`api`] | gRPC and HTTP |
+//! | [`agent`] | puts it together |
+//! | [`config`], [`cli`] | the settings, the commands |
+//! | [`clock`], [`logs`], [`metrics`], [`shutdown`], [`proto`] | one small thing each |
+//!
+//! The library is the program's own: only `proto/` and the command line are stable.
+
+pub mod agent;
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod election;
+pub mod fault;
+pub mod logs;
+pub mod memory;
+pub mod metrics;
+pub mod miner;
+pub mod proto;
+pub mod shutdown;
+pub mod status;
+pub mod store;
+pub mod tasks;
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The revision it was built from, where the build was told (`UNDERSTUDY_REVISION`).
+pub const REVISION: &str = match option_env!("UNDERSTUDY_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};

@@ -1,0 +1,11 @@
+//! What Redis says about its memory: pure.
+
+mod health;
+mod info;
+mod reading;
+mod window;
+
+pub use health::Health;
+pub use info::{EngineInfo, InfoError, field};
+pub use reading::MemoryReading;
+pub use window::RefusalWindow;

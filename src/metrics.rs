@@ -1,0 +1,284 @@
+//! Every metric: its name, its help, its labels. Counters are moved by the tasks, as things happen;
+//! everything that can be derived from the status is derived from it when Prometheus asks, so that no
+//! gauge can lie about a leadership that has run out.
+
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    Opts, Registry, TextEncoder,
+};
+
+use crate::election::Instant;
+use crate::fault::StoreFault;
+use crate::status::Status;
+
+/// Redis round trips, in seconds.
+const BUCKETS: [f64; 12] = [
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+];
+
+/// The commands whose duration is measured, as labels.
+const COMMANDS: [&str; 6] = ["look", "begin", "renew", "release", "check", "memory"];
+
+/// The reasons of failures, as labels: the mission's two.
+const REASONS: [&str; 2] = ["redis_oom", "redis_error"];
+
+/// The metrics of one agent, in a registry of their own.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    leader_status: Gauge,
+    elections: IntCounter,
+    losses: IntCounter,
+    acquisition_failures: IntCounterVec,
+    consecutive_failures: Gauge,
+    elections_under_oom: IntCounter,
+    fencing_token: Gauge,
+    lease_remaining: Gauge,
+    renewal_failures: IntCounterVec,
+    leaderless: Counter,
+    miner_connected: Gauge,
+    used_memory: GaugeVec,
+    max_memory: GaugeVec,
+    usage_ratio: GaugeVec,
+    memory_checked: GaugeVec,
+    evicting: GaugeVec,
+    up: GaugeVec,
+    writable: GaugeVec,
+    refused_ratio: GaugeVec,
+    durations: HistogramVec,
+}
+
+impl Metrics {
+    /// # Errors
+    /// A metric is defined twice: a mistake of ours that a test finds.
+    pub fn new(instance: &str) -> prometheus::Result<Self> {
+        let of = |name: &str, help: &str| Opts::new(name, help).const_label("instance", instance);
+        let gauge = |name, help| Gauge::with_opts(of(name, help));
+        let counter = |name, help| IntCounter::with_opts(of(name, help));
+        let by_reason = |name, help| IntCounterVec::new(of(name, help), &["reason"]);
+        // Without labels and without a child until something was read: absent, not 0.
+        let redis = |name: &str, help: &str| GaugeVec::new(Opts::new(name, help), &[]);
+        let metrics = Self {
+            registry: Registry::new(),
+            leader_status: gauge(
+                "ha_miner_leader_status",
+                "1 while this instance leads, else 0",
+            )?,
+            elections: counter(
+                "ha_miner_leader_elections_total",
+                "Terms begun by this instance",
+            )?,
+            losses: counter(
+                "ha_miner_leader_losses_total",
+                "Terms of this instance that have ended, for any reason",
+            )?,
+            acquisition_failures: by_reason(
+                "ha_miner_leader_acquisition_failures_total",
+                "Attempts to acquire leadership that failed on an error of Redis",
+            )?,
+            consecutive_failures: gauge(
+                "ha_miner_leader_consecutive_acquire_failures",
+                "Failures to acquire leadership in a row",
+            )?,
+            elections_under_oom: counter(
+                "ha_miner_leader_elections_under_oom_total",
+                "Terms begun while Redis was out of memory",
+            )?,
+            fencing_token: gauge(
+                "ha_miner_leader_fencing_token",
+                "The term's fencing token while leader, else 0",
+            )?,
+            lease_remaining: gauge(
+                "ha_miner_leader_lease_remaining_seconds",
+                "What is left of the lease while leader, else 0",
+            )?,
+            renewal_failures: by_reason(
+                "ha_miner_leader_renewal_failures_total",
+                "Renewals that failed on an error of Redis",
+            )?,
+            leaderless: Counter::with_opts(of(
+                "ha_miner_leaderless_seconds_total",
+                "Seconds in which this agent saw no leader",
+            ))?,
+            miner_connected: gauge(
+                "ha_miner_miner_connected",
+                "1 while a miner campaigns on this agent, else 0",
+            )?,
+            used_memory: redis(
+                "ha_miner_redis_used_memory_bytes",
+                "used_memory of INFO MEMORY",
+            )?,
+            max_memory: redis(
+                "ha_miner_redis_max_memory_bytes",
+                "maxmemory of INFO MEMORY; 0 without a limit",
+            )?,
+            usage_ratio: redis(
+                "ha_miner_redis_memory_usage_ratio",
+                "used_memory / maxmemory; -1 without a limit",
+            )?,
+            memory_checked: redis(
+                "ha_miner_redis_memory_last_check_timestamp_seconds",
+                "When INFO MEMORY was last read, in seconds since 1970",
+            )?,
+            evicting: redis(
+                "ha_miner_redis_evicting_policy",
+                "1 if Redis has a memory limit and a policy that may evict the lock, else 0",
+            )?,
+            up: redis(
+                "ha_miner_redis_up",
+                "1 if Redis answered the last check, else 0",
+            )?,
+            writable: redis(
+                "ha_miner_redis_writable",
+                "1 if Redis took the last write probe, else 0",
+            )?,
+            refused_ratio: redis(
+                "ha_miner_redis_write_refused_ratio",
+                "Share of write probes refused in the last 60 s",
+            )?,
+            durations: HistogramVec::new(
+                HistogramOpts::new(
+                    "ha_miner_redis_command_duration_seconds",
+                    "Time until Redis answered, or did not",
+                )
+                .buckets(BUCKETS.to_vec()),
+                &["command"],
+            )?,
+        };
+        for reason in REASONS {
+            metrics.acquisition_failures.with_label_values(&[reason]);
+            metrics.renewal_failures.with_label_values(&[reason]);
+        }
+        for command in COMMANDS {
+            metrics.durations.with_label_values(&[command]);
+        }
+        metrics.register()?;
+        Ok(metrics)
+    }
+
+    fn register(&self) -> prometheus::Result<()> {
+        let build = GaugeVec::new(
+            Opts::new(
+                "ha_miner_build_info",
+                "1; the version and the revision are in the labels",
+            ),
+            &["version", "revision"],
+        )?;
+        build
+            .with_label_values(&[crate::VERSION, crate::REVISION])
+            .set(1.0);
+        let all: [Box<dyn Collector>; 22] = [
+            Box::new(self.leader_status.clone()),
+            Box::new(self.elections.clone()),
+            Box::new(self.losses.clone()),
+            Box::new(self.acquisition_failures.clone()),
+            Box::new(self.consecutive_failures.clone()),
+            Box::new(self.elections_under_oom.clone()),
+            Box::new(self.fencing_token.clone()),
+            Box::new(self.lease_remaining.clone()),
+            Box::new(self.renewal_failures.clone()),
+            Box::new(self.leaderless.clone()),
+            Box::new(self.miner_connected.clone()),
+            Box::new(self.used_memory.clone()),
+            Box::new(self.max_memory.clone()),
+            Box::new(self.usage_ratio.clone()),
+            Box::new(self.memory_checked.clone()),
+            Box::new(self.evicting.clone()),
+            Box::new(self.up.clone()),
+            Box::new(self.writable.clone()),
+            Box::new(self.refused_ratio.clone()),
+            Box::new(self.durations.clone()),
+            Box::new(build),
+            Box::new(ProcessCollector::for_self()),
+        ];
+        all.into_iter()
+            .try_for_each(|it| self.registry.register(it))
+    }
+
+    pub fn acquisition_failed(&self, fault: StoreFault) {
+        self.acquisition_failures
+            .with_label_values(&[reason(fault)])
+            .inc();
+    }
+
+    pub fn renewal_failed(&self, fault: StoreFault) {
+        self.renewal_failures
+            .with_label_values(&[reason(fault)])
+            .inc();
+    }
+
+    pub fn elected_under_oom(&self) {
+        self.elections_under_oom.inc();
+    }
+
+    /// `command` is one of [`COMMANDS`].
+    pub fn took(&self, command: &'static str, duration: Duration) {
+        let histogram: Histogram = self.durations.with_label_values(&[command]);
+        histogram.observe(duration.as_secs_f64());
+    }
+
+    /// Prometheus' text, as of `now`.
+    ///
+    /// # Errors
+    /// The registry cannot be encoded.
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "tokens stay below 2^53, bytes need no last digit"
+    )]
+    pub fn render(&self, status: &Status, now: Instant) -> prometheus::Result<String> {
+        let election = &status.election;
+        let leadership = status.leadership(now);
+        let leads = u64::from(leadership.leads());
+        self.leader_status.set(leads as f64);
+        // elections − losses = status holds in every scrape, because it defines the losses.
+        self.elections
+            .inc_by(election.elections.saturating_sub(self.elections.get()));
+        let losses = self.elections.get().saturating_sub(leads);
+        self.losses.inc_by(losses.saturating_sub(self.losses.get()));
+        self.consecutive_failures
+            .set(f64::from(election.consecutive_failures));
+        self.fencing_token.set(leadership.token.unwrap_or(0) as f64);
+        let lease = leadership.lease_until.map(|end| end.since(now));
+        self.lease_remaining
+            .set(lease.unwrap_or_default().as_secs_f64());
+        let leaderless = election.leaderless.total(now).as_secs_f64();
+        self.leaderless
+            .inc_by((leaderless - self.leaderless.get()).max(0.0));
+        self.miner_connected
+            .set(f64::from(u8::from(election.campaign.is_some())));
+        self.show_redis(status, now);
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "bytes need no last digit")]
+    fn show_redis(&self, status: &Status, now: Instant) {
+        let show = |gauge: &GaugeVec, value: f64| gauge.with_label_values::<&str>(&[]).set(value);
+        let redis = &status.redis;
+        if let (Some(up), Some(writable)) = (redis.reachable(), redis.writable()) {
+            show(&self.up, f64::from(u8::from(up)));
+            show(&self.writable, f64::from(u8::from(writable)));
+            show(&self.refused_ratio, redis.refused_ratio(now));
+        }
+        if let Some(memory) = redis.memory() {
+            show(&self.used_memory, memory.reading.used_bytes as f64);
+            show(&self.max_memory, memory.reading.max_bytes as f64);
+            show(&self.usage_ratio, memory.reading.usage_ratio());
+            show(&self.memory_checked, memory.read_at_unix);
+            show(
+                &self.evicting,
+                f64::from(u8::from(memory.reading.evicting())),
+            );
+        }
+    }
+}
+
+fn reason(fault: StoreFault) -> &'static str {
+    match fault {
+        StoreFault::OutOfMemory => "redis_oom",
+        _ => "redis_error",
+    }
+}

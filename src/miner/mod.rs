@@ -1,0 +1,81 @@
+//! The desk between the miner's side and the election: what comes in over gRPC goes to the one task
+//! that owns the election, in order.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::election::{CampaignId, CampaignRefused, EndedBy, Token};
+
+/// How many messages may wait. Far more than 32 streams send in one turn of the loop.
+const WAITING: usize = 256;
+
+/// What the miner's side tells the election.
+pub enum Message {
+    Campaign {
+        reply: oneshot::Sender<Result<CampaignId, CampaignRefused>>,
+    },
+    Heartbeat {
+        campaign: CampaignId,
+        miner: String,
+        /// A version that was sent on this campaign's own stream.
+        acknowledged: Option<u64>,
+    },
+    CampaignEnded {
+        campaign: CampaignId,
+        by: EndedBy,
+    },
+    Extend {
+        reply: oneshot::Sender<()>,
+    },
+    Resign {
+        reason: String,
+        hold_off: Duration,
+        reply: oneshot::Sender<Result<Token, ResignRefused>>,
+    },
+}
+
+/// Why a resignation came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ResignRefused {
+    #[error("this agent does not lead")]
+    NotLeader,
+    #[error("leadership was given up, and the lock could not be released: its TTL ends it")]
+    NotReleased,
+}
+
+/// The agent is shutting down: nobody takes messages any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the agent is shutting down")]
+pub struct Closed;
+
+/// The sending side.
+#[derive(Clone)]
+pub struct Desk(mpsc::Sender<Message>);
+
+#[must_use]
+pub fn desk() -> (Desk, mpsc::Receiver<Message>) {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    (Desk(sender), receiver)
+}
+
+impl Desk {
+    /// # Errors
+    /// The agent is shutting down.
+    pub async fn tell(&self, message: Message) -> Result<(), Closed> {
+        self.0.send(message).await.map_err(|_| Closed)
+    }
+
+    /// Sends a message that is answered, and waits for the answer.
+    ///
+    /// # Errors
+    /// The agent is shutting down.
+    pub async fn ask<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<T>) -> Message,
+    ) -> Result<T, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(message(reply)).await?;
+        answer.await.map_err(|_| Closed)
+    }
+}

@@ -1,0 +1,265 @@
+//! What the agent knows, published: written by the tasks, read by the API, never changed by it.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::election::{CampaignId, Instant, Leadership, Reason};
+use crate::fault::{StoreError, StoreFault};
+use crate::memory::{EngineInfo, Health, MemoryReading, RefusalWindow};
+
+/// How long one refused write keeps the agent unready, so that a Redis at its limit does not make it flap.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
+/// A loop that has not turned for this long makes no progress.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+
+/// Everything that is shown of an agent.
+#[derive(Debug, Clone)]
+pub struct Status {
+    pub identity: Identity,
+    pub election: ElectionStatus,
+    pub redis: RedisStatus,
+    /// When each loop last turned.
+    pub elect_turned: Instant,
+    pub watch_turned: Instant,
+    /// The agent is shutting down.
+    pub stopping: bool,
+}
+
+/// What never changes while the process runs.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The value of `--instance`.
+    pub instance: String,
+    /// What this process writes into the lock.
+    pub holder: String,
+    pub lock_key: String,
+    pub heartbeat_every: Duration,
+    pub started: Instant,
+}
+
+/// The election's part, written by `tasks::elect`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ElectionStatus {
+    pub leadership: Leadership,
+    /// The campaign that counts at present, and the label that its miner gave itself.
+    pub campaign: Option<CampaignId>,
+    pub miner: String,
+    /// Heartbeats received: a change asks for an answer.
+    pub heartbeats: u64,
+    pub elections: u64,
+    pub consecutive_failures: u32,
+    pub last_error: Option<StoreError>,
+    /// Which way past out-of-memory the scripts take.
+    pub oom_rung: &'static str,
+    /// The events channel is heard.
+    pub hears: bool,
+    pub leaderless: Stopwatch,
+}
+
+/// Adds up the time during which something was so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stopwatch {
+    total: Duration,
+    since: Option<Instant>,
+}
+
+/// Redis' part, written by `tasks::watch_redis`.
+#[derive(Debug, Clone, Default)]
+pub struct RedisStatus {
+    checked: Option<(Instant, Health)>,
+    refused: Option<(Instant, Reason)>,
+    window: RefusalWindow,
+    memory: Option<MemoryStatus>,
+}
+
+/// The last reading of Redis' memory.
+#[derive(Debug, Clone)]
+pub struct MemoryStatus {
+    pub reading: MemoryReading,
+    pub engine: EngineInfo,
+    pub read_at: Instant,
+    /// Seconds since 1970.
+    pub read_at_unix: f64,
+}
+
+/// Asks for a check of Redis now. Those who ask at the same time share one.
+#[derive(Clone)]
+pub struct Checkup(mpsc::Sender<oneshot::Sender<()>>);
+
+/// The board on which the status stands.
+pub type Board = watch::Receiver<Status>;
+
+// === impl Status ===
+
+impl Status {
+    #[must_use]
+    pub fn new(identity: Identity) -> Self {
+        let started = identity.started;
+        Self {
+            identity,
+            election: ElectionStatus {
+                leadership: Leadership::starting(),
+                campaign: None,
+                miner: String::new(),
+                heartbeats: 0,
+                elections: 0,
+                consecutive_failures: 0,
+                last_error: None,
+                oom_rung: "",
+                hears: false,
+                leaderless: Stopwatch::default(),
+            },
+            redis: RedisStatus::default(),
+            elect_turned: started,
+            watch_turned: started,
+            stopping: false,
+        }
+    }
+
+    /// Who leads, as of `now`.
+    #[must_use]
+    pub fn leadership(&self, now: Instant) -> Leadership {
+        self.election.leadership.at(now)
+    }
+
+    /// Why this agent is not ready; empty if it is. Leadership has no part in it.
+    #[must_use]
+    pub fn not_ready(&self, now: Instant) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        if self.stopping {
+            reasons.push(Reason::Draining);
+        }
+        reasons.extend(self.redis.not_ready(now));
+        reasons
+    }
+
+    /// The agent's own loops make progress. Never depends on Redis.
+    #[must_use]
+    pub fn live(&self, now: Instant) -> bool {
+        let last = self.elect_turned.min(self.watch_turned);
+        now.since(last) < STUCK_AFTER
+    }
+}
+
+// === impl Stopwatch ===
+
+impl Stopwatch {
+    /// From `now` on it is so, or is not.
+    pub fn set(&mut self, so: bool, now: Instant) {
+        match (so, self.since) {
+            (true, None) => self.since = Some(now),
+            (false, Some(since)) => {
+                self.total += now.since(since);
+                self.since = None;
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    #[must_use]
+    pub fn total(&self, now: Instant) -> Duration {
+        self.total + self.since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+}
+
+// === impl RedisStatus ===
+
+impl RedisStatus {
+    pub fn checked(&mut self, health: Health, now: Instant) {
+        if let Health::Refusing(error) = &health {
+            self.refused = Some((now, Reason::from(error.fault)));
+        }
+        if !matches!(health, Health::Away(_)) {
+            self.window
+                .record(age(now), matches!(health, Health::Refusing(_)));
+        }
+        self.checked = Some((now, health));
+    }
+
+    pub fn read(&mut self, memory: MemoryStatus) {
+        self.memory = Some(memory);
+    }
+
+    #[must_use]
+    pub fn memory(&self) -> Option<&MemoryStatus> {
+        self.memory.as_ref()
+    }
+
+    /// Redis answered the last check; `None` before the first.
+    #[must_use]
+    pub fn reachable(&self) -> Option<bool> {
+        let (_, health) = self.checked.as_ref()?;
+        Some(!matches!(health, Health::Away(_)))
+    }
+
+    /// Redis took the last write probe.
+    #[must_use]
+    pub fn writable(&self) -> Option<bool> {
+        let (_, health) = self.checked.as_ref()?;
+        Some(*health == Health::Writable)
+    }
+
+    /// Redis refused the last write probe for lack of memory.
+    #[must_use]
+    pub fn oom(&self) -> bool {
+        self.error()
+            .is_some_and(|error| error.fault == StoreFault::OutOfMemory)
+    }
+
+    /// What was wrong at the last check.
+    #[must_use]
+    pub fn error(&self) -> Option<&StoreError> {
+        match &self.checked.as_ref()?.1 {
+            Health::Writable => None,
+            Health::Refusing(error) | Health::Away(error) => Some(error),
+        }
+    }
+
+    /// How long ago Redis was last asked.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        self.checked.as_ref().map(|(at, _)| now.since(*at))
+    }
+
+    /// The share of write probes refused in the last minute.
+    #[must_use]
+    pub fn refused_ratio(&self, now: Instant) -> f64 {
+        self.window.ratio(age(now))
+    }
+
+    fn not_ready(&self, now: Instant) -> Option<Reason> {
+        let Some((_, health)) = &self.checked else {
+            return Some(Reason::Starting);
+        };
+        match (health, self.refused) {
+            (Health::Refusing(error) | Health::Away(error), _) => Some(Reason::from(error.fault)),
+            (Health::Writable, Some((at, reason))) if now.since(at) < REFUSED_FOR => Some(reason),
+            (Health::Writable, _) => None,
+        }
+    }
+}
+
+fn age(now: Instant) -> Duration {
+    now.since(Instant::PAST)
+}
+
+// === impl Checkup ===
+
+impl Checkup {
+    /// The asking side, and the receiving side for the task that checks.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::Receiver<oneshot::Sender<()>>) {
+        let (sender, receiver) = mpsc::channel(64);
+        (Self(sender), receiver)
+    }
+
+    /// Returns when a check that was under way or came after this call is on the board.
+    pub async fn ask(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.0.send(done).await.is_ok() {
+            // An error means that the agent is shutting down: the board says so.
+            let _ = wait.await;
+        }
+    }
+}

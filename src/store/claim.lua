@@ -1,0 +1,48 @@
+-- Claim: begin a term, or renew one. Changes either everything or nothing.
+--
+-- ARGV[1] 'begin' or 'renew'          ARGV[6] begin: the judged text       renew: the token
+-- ARGV[2] holder id                   ARGV[7] begin: 1 if the lock of the record's own holder is stale
+-- ARGV[3] TTL, milliseconds           ARGV[8] begin: the new token must be greater than this
+-- ARGV[4] not_after, microseconds
+-- ARGV[5] 1 to take the lock even where Redis is out of memory
+-- ARGV[9] channel
+--
+-- Outcomes: begun, renewed; too_late, held, changed, superseded (nothing was written).
+local op, id, ttl, under_oom, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[9]
+
+-- A request that its sender gave up on may still arrive; then it must change nothing.
+if now > tonumber(ARGV[4]) then return answer('too_late') end
+
+local seen = look()
+local record = seen.record
+local foreign = seen.lock and seen.lock ~= id
+local token
+
+if op == 'begin' then
+  if seen.judged ~= ARGV[6] then return answer('changed') end
+  local stale = ARGV[7] == '1' and seen.lock == record.holder and record.released == '0'
+  if foreign and not stale then return answer('held') end
+  -- Greater than all that came before, even if the store has lost them: then by the time of day.
+  token = math.max(now, tonumber(ARGV[8]) + 1, tonumber(record.token or 0) + 1)
+else
+  if foreign then return answer('held') end
+  token = tonumber(ARGV[6])
+  if record.schema then
+    if record.schema ~= '1' then return answer('changed') end
+    local recorded = tonumber(record.token)
+    if recorded > token then return answer('superseded') end
+    if recorded == token and (record.holder ~= id or record.released ~= '0') then return answer('superseded') end
+  end
+end
+
+-- The first write decides whether Redis runs a script when it is out of memory. PEXPIRE needs no
+-- memory and is allowed; after it the rest of the script runs too. The key may be missing.
+-- https://redis.io/docs/latest/develop/programmability/eval-intro/ ("Execution under low memory conditions")
+if under_oom == '1' then redis.call('PEXPIRE', LOCK, ttl) end
+redis.call('SET', LOCK, id, 'PX', ttl)
+redis.call('HSET', RECORD, 'schema', '1', 'holder', id, 'token', whole(token), 'deadline', whole(now + ttl * 1000),
+  'ttl', ttl, 'released', '0', 'gen', generation, 'successor', '', 'hold_off', '0')
+-- A hint. Whoever may not publish leads all the same.
+local done = op == 'begin' and 'begun' or 'renewed'
+redis.pcall('PUBLISH', channel, done .. ' ' .. id .. ' ' .. whole(token))
+return answer(done, whole(token))

@@ -1,0 +1,2 @@
+-- Look. Reads, and changes nothing.
+return answer('looked')

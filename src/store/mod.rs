@@ -1,0 +1,127 @@
+//! The store: the only place that speaks to Redis. It carries out the core's commands and answers with
+//! its replies.
+
+mod events;
+mod link;
+mod probe;
+mod script;
+
+use std::time::Duration;
+
+use crate::clock;
+use crate::config::RedisSettings;
+use crate::election::{Attempt, Command, Reply, View};
+use crate::fault::{StoreError, StoreFault};
+use link::Link;
+use script::Scripts;
+
+pub use events::{Events, Subscription};
+pub use probe::Probe;
+
+/// Executes the election's commands over a connection of its own.
+pub struct Store {
+    link: Link,
+    scripts: Scripts,
+    rung: OomRung,
+}
+
+/// How a script gets past a Redis that is out of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OomRung {
+    /// Its first write is one that needs no memory.
+    FirstWrite,
+    /// It declares `#!lua flags=allow-oom`, because this engine refused the first rung.
+    AllowOom,
+}
+
+impl OomRung {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FirstWrite => "first_write",
+            Self::AllowOom => "allow_oom",
+        }
+    }
+}
+
+impl Store {
+    /// # Errors
+    /// The endpoint cannot be used. Nothing is dialled yet.
+    pub fn new(settings: &RedisSettings, holder: &str, ttl: Duration) -> Result<Self, StoreError> {
+        Ok(Self {
+            link: Link::new(link::client(&settings.endpoint)?),
+            scripts: Scripts::new(settings.keys.clone(), holder, ttl),
+            rung: OomRung::FirstWrite,
+        })
+    }
+
+    /// A store that only looks, under no holder's name.
+    ///
+    /// # Errors
+    /// The endpoint cannot be used. Nothing is dialled yet.
+    pub fn reader(settings: &RedisSettings) -> Result<Self, StoreError> {
+        Self::new(settings, "", Duration::ZERO)
+    }
+
+    /// Looks once, outside of any election.
+    ///
+    /// # Errors
+    /// What Redis or the way to it answered.
+    pub async fn look(&mut self, limit: Duration) -> Result<View, StoreError> {
+        let answer = self.run(&Command::Look, limit, self.rung).await?;
+        Ok(answer.view)
+    }
+
+    /// Which way past out-of-memory is in use.
+    #[must_use]
+    pub fn rung(&self) -> OomRung {
+        self.rung
+    }
+
+    /// Carries out one command within its deadline.
+    ///
+    /// # Errors
+    /// What Redis or the way to it answered; after that the outcome of a write is unknown.
+    pub async fn execute(&mut self, attempt: &Attempt) -> Reply {
+        let command = &attempt.command;
+        let left = || attempt.deadline.since(clock::boottime());
+        let reply = self.run(command, left(), self.rung).await;
+        let bypass = !matches!(
+            command,
+            Command::Begin {
+                under_oom: false,
+                ..
+            }
+        );
+        match reply {
+            Err(refused) if refused.fault == StoreFault::OutOfMemory && bypass => {
+                let other = match self.rung {
+                    OomRung::FirstWrite => OomRung::AllowOom,
+                    OomRung::AllowOom => OomRung::FirstWrite,
+                };
+                match self.run(command, left(), other).await {
+                    // An engine that does not know the other rung says so; the first refusal tells more.
+                    Err(error) if !error.fault.lost_connection() => Err(refused),
+                    Err(error) => Err(error),
+                    Ok(answer) => {
+                        self.rung = other;
+                        Ok(answer)
+                    }
+                }
+            }
+            reply => reply,
+        }
+    }
+
+    async fn run(&mut self, command: &Command, limit: Duration, rung: OomRung) -> Reply {
+        let (script, args) = self.scripts.call(command, rung);
+        let keys = self.scripts.keys();
+        let reply = self
+            .link
+            .run(limit, async |connection| {
+                script.run(connection, &keys, &args).await
+            })
+            .await?;
+        script::answer(&reply)
+    }
+}

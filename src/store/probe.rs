@@ -1,0 +1,74 @@
+//! Asks Redis how it is, on a connection of its own: a silent answer here delays no election.
+
+use std::time::Duration;
+
+use super::link::{self, Link};
+use crate::config::RedisSettings;
+use crate::fault::{StoreError, StoreFault};
+use crate::memory::{EngineInfo, Health, MemoryReading};
+
+pub struct Probe {
+    link: Link,
+    key: String,
+}
+
+impl Probe {
+    /// # Errors
+    /// The endpoint cannot be used. Nothing is dialled yet.
+    pub fn new(settings: &RedisSettings) -> Result<Self, StoreError> {
+        Ok(Self {
+            link: Link::new(link::client(&settings.endpoint)?),
+            key: settings.keys.probe(),
+        })
+    }
+
+    /// PING, then a write that changes nothing: `SET key 1 XX` on a key that never exists is refused
+    /// like any write where writes are refused, and answers nil otherwise.
+    pub async fn check(&mut self, limit: Duration) -> Health {
+        let key = &self.key;
+        let reply = self
+            .link
+            .run(limit, async |connection| {
+                redis::cmd("PING").exec_async(connection).await?;
+                let mut set = redis::cmd("SET");
+                set.arg(key).arg(1).arg("XX").exec_async(connection).await
+            })
+            .await;
+        match reply {
+            Ok(()) => Health::Writable,
+            Err(error) => match error.fault {
+                StoreFault::TimedOut | StoreFault::Unreachable | StoreFault::Auth => {
+                    Health::Away(error)
+                }
+                _ => Health::Refusing(error),
+            },
+        }
+    }
+
+    /// INFO MEMORY and INFO SERVER.
+    ///
+    /// # Errors
+    /// Redis did not answer, or its answer lacks what is needed.
+    pub async fn memory(
+        &mut self,
+        limit: Duration,
+    ) -> Result<(MemoryReading, EngineInfo), StoreError> {
+        let (memory, server): (String, String) = self
+            .link
+            .run(limit, async |connection| {
+                let memory = redis::cmd("INFO")
+                    .arg("memory")
+                    .query_async(connection)
+                    .await?;
+                let server = redis::cmd("INFO")
+                    .arg("server")
+                    .query_async(connection)
+                    .await?;
+                Ok((memory, server))
+            })
+            .await?;
+        let reading = MemoryReading::parse(&memory)
+            .map_err(|error| StoreError::nonsense(error.to_string()))?;
+        Ok((reading, EngineInfo::parse(&server)))
+    }
+}

@@ -1,0 +1,25 @@
+-- Release: give the lock back, and say so in the record. Only by holder and token, never by id alone.
+--
+-- ARGV[1] holder id   ARGV[2] token   ARGV[3] not_after, microseconds
+-- ARGV[4] how long this holder stays out of the election, milliseconds   ARGV[5] channel
+--
+-- Outcomes: released; too_late, superseded (nothing was written).
+local id, token, channel = ARGV[1], ARGV[2], ARGV[5]
+
+if now > tonumber(ARGV[3]) then return answer('too_late') end
+
+local seen = look()
+local record = seen.record
+if record.schema ~= '1' or record.holder ~= id or record.token ~= token or record.released ~= '0' then
+  return answer('superseded')
+end
+
+-- First a write that needs no memory, so that the rest runs when Redis is out of it (see claim.lua).
+if seen.lock == id then
+  redis.call('DEL', LOCK)
+else
+  redis.call('PERSIST', RECORD)
+end
+redis.call('HSET', RECORD, 'released', '1', 'hold_off', ARGV[4])
+redis.pcall('PUBLISH', channel, 'released ' .. id .. ' ' .. token)
+return answer('released')

@@ -1,0 +1,259 @@
+//! The scripts, and their replies in the core's language.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Value};
+
+use super::OomRung;
+use crate::config::Keys;
+use crate::election::{Answer, Command, Lock, Outcome, RecordFields, RecordSeen, Refusal, View};
+use crate::fault::StoreError;
+use crate::memory::MemoryReading;
+
+/// A script, known to the server by its hash.
+pub(super) struct Script {
+    text: String,
+    hash: String,
+}
+
+/// The scripts of the election, and what one holder hands to them every time.
+pub(super) struct Scripts {
+    keys: Keys,
+    holder: String,
+    ttl_millis: String,
+    look: Script,
+    /// By rung.
+    claim: [Script; 2],
+    release: [Script; 2],
+}
+
+// === impl Script ===
+
+impl Script {
+    /// `header` goes before the first line: `#!lua flags=…`, or nothing.
+    fn new(body: &str, header: &str) -> Self {
+        let text = format!("{header}{}{body}", include_str!("view.lua"));
+        let hash = redis::Script::new(&text).get_hash().to_owned();
+        Self { text, hash }
+    }
+
+    /// Runs it by its hash; by its text where the server does not know the hash, which teaches it.
+    pub async fn run(
+        &self,
+        connection: &mut MultiplexedConnection,
+        keys: &[String],
+        args: &[String],
+    ) -> RedisResult<Value> {
+        let call = |command: &str, script: &str| {
+            let mut call = redis::cmd(command);
+            call.arg(script).arg(keys.len()).arg(keys).arg(args);
+            call
+        };
+        let known = call("EVALSHA", &self.hash);
+        match known.query_async(connection).await {
+            Err(error) if error.code() == Some("NOSCRIPT") => {
+                call("EVAL", &self.text).query_async(connection).await
+            }
+            reply => reply,
+        }
+    }
+}
+
+// === impl Scripts ===
+
+impl Scripts {
+    pub fn new(keys: Keys, holder: &str, ttl: Duration) -> Self {
+        const ALLOW_OOM: &str = "#!lua flags=allow-oom\n";
+        let rungs = |body| ["", ALLOW_OOM].map(|header| Script::new(body, header));
+        Self {
+            keys,
+            holder: holder.to_owned(),
+            ttl_millis: ttl.as_millis().to_string(),
+            look: Script::new(include_str!("look.lua"), ""),
+            claim: rungs(include_str!("claim.lua")),
+            release: rungs(include_str!("release.lua")),
+        }
+    }
+
+    /// KEYS of every script.
+    pub fn keys(&self) -> [String; 2] {
+        [self.keys.lock.clone(), self.keys.record()]
+    }
+
+    /// The script behind a command, and its ARGV as its head describes it.
+    pub fn call(&self, command: &Command, rung: OomRung) -> (&Script, Vec<String>) {
+        let [claim, release] = [&self.claim, &self.release].map(|rungs| match rung {
+            OomRung::FirstWrite => &rungs[0],
+            OomRung::AllowOom => &rungs[1],
+        });
+        let holder = || self.holder.clone();
+        let ttl = || self.ttl_millis.clone();
+        let flag = |yes: bool| u8::from(yes).to_string();
+        match command {
+            Command::Look => (&self.look, vec![]),
+            Command::Begin {
+                judged,
+                stale_lock,
+                above,
+                not_after,
+                under_oom,
+            } => {
+                let (not_after, above) = (not_after.to_string(), above.to_string());
+                let head = ["begin".into(), holder(), ttl(), not_after, flag(*under_oom)];
+                let tail = [judged.clone(), flag(*stale_lock), above, self.keys.events()];
+                (claim, [&head[..], &tail[..]].concat())
+            }
+            Command::Renew { token, not_after } => {
+                let (not_after, token) = (not_after.to_string(), token.to_string());
+                let head = ["renew".into(), holder(), ttl(), not_after, flag(true)];
+                let tail = [token, String::new(), String::new(), self.keys.events()];
+                (claim, [&head[..], &tail[..]].concat())
+            }
+            Command::Release {
+                token,
+                not_after,
+                hold_off,
+            } => {
+                let (not_after, hold_off) =
+                    (not_after.to_string(), hold_off.as_millis().to_string());
+                let args = vec![
+                    holder(),
+                    token.to_string(),
+                    not_after,
+                    hold_off,
+                    self.keys.events(),
+                ];
+                (release, args)
+            }
+        }
+    }
+}
+
+/// Reads the reply of `answer()` in `view.lua`.
+///
+/// # Errors
+/// It is not such a reply: then something else than our script has answered.
+pub(super) fn answer(reply: &Value) -> Result<Answer, StoreError> {
+    read(reply).ok_or_else(|| {
+        let shown: String = format!("{reply:?}").chars().take(200).collect();
+        StoreError::nonsense(format!(
+            "Redis answered a script with something that makes no sense: {shown}"
+        ))
+    })?
+}
+
+fn read(reply: &Value) -> Option<Result<Answer, StoreError>> {
+    let Value::Array(items) = reply else {
+        return None;
+    };
+    let [
+        outcome,
+        token,
+        time,
+        lock,
+        pttl,
+        judged,
+        record,
+        generation,
+        uptime,
+        replid2,
+        memory,
+    ] = items.as_slice()
+    else {
+        return None;
+    };
+    let outcome = match text(outcome)? {
+        "looked" => Outcome::Looked,
+        "begun" => Outcome::Begun(text(token)?.parse().ok()?),
+        "renewed" => Outcome::Renewed,
+        "released" => Outcome::Released,
+        "too_late" => Outcome::Refused(Refusal::TooLate),
+        "held" => Outcome::Refused(Refusal::Held),
+        "changed" => Outcome::Refused(Refusal::Changed),
+        "superseded" => Outcome::Refused(Refusal::Superseded),
+        _ => return None,
+    };
+    let lock = match lock {
+        Value::Nil => None,
+        lock => Some(Lock {
+            holder: lossy(lock)?,
+            remaining: remaining(pttl)?,
+        }),
+    };
+    let memory = match MemoryReading::parse(text(memory)?) {
+        Ok(memory) => memory,
+        Err(error) => return Some(Err(StoreError::nonsense(error.to_string()))),
+    };
+    Some(Ok(Answer {
+        outcome,
+        view: View {
+            lock,
+            record: record_seen(record)?,
+            generation: text(generation)?.to_owned(),
+            judged: lossy(judged)?,
+            uptime: Duration::from_secs(text(uptime)?.parse().ok()?),
+            promoted: text(replid2)?.bytes().any(|byte| byte != b'0'),
+            store_micros: text(time)?.parse().ok()?,
+            memory,
+        },
+    }))
+}
+
+/// The fields in the order of `FIELDS` in `view.lua`.
+fn record_seen(record: &Value) -> Option<RecordSeen> {
+    let Value::Array(fields) = record else {
+        return None;
+    };
+    let [
+        schema,
+        holder,
+        token,
+        _deadline,
+        ttl,
+        released,
+        generation,
+        _successor,
+        _hold_off,
+    ] = fields.as_slice()
+    else {
+        return None;
+    };
+    // What is not text is no record of ours, and is told from a missing field.
+    let field = |value| match value {
+        &Value::Nil => None,
+        value => Some(text(value).unwrap_or("\u{fffd}")),
+    };
+    Some(RecordSeen::parse(RecordFields {
+        schema: field(schema),
+        holder: field(holder),
+        token: field(token),
+        ttl: field(ttl),
+        released: field(released),
+        generation: field(generation),
+    }))
+}
+
+/// PTTL: −1 for a key that never expires.
+fn remaining(pttl: &Value) -> Option<Option<Duration>> {
+    match pttl {
+        Value::Int(millis) => Some(u64::try_from(*millis).ok().map(Duration::from_millis)),
+        _ => None,
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// A foreign value in the lock may hold any bytes.
+fn lossy(value: &Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        _ => None,
+    }
+}

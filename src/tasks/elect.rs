@@ -1,0 +1,292 @@
+//! The loop around the election: hands it what happens, carries out what it wants, publishes what it says.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::Heard;
+use crate::clock;
+use crate::election::{Attempt, Election, Event, Instant, Leadership, Reason, Reply, Token};
+use crate::fault::StoreFault;
+use crate::metrics::Metrics;
+use crate::miner::{Message, ResignRefused};
+use crate::status::{ElectionStatus, Status};
+use crate::store::Store;
+
+/// The loop turns at least this often, to show that it lives.
+const TURN_EVERY: Duration = Duration::from_secs(1);
+
+/// The one task that owns the election.
+pub struct Elect {
+    pub election: Election,
+    pub store: Store,
+    pub desk: mpsc::Receiver<Message>,
+    pub heard: mpsc::Receiver<Heard>,
+    pub board: watch::Sender<Status>,
+    pub metrics: Metrics,
+    pub instance: String,
+}
+
+type Resigning = Vec<oneshot::Sender<Result<Token, ResignRefused>>>;
+type Executed = (Store, Attempt, Reply);
+
+/// What the task itself keeps besides the election.
+struct Shell {
+    election: Election,
+    board: watch::Sender<Status>,
+    metrics: Metrics,
+    instance: String,
+    resigning: Resigning,
+    miner: String,
+    heartbeats: u64,
+    elections: u64,
+    hears: bool,
+    oom_rung: &'static str,
+    last: Leadership,
+}
+
+impl Elect {
+    /// Runs until `stop` is cancelled and no term of ours is left to give back.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut shell = Shell {
+            last: self.election.leadership().clone(),
+            election: self.election,
+            board: self.board,
+            metrics: self.metrics,
+            instance: self.instance,
+            resigning: Vec::new(),
+            miner: String::new(),
+            heartbeats: 0,
+            elections: 0,
+            hears: false,
+            oom_rung: self.store.rung().name(),
+        };
+        let mut store = Some(self.store);
+        let mut in_flight: Option<Pin<Box<dyn Future<Output = Executed> + Send>>> = None;
+        let mut stopping = false;
+        loop {
+            let now = clock::boottime();
+            shell.election.handle_timeout(now);
+            if let Some(free) = store.take() {
+                match shell.election.next_command(now) {
+                    Some(attempt) => in_flight = Some(Box::pin(execute(free, attempt))),
+                    None => store = Some(free),
+                }
+            }
+            shell.publish(now);
+            if stopping && shell.election.holds_no_term() {
+                return;
+            }
+            let pause = shell.election.poll_timeout(now).since(now).min(TURN_EVERY);
+            tokio::select! {
+                (free, attempt, reply) = async {
+                    match in_flight.as_mut() {
+                        Some(running) => running.await,
+                        None => std::future::pending().await,
+                    }
+                } => {
+                    in_flight = None;
+                    let now = clock::boottime();
+                    shell.metrics.took(attempt.command.name(), now.since(attempt.sent_at));
+                    shell.oom_rung = free.rung().name();
+                    store = Some(free);
+                    shell.election.handle_reply(attempt.id, reply, now);
+                }
+                Some(message) = self.desk.recv() => shell.told(message),
+                Some(heard) = self.heard.recv() => shell.heard(heard),
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    shell.election.handle_stop(clock::boottime());
+                }
+                () = sleep(pause) => {}
+            }
+        }
+    }
+}
+
+async fn execute(mut store: Store, attempt: Attempt) -> Executed {
+    let reply = store.execute(&attempt).await;
+    (store, attempt, reply)
+}
+
+impl Shell {
+    /// What the miner's side says. The board is written before an answer is given, so that whoever has
+    /// the answer finds its effect there.
+    fn told(&mut self, message: Message) {
+        let now = clock::boottime();
+        match message {
+            Message::Campaign { reply } => {
+                let opened = self.election.handle_campaign(now);
+                if opened.is_ok() {
+                    self.miner.clear();
+                }
+                self.publish(now);
+                // Whoever asked may be gone again.
+                let _ = reply.send(opened);
+            }
+            Message::Heartbeat {
+                campaign,
+                miner,
+                acknowledged,
+            } => {
+                if self.election.campaign() == Some(campaign) {
+                    self.miner = miner;
+                }
+                self.heartbeats += 1;
+                self.election.handle_heartbeat(campaign, acknowledged, now);
+            }
+            Message::CampaignEnded { campaign, by } => {
+                self.election.handle_campaign_end(campaign, by, now);
+            }
+            Message::Extend { reply } => {
+                self.election.handle_extend(now);
+                self.publish(now);
+                let _ = reply.send(());
+            }
+            Message::Resign {
+                reason,
+                hold_off,
+                reply,
+            } => match self.election.handle_resign(hold_off, now) {
+                Ok(token) => {
+                    tracing::info!(instance = %self.instance, token, reason, ?hold_off, "resigning");
+                    self.resigning.push(reply);
+                }
+                Err(_) => {
+                    let _ = reply.send(Err(ResignRefused::NotLeader));
+                }
+            },
+        }
+    }
+
+    fn heard(&mut self, heard: Heard) {
+        let now = clock::boottime();
+        match heard {
+            Heard::Event => self.election.handle_heard(now),
+            Heard::Hears(hears) => {
+                self.hears = hears;
+                self.election.handle_hearing(hears, now);
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Instant) {
+        while let Some(event) = self.election.poll_event() {
+            self.note(event);
+        }
+        let leadership = self.election.leadership().clone();
+        self.note_standing(&leadership);
+        self.board.send_if_modified(|status| {
+            status.elect_turned = now;
+            let mut leaderless = status.election.leaderless;
+            leaderless.set(leadership.leader.is_none(), now);
+            let election = ElectionStatus {
+                leadership,
+                campaign: self.election.campaign(),
+                miner: self.miner.clone(),
+                heartbeats: self.heartbeats,
+                elections: self.elections,
+                consecutive_failures: self.election.consecutive_failures(),
+                last_error: self.election.last_error().cloned(),
+                oom_rung: self.oom_rung,
+                hears: self.hears,
+                leaderless,
+            };
+            let changed = status.election != election;
+            status.election = election;
+            changed
+        });
+    }
+
+    /// Logs and counts, by the contract's table.
+    fn note(&mut self, event: Event) {
+        let instance = &self.instance;
+        match event {
+            Event::Elected {
+                token,
+                under_oom,
+                after_failures,
+            } => {
+                self.elections += 1;
+                if under_oom {
+                    self.metrics.elected_under_oom();
+                    tracing::warn!(%instance, token, after_failures, "elected, although Redis is out of memory");
+                } else {
+                    tracing::info!(%instance, token, after_failures, "elected");
+                }
+            }
+            Event::Lost { token, reason } => match reason {
+                Reason::Resigned | Reason::Draining | Reason::NoMiner => {
+                    tracing::info!(%instance, token, reason = reason.name(), "resigned");
+                }
+                reason => tracing::warn!(%instance, token, reason = reason.name(), "lost"),
+            },
+            Event::Released { token } => {
+                tracing::info!(%instance, token, "lock released");
+                self.resigned(Ok(token));
+            }
+            Event::NotReleased { token } => {
+                tracing::warn!(%instance, token, "lock not released: its TTL ends it");
+                self.resigned(Err(ResignRefused::NotReleased));
+            }
+            Event::AcquisitionFailed { error, consecutive } => {
+                self.metrics.acquisition_failed(error.fault);
+                let hint = error.fault.hint();
+                if error.fault == StoreFault::OutOfMemory {
+                    tracing::error!(%instance, %error, consecutive_failures = consecutive, hint,
+                        "acquisition refused: Redis is out of memory, and this instance cannot lead");
+                } else {
+                    tracing::warn!(%instance, %error, consecutive_failures = consecutive, hint,
+                        "acquisition failed: this instance cannot lead");
+                }
+            }
+            Event::LookFailed { error } => {
+                tracing::warn!(%instance, %error, hint = error.fault.hint(), "cannot see the lock");
+            }
+            Event::RenewalFailed {
+                error,
+                lease_remaining,
+            } => {
+                self.metrics.renewal_failed(error.fault);
+                if error.fault == StoreFault::OutOfMemory {
+                    tracing::error!(%instance, %error, ?lease_remaining, hint = error.fault.hint(),
+                        "renewal refused: still leader until the lease ends, trying again");
+                } else {
+                    tracing::warn!(%instance, %error, ?lease_remaining, hint = error.fault.hint(),
+                        "renewal failed: still leader until the lease ends, trying again");
+                }
+            }
+            Event::ReleaseFailed { error } => {
+                tracing::warn!(%instance, %error, "release failed: trying again until the TTL ends the lock");
+            }
+            Event::HeldByOther { leader } => {
+                tracing::debug!(%instance, %leader, "another instance holds the lock");
+            }
+        }
+    }
+
+    /// What no event tells: why a standby waits.
+    fn note_standing(&mut self, now: &Leadership) {
+        if (now.role, now.reason) != (self.last.role, self.last.reason) {
+            let (role, reason) = (now.role.name(), now.reason.name());
+            if now.reason == Reason::EvictionPolicy {
+                tracing::error!(instance = %self.instance, role, reason,
+                    "no leadership: Redis has a memory limit and a maxmemory-policy that may evict the lock; set \
+                     noeviction, or accept the risk with --allow-eviction");
+            } else {
+                tracing::info!(instance = %self.instance, role, reason, "standing");
+            }
+        }
+        self.last = now.clone();
+    }
+
+    fn resigned(&mut self, result: Result<Token, ResignRefused>) {
+        for reply in self.resigning.drain(..) {
+            let _ = reply.send(result);
+        }
+    }
+}

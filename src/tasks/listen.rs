@@ -1,0 +1,76 @@
+//! Listens to the events channel and tells the election that something happened.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use crate::fault::StoreFault;
+use crate::store::Events;
+
+/// How long to wait before listening again: a Redis that is away is tried often, since a leader
+/// re-asserts its term as soon as it is back; one that refuses is tried rarely.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE_AWAY: Duration = Duration::from_secs(1);
+const PAUSE_REFUSED: Duration = Duration::from_secs(10);
+
+/// What the election hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Something was published.
+    Event,
+    /// The subscription stands, or is gone.
+    Hears(bool),
+}
+
+pub struct Listen {
+    pub events: Events,
+    pub heard: mpsc::Sender<Heard>,
+    /// A subscription on which nothing was heard for so long is asked whether it lives.
+    pub quiet: Duration,
+    /// Spreads the agents that lost the same Redis at the same moment, in 1/1000.
+    pub spread: u32,
+}
+
+impl Listen {
+    /// Runs until the election no longer listens.
+    pub async fn run(self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.events.subscribe().await {
+                Ok(mut subscription) => {
+                    pause = FIRST_PAUSE;
+                    let mut heard = Heard::Hears(true);
+                    loop {
+                        if self.heard.send(heard).await.is_err() {
+                            return;
+                        }
+                        match self.events.next(&mut subscription, self.quiet).await {
+                            Some(()) => heard = Heard::Event,
+                            None => break,
+                        }
+                    }
+                    tracing::debug!(
+                        "the events channel is gone: looking more often until it is back"
+                    );
+                    if self.heard.send(Heard::Hears(false)).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "cannot listen to the events channel: looking more often instead");
+                    pause = match error.fault {
+                        StoreFault::Unreachable | StoreFault::TimedOut | StoreFault::Loading => {
+                            (pause * 2).min(LONGEST_PAUSE_AWAY)
+                        }
+                        _ => PAUSE_REFUSED,
+                    };
+                }
+            }
+            if self.heard.is_closed() {
+                return;
+            }
+            sleep(pause * (1000 + self.spread) / 2000).await;
+        }
+    }
+}

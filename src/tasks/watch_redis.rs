@@ -1,0 +1,128 @@
+//! Watches Redis, on every replica, leader or not: does it answer, does it take writes, how full is it?
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::election::Instant;
+use crate::fault::StoreFault;
+use crate::memory::Health;
+use crate::metrics::Metrics;
+use crate::status::{MemoryStatus, Status};
+use crate::store::Probe;
+
+/// How often Redis is checked when nobody asks.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// How long one check may take: `/ready` answers within 900 ms.
+const CHECK_LIMIT: Duration = Duration::from_millis(700);
+
+pub struct WatchRedis {
+    pub probe: Probe,
+    pub asked: mpsc::Receiver<oneshot::Sender<()>>,
+    pub board: watch::Sender<Status>,
+    pub metrics: Metrics,
+    pub memory_every: Duration,
+    pub warn_ratio: f64,
+}
+
+impl WatchRedis {
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut tick = interval(CHECK_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut memory_due = Instant::PAST;
+        let mut last = None;
+        loop {
+            let mut waiting = Vec::new();
+            tokio::select! {
+                Some(asker) = self.asked.recv() => waiting.push(asker),
+                _ = tick.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            let health = self.check().await;
+            // Whoever asked meanwhile shares the answer.
+            while let Ok(asker) = self.asked.try_recv() {
+                waiting.push(asker);
+            }
+            for asker in waiting {
+                // Whoever asked may be gone again.
+                let _ = asker.send(());
+            }
+            let turned = last.replace(health.clone()).as_ref() != Some(&health);
+            if turned {
+                tell(&health);
+                if matches!(health, Health::Refusing(_)) {
+                    memory_due = Instant::PAST;
+                }
+            }
+            let now = clock::boottime();
+            if now >= memory_due && !matches!(health, Health::Away(_)) {
+                memory_due = now + self.memory_every;
+                self.read_memory().await;
+            }
+        }
+    }
+
+    async fn check(&mut self) -> Health {
+        let sent_at = clock::boottime();
+        let health = self.probe.check(CHECK_LIMIT).await;
+        let now = clock::boottime();
+        self.metrics.took("check", now.since(sent_at));
+        self.board.send_if_modified(|status| {
+            let redis = &mut status.redis;
+            let before = (redis.reachable(), redis.writable(), redis.oom());
+            redis.checked(health.clone(), now);
+            status.watch_turned = now;
+            let redis = &status.redis;
+            before != (redis.reachable(), redis.writable(), redis.oom())
+        });
+        health
+    }
+
+    async fn read_memory(&mut self) {
+        let sent_at = clock::boottime();
+        let read = self.probe.memory(CHECK_LIMIT).await;
+        let now = clock::boottime();
+        self.metrics.took("memory", now.since(sent_at));
+        let (reading, engine) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::warn!(%error, hint = error.fault.hint(), "cannot read Redis' memory");
+                return;
+            }
+        };
+        if reading.above(self.warn_ratio) {
+            tracing::warn!(
+                used_memory_bytes = reading.used_bytes,
+                max_memory_bytes = reading.max_bytes,
+                usage_ratio = reading.usage_ratio(),
+                "Redis' memory is above the ratio: raise maxmemory or free keys before it refuses writes"
+            );
+        }
+        let memory = MemoryStatus {
+            reading,
+            engine,
+            read_at: now,
+            read_at_unix: clock::unix_seconds(),
+        };
+        self.board.send_modify(|status| status.redis.read(memory));
+    }
+}
+
+/// Logs a turn of Redis' health.
+fn tell(health: &Health) {
+    match health {
+        Health::Writable => tracing::info!("Redis answers and takes writes"),
+        Health::Refusing(error) if error.fault == StoreFault::OutOfMemory => {
+            tracing::error!(%error, hint = error.fault.hint(), "Redis refuses writes: it is out of memory");
+        }
+        Health::Refusing(error) => {
+            tracing::warn!(%error, hint = error.fault.hint(), "Redis answers and refuses writes");
+        }
+        Health::Away(error) => {
+            tracing::warn!(%error, hint = error.fault.hint(), "Redis does not answer");
+        }
+    }
+}
