@@ -120,7 +120,7 @@ impl RedisEndpoint {
     /// # Errors
     /// What is allowed instead.
     pub fn parse(text: &str) -> Result<Self, Allowed> {
-        let url = Url::parse(text)
+        let url = Url::parse(&with_host(text))
             .map_err(|error| format!("redis://[user:password@]host[:port][/db] ({error})"))?;
         match url.scheme() {
             "redis" => Self::tcp(&url),
@@ -137,7 +137,7 @@ impl RedisEndpoint {
         let mut endpoint = Self::of(
             url,
             RedisAddress::Tcp {
-                host: host.unwrap_or("127.0.0.1").trim_matches(['[', ']']).into(),
+                host: host.unwrap_or(LOCAL).trim_matches(['[', ']']).into(),
                 port: url.port().unwrap_or(6379),
             },
         )?;
@@ -150,7 +150,8 @@ impl RedisEndpoint {
 
     fn unix(url: &Url) -> Result<Self, Allowed> {
         let path = decoded(url.path())?;
-        if path.is_empty() || path == "/" || url.host_str().is_some_and(|host| !host.is_empty()) {
+        let host = url.host_str().unwrap_or_default();
+        if path.is_empty() || path == "/" || !["", LOCAL].contains(&host) {
             return Err("redis+unix:///absolute/path/to/socket (three slashes)".into());
         }
         Self::of(url, RedisAddress::Unix(path.into()))
@@ -180,6 +181,26 @@ impl RedisEndpoint {
         }
         Ok(endpoint)
     }
+}
+
+/// The host of a URL that names none.
+const LOCAL: &str = "127.0.0.1";
+
+/// go-redis lets a URL leave out the host beside a port or a user (`redis://:6379`,
+/// `unix://user:password@/path`); the URL standard does not.
+fn with_host(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.into();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    let (user, host) = authority
+        .rfind('@')
+        .map_or(("", authority), |at| authority.split_at(at + 1));
+    if authority.is_empty() || !(host.is_empty() || host.starts_with(':')) {
+        return text.into();
+    }
+    format!("{scheme}://{user}{LOCAL}{host}{rest}")
 }
 
 fn database(text: &str) -> Result<i64, Allowed> {
@@ -223,8 +244,9 @@ mod tests {
     fn a_miners_own_urls_work() {
         assert_eq!(tcp("redis://r:6380/2"), ("r".into(), 6380, 2));
         assert_eq!(tcp("redis://r"), ("r".into(), 6379, 0));
-        assert_eq!(tcp("redis://:6379/0"), ("127.0.0.1".into(), 6379, 0));
         assert_eq!(tcp("redis://[::1]:7/?db=3"), ("::1".into(), 7, 3));
+        assert_eq!(tcp("redis://:6380/1"), (LOCAL.into(), 6380, 1));
+        assert_eq!(tcp("redis://u:p@/1"), (LOCAL.into(), 6379, 1));
         let endpoint =
             RedisEndpoint::parse("redis://u%40x:p%2Fw@h/1?dial_timeout=5s&pool_size=9").unwrap();
         assert_eq!(endpoint.username.as_deref(), Some("u@x"));
