@@ -10,7 +10,8 @@ use std::fmt;
 /// The classes of errors that a Redis, or the way to it, answers with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StoreFault {
-    /// `OOM command …`: used memory is above `maxmemory`.
+    /// `OOM command …`, `OOM allow-oom flag …`; Dragonfly's `Out of memory`, Upstash's `DB capacity quota
+    /// exceeded`: used memory is above the limit.
     OutOfMemory,
     /// `MISCONF`: the server cannot save to disk.
     Misconf,
@@ -26,9 +27,9 @@ pub enum StoreFault {
     Busy,
     /// `UNKILLABLE`: a slow script that has written holds it.
     Unkillable,
-    /// `NOAUTH`, `WRONGPASS`.
+    /// `NOAUTH`, `WRONGPASS`, `ERR invalid password`, `ERR … AUTH …`: missing or wrong credentials.
     Auth,
-    /// `NOPERM`, and an ACL failure inside a script.
+    /// `NOPERM`; inside a script `ERR The user executing the script can't …`, `ERR ACL failure in script`.
     NoPermission,
     /// `NOSCRIPT`: the script is not in the server's cache.
     NoScript,
@@ -36,9 +37,9 @@ pub enum StoreFault {
     WrongType,
     /// `CROSSSLOT`, `EXECABORT`: a mistake in the client.
     ClientBug,
-    /// No answer in time: whether a write was carried out is unknown.
+    /// Words of a client, not of a server: no answer in time. Whether a write was carried out is unknown.
     TimedOut,
-    /// Refused, reset, closed, or no such host: whether a write was carried out is unknown.
+    /// Words of a client: refused, reset, closed, or no such host. Whether a write was carried out is unknown.
     Unreachable,
     /// Anything else.
     Other,
@@ -47,143 +48,123 @@ pub enum StoreFault {
 /// An error of the store: its class, and the words it came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreError {
+    /// Its class.
     pub fault: StoreFault,
+    /// The words it came in, shown as they are.
     pub message: String,
 }
 
-/// Errors that are known by their leading token alone.
-const TOKENS: [(&str, StoreFault); 18] = [
+/// The leading tokens of each class, as a server writes them and as redis-rs prints them. `|` parts them.
+const TOKENS: [(&str, StoreFault); 12] = [
     ("MISCONF", StoreFault::Misconf),
-    ("READONLY", StoreFault::ReadOnly),
+    ("READONLY|ReadOnly", StoreFault::ReadOnly),
     ("NOREPLICAS", StoreFault::NoReplicas),
-    ("LOADING", StoreFault::Loading),
-    ("MASTERDOWN", StoreFault::Topology),
-    ("CLUSTERDOWN", StoreFault::Topology),
-    ("TRYAGAIN", StoreFault::Topology),
-    ("MOVED", StoreFault::Topology),
-    ("ASK", StoreFault::Topology),
+    ("LOADING|BusyLoading", StoreFault::Loading),
+    (
+        "MASTERDOWN|MasterDown|CLUSTERDOWN|ClusterDown|TRYAGAIN|TryAgain|MOVED|Moved|ASK|Ask",
+        StoreFault::Topology,
+    ),
     ("BUSY", StoreFault::Busy),
     ("UNKILLABLE", StoreFault::Unkillable),
-    ("NOAUTH", StoreFault::Auth),
-    ("WRONGPASS", StoreFault::Auth),
-    ("NOPERM", StoreFault::NoPermission),
-    ("NOSCRIPT", StoreFault::NoScript),
+    ("NOAUTH|WRONGPASS", StoreFault::Auth),
+    ("NOPERM|NoPerm", StoreFault::NoPermission),
+    ("NOSCRIPT|NoScript", StoreFault::NoScript),
     ("WRONGTYPE", StoreFault::WrongType),
-    ("CROSSSLOT", StoreFault::ClientBug),
-    ("EXECABORT", StoreFault::ClientBug),
+    ("CROSSSLOT|CrossSlot", StoreFault::ClientBug),
 ];
 
-/// Out of memory, where no leading `OOM` says so: redis-py drops the token; Dragonfly; Upstash.
-const OUT_OF_MEMORY: [&str; 3] = [
-    "command not allowed when used memory > 'maxmemory'",
-    "Out of memory",
-    "DB capacity quota exceeded",
+/// How errors begin that have no token of their own, after `ERR` or bare: redis-py takes most tokens
+/// away. The last row echoes what it was sent, so that nothing behind it may be looked at.
+const TEXTS: [(&str, StoreFault); 8] = [
+    (
+        "command not allowed when used memory|command not allowed under OOM prevention|\
+         allow-oom flag is not set|Out of memory|DB capacity quota exceeded",
+        StoreFault::OutOfMemory,
+    ),
+    ("You can't write against a read only", StoreFault::ReadOnly),
+    ("Redis is loading|Valkey is loading", StoreFault::Loading),
+    ("Link with MASTER is down", StoreFault::Topology),
+    ("No matching script", StoreFault::NoScript),
+    (
+        "Authentication required|Password authentication failed|invalid username-password pair|\
+         invalid password|Client sent AUTH|AUTH <password> called without",
+        StoreFault::Auth,
+    ),
+    (
+        "The user executing the script can't|user executing the script can't|ACL failure in script",
+        StoreFault::NoPermission,
+    ),
+    (
+        "unknown command|unknown subcommand|Unknown subcommand",
+        StoreFault::Other,
+    ),
 ];
 
-/// What follows `ERR` when the credentials are wrong.
-const ERR_AUTH: [&str; 3] = [
-    "invalid password",
-    "Client sent AUTH",
-    "AUTH <password> called without any password",
-];
-
-/// What an `ERR` says when a script was not permitted a command or a key.
-const ERR_PERMISSION: [&str; 2] = ["user executing the script can't", "ACL failure in script"];
-
-/// What clients in several languages say when no answer came, or no connection. Looked for only where
-/// no Redis error is found.
-const TIMED_OUT: [&str; 3] = ["timeout", "timed out", "deadline exceeded"];
-const UNREACHABLE: [&str; 13] = [
-    "connection refused",
-    "connection reset",
-    "connection closed",
-    "closed network connection",
-    "broken pipe",
-    "unexpected end of file",
-    "not connected",
-    "no such host",
-    "name or service not known",
-    "failed to lookup address",
-    "name resolution",
-    "no route to host",
-    "network is unreachable",
-];
+/// What clients in several languages say, in lower case, when no answer came in time, and when there
+/// is no connection. Looked for only where no Redis error is found.
+const TIMED_OUT: &str = "timeout|timed out|timedout|deadline exceeded|deadline has elapsed|\
+     resource temporarily unavailable";
+const UNREACHABLE: &str = "connection refused|connection reset|connection aborted|connection closed|\
+     connection is closed|connection lost|closed network connection|closed the connection|\
+     socket closed|client is closed|broken pipe|unexpected end of|unexpectedly terminated|\
+     not connected|unable to connect|no such host|name or service not known|unknownhost|\
+     failed to lookup address|name resolution|no route to host|network is unreachable|\
+     econnrefused|econnreset|epipe|enotfound|eai_again|ehostunreach|enetunreach";
 
 // === impl StoreFault ===
 
 impl StoreFault {
-    /// Finds the Redis error in a message, or in a chain of errors that ends in one.
+    /// Every class, in the order of the table in the documentation.
+    pub const ALL: [Self; 16] = [
+        Self::OutOfMemory,
+        Self::Misconf,
+        Self::ReadOnly,
+        Self::NoReplicas,
+        Self::Loading,
+        Self::Topology,
+        Self::Busy,
+        Self::Unkillable,
+        Self::Auth,
+        Self::NoPermission,
+        Self::NoScript,
+        Self::WrongType,
+        Self::ClientBug,
+        Self::TimedOut,
+        Self::Unreachable,
+        Self::Other,
+    ];
+
+    /// Finds the Redis error in a message, or in a chain of errors that ends in one. Takes time in
+    /// proportion to the message's length, whatever stands in it.
     #[must_use]
     pub fn classify(message: &str) -> Self {
         // A Redis error starts where the message starts, or after a link of the chain. The first one
         // decides: whatever follows it is its own text, which may echo anything.
-        let found = segments(message).find_map(Self::at_start);
-        found.unwrap_or_else(|| Self::of_transport(message))
+        links(message)
+            .find_map(at_start)
+            .unwrap_or_else(|| of_transport(message))
     }
 
-    /// The class of a text that starts with a Redis error; `None` if it does not start with one.
-    fn at_start(text: &str) -> Option<Self> {
-        let text = text.strip_prefix('-').unwrap_or(text);
-        if out_of_memory(text) {
-            return Some(Self::OutOfMemory);
-        }
-        let token = text.split([' ', ':']).next().unwrap_or_default();
-        let rest = text
-            .get(token.len()..)
-            .unwrap_or_default()
-            .trim_start_matches([':', ' ']);
-        if token == "ERR" {
-            return Some(Self::of_err(rest));
-        }
-        let (_, fault) = TOKENS.iter().find(|(known, _)| *known == token)?;
-        // A redirection names a slot; a bare word that looks like one may be anybody's.
-        let redirects = token == "MOVED" || token == "ASK";
-        let fits = if redirects {
-            rest.starts_with(|it: char| it.is_ascii_digit())
-        } else {
-            !rest.is_empty()
-        };
-        fits.then_some(*fault)
-    }
-
-    /// The class of what follows `ERR`.
-    fn of_err(text: &str) -> Self {
-        // Redis 6.2 wraps what a script met: `Error running script (call to f_…): @user_script:1:
-        // @user_script: 1: -OOM command not allowed …`.
-        if text.starts_with("Error running script") {
-            return wrapped(text)
-                .and_then(Self::at_start)
-                .unwrap_or_else(|| Self::of_script(text));
-        }
-        if out_of_memory(text) {
-            Self::OutOfMemory
-        } else if ERR_AUTH.iter().any(|start| text.starts_with(start)) {
-            Self::Auth
-        } else if text.starts_with("unknown command") {
-            Self::Other
-        } else {
-            Self::of_script(text)
-        }
-    }
-
-    fn of_script(text: &str) -> Self {
-        let denied = ERR_PERMISSION.iter().any(|part| text.contains(part));
-        if denied {
-            Self::NoPermission
-        } else {
-            Self::Other
-        }
-    }
-
-    fn of_transport(message: &str) -> Self {
-        let message = message.to_ascii_lowercase();
-        let says = |part: &&str| message.contains(*part);
-        if TIMED_OUT.iter().any(says) {
-            Self::TimedOut
-        } else if UNREACHABLE.iter().any(says) || message == "eof" || message.ends_with(": eof") {
-            Self::Unreachable
-        } else {
-            Self::Other
+    /// Its name: for logs, labels and JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OutOfMemory => "out_of_memory",
+            Self::Misconf => "misconf",
+            Self::ReadOnly => "read_only",
+            Self::NoReplicas => "no_replicas",
+            Self::Loading => "loading",
+            Self::Topology => "topology",
+            Self::Busy => "busy",
+            Self::Unkillable => "unkillable",
+            Self::Auth => "auth",
+            Self::NoPermission => "no_permission",
+            Self::NoScript => "no_script",
+            Self::WrongType => "wrong_type",
+            Self::ClientBug => "client_bug",
+            Self::TimedOut => "timed_out",
+            Self::Unreachable => "unreachable",
+            Self::Other => "other",
         }
     }
 
@@ -260,36 +241,6 @@ impl StoreFault {
     }
 }
 
-fn out_of_memory(text: &str) -> bool {
-    let after_token = text
-        .strip_prefix("OOM")
-        .filter(|rest| rest.starts_with([' ', ':']));
-    let known = |text: &str| OUT_OF_MEMORY.iter().any(|known| text.starts_with(known));
-    match after_token.map(|rest| rest.trim_start_matches([':', ' '])) {
-        Some(rest) => rest.starts_with("command ") || known(rest),
-        None => known(text),
-    }
-}
-
-/// Where a Redis error may start: at the beginning, and after each link of a chain.
-fn segments(message: &str) -> impl Iterator<Item = &str> {
-    let links = message
-        .match_indices(": ")
-        .map(|(at, link)| at + link.len());
-    std::iter::once(0)
-        .chain(links)
-        .filter_map(|at| message.get(at..))
-        .map(|text| text.trim_start_matches(['"', '\'', '(', '[', ' ']))
-}
-
-/// What stands after the last `@user_script:N:`.
-fn wrapped(text: &str) -> Option<&str> {
-    let (_, rest) = text.rsplit_once("@user_script:")?;
-    let (line, error) = rest.trim_start().split_once(':')?;
-    let numbered = !line.is_empty() && line.bytes().all(|digit| digit.is_ascii_digit());
-    numbered.then(|| error.trim_start())
-}
-
 // === impl StoreError ===
 
 impl StoreError {
@@ -332,6 +283,114 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+// === reading ===
+
+/// Where an error may start: at the beginning, and after each link of a chain. A server's error is one
+/// line, so that a new line is a link too (anyhow's and Python's reports have them).
+fn links(message: &str) -> impl Iterator<Item = &str> {
+    let links = message.match_indices([' ', '\n']).filter(|(at, gap)| {
+        let colon = || message.get(..*at).is_some_and(|it| it.ends_with(':'));
+        *gap == "\n" || colon()
+    });
+    let starts = std::iter::once(0).chain(links.map(|(at, _)| at + 1));
+    starts.filter_map(|at| message.get(at..))
+}
+
+/// The class of the error that a text starts with; `None` if it starts with none.
+fn at_start(text: &str) -> Option<StoreFault> {
+    // Clients quote and bracket what they print.
+    let text = text.trim_start_matches(['"', '\'', '`', '(', '[', ' ']);
+    match token(text.strip_prefix('-').unwrap_or(text)) {
+        Some(("ERR", rest)) => Some(of_err(rest)),
+        // redis-rs' word for ERR. In Python it is the class of errors that keep their token.
+        Some(("ResponseError", rest)) => {
+            let rest = rest.strip_prefix("ERR ").unwrap_or(rest);
+            Some(bare(rest).unwrap_or_else(|| of_err(rest)))
+        }
+        // EXEC itself was refused, and says why.
+        Some(("EXECABORT" | "ExecAbort", rest)) => rest
+            .strip_prefix("Transaction discarded because of: ")
+            .and_then(bare)
+            .or(Some(StoreFault::ClientBug)),
+        _ => bare(text),
+    }
+}
+
+/// The class of what follows `ERR`. It decides, known or not: many such errors echo their arguments.
+fn of_err(text: &str) -> StoreFault {
+    let in_script = text.starts_with("Error running script")
+        || text.trim_start_matches('@').starts_with("user_script:");
+    let fault = if in_script {
+        script_met(text)
+    } else {
+        by_text(text)
+    };
+    fault.unwrap_or(StoreFault::Other)
+}
+
+/// What a script met: Redis 6.2 wraps it (`Error running script (call to f_…): @user_script:1:
+/// @user_script: 1: -OOM command …`); later engines only what a script threw (`user_script:1: OOM …`).
+fn script_met(text: &str) -> Option<StoreFault> {
+    text.match_indices("user_script:").find_map(|(at, marker)| {
+        let (line, error) = text.get(at + marker.len()..)?.split_once(':')?;
+        let numbered = line.trim().parse::<u32>().is_ok();
+        numbered.then(|| bare(error.trim_start())).flatten()
+    })
+}
+
+/// The class of an error that nothing wraps.
+fn bare(text: &str) -> Option<StoreFault> {
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let Some((token, rest)) = token(text) else {
+        return by_text(text);
+    };
+    match token {
+        "OOM" if rest.starts_with("command ") => Some(StoreFault::OutOfMemory),
+        "OOM" => by_text(rest).filter(|fault| *fault == StoreFault::OutOfMemory),
+        "ERR" => Some(by_text(rest).unwrap_or(StoreFault::Other)),
+        // A redirection names a slot: such short words may be anybody's.
+        "MOVED" | "Moved" | "ASK" | "Ask" if !rest.starts_with(|it: char| it.is_ascii_digit()) => {
+            None
+        }
+        _ => first(&TOKENS, |known| known == token).or_else(|| by_text(text)),
+    }
+}
+
+/// The leading word and the text after it, which a space or a colon parts; redis-rs prints `"OOM": …`.
+fn token(text: &str) -> Option<(&str, &str)> {
+    let end = text.find(|it: char| !it.is_ascii_alphabetic())?;
+    let (token, rest) = text.split_at_checked(end)?;
+    let rest = rest.strip_prefix('"').unwrap_or(rest);
+    let parted = !token.is_empty() && rest.starts_with([' ', ':']);
+    // Only behind a word: in a text of nothing but links each of them would be walked to the end.
+    let rest = parted.then(|| rest.trim_start_matches([' ', ':']))?;
+    (!rest.is_empty()).then_some((token, rest))
+}
+
+fn by_text(text: &str) -> Option<StoreFault> {
+    first(&TEXTS, |known| text.starts_with(known))
+}
+
+fn first(table: &[(&str, StoreFault)], fits: impl Fn(&str) -> bool) -> Option<StoreFault> {
+    let row = table
+        .iter()
+        .find(|(known, _)| known.split('|').any(&fits))?;
+    Some(row.1)
+}
+
+fn of_transport(message: &str) -> StoreFault {
+    let message = message.to_ascii_lowercase();
+    let says = |phrases: &str| phrases.split('|').any(|phrase| message.contains(phrase));
+    let mut words = message.split(|it: char| !it.is_ascii_alphanumeric());
+    if says(TIMED_OUT) {
+        StoreFault::TimedOut
+    } else if says(UNREACHABLE) || words.any(|word| word == "eof") {
+        StoreFault::Unreachable
+    } else {
+        StoreFault::Other
+    }
+}
 
 #[cfg(test)]
 mod tests;

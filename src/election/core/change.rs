@@ -50,7 +50,9 @@ impl Election {
             (Command::Begin { .. }, Outcome::Begun(token)) => self.begun(attempt, token, now),
             (Command::Renew { .. }, Outcome::Renewed) => self.renewed(attempt),
             (Command::Release { token, .. }, outcome) if outcome != TOO_LATE => {
-                self.released(*token, outcome == Outcome::Released, now);
+                // A retry after a lost reply finds its own work done.
+                let released = outcome == Outcome::Released || self.record_says_released(*token);
+                self.released(*token, released, now);
             }
             (Command::Renew { token, .. }, Outcome::Refused(refusal))
                 if refusal != Refusal::TooLate =>

@@ -356,6 +356,12 @@ impl Election {
         self.watch.as_ref()?.own_token(&self.settings.holder)
     }
 
+    fn record_says_released(&self, token: Token) -> bool {
+        let record = self.watch.as_ref().and_then(|it| it.view.record.known());
+        record
+            .is_some_and(|it| it.token == token && it.holder == self.settings.holder && it.released)
+    }
+
     fn unknown_record(&self) -> Option<String> {
         match &self.watch.as_ref()?.view.record {
             RecordSeen::Unknown(why) => Some(why.clone()),

@@ -1,0 +1,311 @@
+//! Who leads when something dies, stops or is cut off: real processes, real signals, a real Redis. All of
+//! it also while Redis is out of memory.
+
+mod support;
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use support::{Agent, Miner, Redis, boottime_ns, check_acts, never, wait_for};
+
+const TTL: Duration = Duration::from_secs(3);
+const FLAGS: [&str; 4] = ["--lease-ttl", "3s", "--redis-timeout", "1s"];
+const SOON: Duration = Duration::from_secs(5);
+/// What a fast hand-over may take on a machine that is busy: the benchmark tells what it takes.
+const FAST: Duration = Duration::from_millis(1000);
+
+/// Two agents with a miner each, the first of which leads.
+struct Pair {
+    /// Lives as long as the pair.
+    _redis: Redis,
+    agents: [Agent; 2],
+    miners: [Miner; 2],
+}
+
+impl Pair {
+    fn start(under_oom: bool) -> Self {
+        let redis = Redis::start();
+        let agents = ["a", "b"].map(|name| Agent::start(name, &redis, &FLAGS));
+        agents.iter().for_each(Agent::wait_until_up);
+        let first = Miner::start("first", &agents[0], &redis);
+        first.wait_until_acting(0, 3 * TTL);
+        let second = Miner::start("second", &agents[1], &redis);
+        agents[1].wait_for_reason("held_by_other", SOON);
+        if under_oom {
+            redis.fill();
+        }
+        Self {
+            _redis: redis,
+            agents,
+            miners: [first, second],
+        }
+    }
+
+    fn second_leads_within(&self, since: u64, deadline: Duration) -> Duration {
+        let told = self.miners[1].wait_until_told_to_lead(since, deadline + SOON);
+        let took = Duration::from_nanos(told - since);
+        assert!(
+            took < deadline,
+            "the other miner was told after {took:?}, allowed are {deadline:?}"
+        );
+        self.miners[1].wait_until_acting(since, SOON);
+        took
+    }
+
+    fn check(&self) {
+        let terms = check_acts(&[&self.miners[0], &self.miners[1]]);
+        assert!(terms >= 2, "both miners should have led: {terms} terms");
+    }
+}
+
+fn for_calm_and_oom(test: impl Fn(Pair)) {
+    test(Pair::start(false));
+    test(Pair::start(true));
+}
+
+#[test]
+fn a_killed_miner_is_succeeded_at_once() {
+    for_calm_and_oom(|mut pair| {
+        let token = pair.agents[0].token();
+        let since = boottime_ns();
+        pair.miners[0].kill();
+        pair.second_leads_within(since, FAST);
+        pair.check();
+        assert!(pair.agents[1].token() > token);
+        wait_for("the first agent is idle", SOON, || {
+            (pair.agents[0].reason() == "no_miner").then_some(())
+        });
+    });
+}
+
+#[test]
+fn a_miner_that_ends_in_order_is_succeeded_at_once() {
+    for_calm_and_oom(|pair| {
+        let since = boottime_ns();
+        pair.miners[0].signal(Signal::TERM);
+        pair.second_leads_within(since, FAST);
+        pair.check();
+    });
+}
+
+#[test]
+fn an_agent_that_is_asked_to_stop_hands_over_at_once() {
+    for_calm_and_oom(|mut pair| {
+        let since = boottime_ns();
+        pair.agents[0].signal(Signal::TERM);
+        pair.second_leads_within(since, FAST);
+        assert!(pair.agents[0].wait_until_gone(SOON).success());
+        pair.check();
+    });
+}
+
+#[test]
+fn a_resignation_hands_over_at_once_and_holds_off() {
+    for_calm_and_oom(|mut pair| {
+        let since = boottime_ns();
+        let resign = std::process::Command::new(env!("CARGO_BIN_EXE_understudy"))
+            .args([
+                "resign",
+                "--agent",
+                &pair.agents[0].address(),
+                "--hold-off",
+                "2s",
+            ])
+            .output()
+            .expect("the command runs");
+        assert!(resign.status.success(), "{resign:?}");
+        pair.second_leads_within(since, FAST);
+        pair.agents[0].wait_for_reason("hold_off", SOON);
+        assert!(
+            !pair.agents[0]
+                .logged(&["resigned", "reason=\"resigned\""])
+                .is_empty()
+        );
+        // Held off means held off, even when the other miner goes.
+        pair.miners[1].kill();
+        never(
+            "it leads while it holds off",
+            Duration::from_millis(500),
+            || pair.agents[0].leads(),
+        );
+        pair.agents[0].wait_until_leading(SOON);
+        pair.check();
+    });
+}
+
+#[test]
+fn a_killed_agents_miner_stops_before_the_other_leads() {
+    for_calm_and_oom(|mut pair| {
+        let since = boottime_ns();
+        pair.agents[0].kill();
+        let took = pair.second_leads_within(since, TTL + Duration::from_secs(1));
+        assert!(
+            took > Duration::from_millis(500),
+            "a lease that was not waited out: {took:?}"
+        );
+        pair.check();
+    });
+}
+
+#[test]
+fn a_stopped_miner_is_succeeded_and_does_not_act_when_it_continues() {
+    for_calm_and_oom(|pair| {
+        let since = boottime_ns();
+        pair.miners[0].signal(Signal::STOP);
+        // The timeout is a third of the TTL.
+        pair.second_leads_within(since, TTL / 3 + FAST);
+        let continued = boottime_ns();
+        pair.miners[0].signal(Signal::CONT);
+        std::thread::sleep(Duration::from_millis(500));
+        let stale = pair.miners[0]
+            .acts()
+            .into_iter()
+            .find(|act| act.at > continued);
+        assert!(stale.is_none(), "it acted after it continued: {stale:?}");
+        pair.check();
+    });
+}
+
+#[test]
+fn a_stopped_agent_says_leader_no_more_when_it_continues() {
+    for_calm_and_oom(|pair| {
+        let since = boottime_ns();
+        pair.agents[0].signal(Signal::STOP);
+        pair.second_leads_within(since, TTL + Duration::from_secs(1));
+        let continued = boottime_ns();
+        pair.agents[0].signal(Signal::CONT);
+        never("it says leader after SIGCONT", FAST, || {
+            pair.agents[0].leads()
+        });
+        let stale = pair.miners[0]
+            .acts()
+            .into_iter()
+            .find(|act| act.at > continued);
+        assert!(
+            stale.is_none(),
+            "its miner acted after it continued: {stale:?}"
+        );
+        pair.check();
+    });
+}
+
+#[test]
+fn a_failed_renewal_costs_no_leadership() {
+    let redis = Redis::start();
+    let agent = Agent::start(
+        "a",
+        &redis,
+        &["--lease-ttl", "9s", "--redis-timeout", "500ms"],
+    );
+    agent.wait_until_up();
+    let miner = Miner::spawn("m", &agent.address(), &["--work-every-ms", "5"]);
+    miner.wait_until_acting(0, Duration::from_secs(20));
+    let token = agent.token();
+    redis.pause();
+    wait_for("a renewal fails", Duration::from_secs(6), || {
+        (!agent
+            .logged(&["renewal failed", "lease_remaining"])
+            .is_empty())
+        .then_some(())
+    });
+    assert!(agent.leads(), "one failed renewal demotes nobody");
+    redis.resume();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(agent.token(), token);
+    assert_eq!(
+        agent.metric("ha_miner_leader_losses_total{instance=\"a\"}"),
+        Some(0.0)
+    );
+    let failures = agent
+        .metric("ha_miner_leader_renewal_failures_total{instance=\"a\",reason=\"redis_error\"}");
+    assert!(failures > Some(0.0));
+    let acts = miner.acts();
+    let gap = acts.windows(2).map(|pair| pair[1].at - pair[0].at).max();
+    assert!(gap < Some(500_000_000), "the miner paused for {gap:?} ns");
+}
+
+#[test]
+fn a_redis_that_lost_everything_keeps_its_leader() {
+    let mut redis = Redis::start();
+    let agents = ["a", "b"].map(|name| Agent::start(name, &redis, &FLAGS));
+    agents.iter().for_each(Agent::wait_until_up);
+    let first = Miner::spawn("first", &agents[0].address(), &["--work-every-ms", "5"]);
+    first.wait_until_acting(0, 3 * TTL);
+    let second = Miner::spawn("second", &agents[1].address(), &["--work-every-ms", "5"]);
+    agents[1].wait_for_reason("held_by_other", SOON);
+    let token = agents[0].token();
+    redis.kill();
+    redis.start_again();
+    never("somebody else leads", 2 * TTL, || {
+        agents[1].leads() || !agents[0].leads()
+    });
+    assert_eq!(agents[0].token(), token);
+    assert_eq!(check_acts(&[&first, &second]), 1);
+    let holder = agents[0].status()["instance_id"]
+        .as_str()
+        .map(ToOwned::to_owned);
+    assert_eq!(Some(redis.tell(&["GET", "ha:miner:global_leader"])), holder);
+}
+
+#[test]
+fn a_go_miners_lock_is_respected_and_taken_after_it_ends() {
+    let redis = Redis::start();
+    let lock = "ha:miner:global_leader";
+    assert_eq!(redis.tell(&["SET", lock, "host-1", "EX", "4", "NX"]), "+OK");
+    let agent = Agent::start("a", &redis, &FLAGS);
+    agent.wait_until_up();
+    let miner = Miner::start("m", &agent, &redis);
+    agent.wait_for_reason("held_by_other", SOON);
+    assert_eq!(agent.status()["leader_id"], "host-1");
+    // The Go miner's heartbeat: GET, and EXPIRE if it is its own.
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(redis.tell(&["GET", lock]), "host-1");
+        assert_eq!(redis.tell(&["EXPIRE", lock, "4"]), ":1");
+        assert!(!agent.leads());
+    }
+    // It dies, and its lock ends by itself.
+    never(
+        "the lock is taken while it lives",
+        Duration::from_millis(3500),
+        || agent.leads(),
+    );
+    miner.wait_until_acting(0, SOON);
+    assert_ne!(redis.tell(&["GET", lock]), "host-1");
+}
+
+#[test]
+fn an_agent_that_starts_before_redis_serves_and_joins() {
+    let mut redis = Redis::start();
+    redis.kill();
+    let agent = Agent::start("a", &redis, &FLAGS);
+    agent.wait_until_up();
+    let miner = Miner::start("m", &agent, &redis);
+    agent.wait_for_reason("redis_unreachable", SOON);
+    assert_eq!(agent.get("/live").expect("an answer").0, 200);
+    assert_eq!(agent.get("/ready").expect("an answer").0, 503);
+    assert_eq!(
+        agent.metric("ha_miner_redis_used_memory_bytes"),
+        None,
+        "absent until it was read"
+    );
+    assert_eq!(agent.metric("ha_miner_redis_up"), Some(0.0));
+    redis.start_again();
+    miner.wait_until_acting(0, 3 * TTL);
+    assert_eq!(agent.get("/ready").expect("an answer").0, 200);
+}
+
+#[test]
+fn the_agent_that_is_the_candidate_itself_leads_without_a_miner() {
+    let redis = Redis::start();
+    let agent = Agent::start(
+        "a",
+        &redis,
+        &[&FLAGS[..], &["--miner-liveness", "always"]].concat(),
+    );
+    agent.wait_until_up();
+    agent.wait_until_leading(3 * TTL);
+    let token = agent.token();
+    std::thread::sleep(TTL);
+    assert_eq!(agent.token(), token, "it renews by itself");
+}

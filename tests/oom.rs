@@ -1,0 +1,196 @@
+//! The incident: Redis is full, the leader dies. With Understudy, and as it was before.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{Agent, Miner, Redis, wait_for};
+
+const SOON: Duration = Duration::from_secs(8);
+const FLAGS: [&str; 6] = [
+    "--lease-ttl",
+    "3s",
+    "--memory-every",
+    "500ms",
+    "--redis-timeout",
+    "1s",
+];
+
+#[test]
+fn out_of_memory_is_loud_and_readiness_falls() {
+    let redis = Redis::start();
+    let agent = Agent::start("a", &redis, &FLAGS);
+    agent.wait_until_up();
+    wait_for("ready", SOON, || {
+        (agent.get("/ready").ok()?.0 == 200).then_some(())
+    });
+    wait_for("a ratio of -1: no limit", SOON, || {
+        (agent.metric("ha_miner_redis_memory_usage_ratio") == Some(-1.0)).then_some(())
+    });
+    redis.fill();
+    std::thread::sleep(Duration::from_secs(1));
+    let asked = Instant::now();
+    let (code, body) = agent.get("/ready").expect("an answer");
+    assert!(asked.elapsed() < Duration::from_millis(900));
+    assert_eq!(
+        (code, body.trim()),
+        (503, "{\"ready\":false,\"reasons\":[\"redis_oom\"]}")
+    );
+    wait_for("the memory warning", SOON, || {
+        let parts = [
+            "WARN",
+            "used_memory_bytes=",
+            "max_memory_bytes=",
+            "usage_ratio=",
+        ];
+        (!agent.logged(&parts).is_empty()).then_some(())
+    });
+    assert_eq!(agent.metric("ha_miner_redis_max_memory_bytes"), Some(1.0));
+    assert!(agent.metric("ha_miner_redis_memory_usage_ratio") > Some(0.9));
+    assert_eq!(agent.metric("ha_miner_redis_writable"), Some(0.0));
+    assert_eq!(agent.metric("ha_miner_redis_up"), Some(1.0));
+    assert!(agent.metric("ha_miner_redis_write_refused_ratio") > Some(0.0));
+    redis.relieve();
+    // One refused write keeps it unready for 5 s.
+    wait_for("ready again", SOON, || {
+        (agent.get("/ready").ok()?.0 == 200).then_some(())
+    });
+}
+
+#[test]
+fn readiness_falls_when_redis_stops_or_goes() {
+    let mut redis = Redis::start();
+    let agent = Agent::start("a", &redis, &FLAGS);
+    agent.wait_until_up();
+    let ready = || agent.get("/ready").expect("an answer").0;
+    let not_ready_in_time = |what: &str, reasons: &[&str]| {
+        std::thread::sleep(Duration::from_secs(1));
+        let asked = Instant::now();
+        let (code, body) = agent.get("/ready").expect("an answer");
+        assert!(
+            asked.elapsed() < Duration::from_millis(900),
+            "{what}: {:?}",
+            asked.elapsed()
+        );
+        assert_eq!(code, 503, "{what}");
+        assert!(
+            reasons.iter().any(|reason| body.contains(reason)),
+            "{what}: {body}"
+        );
+    };
+    wait_for("ready", SOON, || (ready() == 200).then_some(()));
+    redis.pause();
+    not_ready_in_time("SIGSTOP", &["redis_timeout"]);
+    redis.resume();
+    wait_for("ready after SIGCONT", SOON, || {
+        (ready() == 200).then_some(())
+    });
+    redis.kill();
+    not_ready_in_time("SIGKILL", &["redis_unreachable"]);
+    redis.start_again();
+    wait_for("ready after the restart", SOON, || {
+        (ready() == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_leader_is_elected_out_of_memory_and_says_so() {
+    let redis = Redis::start();
+    let agents = ["a", "b"].map(|name| Agent::start(name, &redis, &FLAGS));
+    agents.iter().for_each(Agent::wait_until_up);
+    let mut first = Miner::start("first", &agents[0], &redis);
+    first.wait_until_acting(0, SOON);
+    let second = Miner::start("second", &agents[1], &redis);
+    agents[1].wait_for_reason("held_by_other", SOON);
+    redis.fill();
+    first.kill();
+    agents[1].wait_until_leading(SOON);
+    second.wait_until_acting(0, SOON);
+    let counted = |name: &str| agents[1].metric(&format!("{name}{{instance=\"b\"}}"));
+    assert_eq!(
+        counted("ha_miner_leader_elections_under_oom_total"),
+        Some(1.0)
+    );
+    assert_eq!(counted("ha_miner_leader_elections_total"), Some(1.0));
+    assert_eq!(counted("ha_miner_leader_status"), Some(1.0));
+    assert!(
+        !agents[1]
+            .logged(&["WARN", "elected", "after_failures=0"])
+            .is_empty()
+    );
+    let refused = "ha_miner_leader_acquisition_failures_total{instance=\"b\",reason=\"redis_oom\"}";
+    assert_eq!(agents[1].metric(refused), Some(0.0));
+    // And it keeps the lock: renewals work too.
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(agents[1].leads());
+}
+
+#[test]
+fn without_it_the_incident_happens_and_is_loud() {
+    let redis = Redis::start();
+    let flags = [&FLAGS[..], &["--acquire-under-oom=false"]].concat();
+    let agents = ["a", "b"].map(|name| Agent::start(name, &redis, &flags));
+    agents.iter().for_each(Agent::wait_until_up);
+    let mut first = Miner::start("first", &agents[0], &redis);
+    first.wait_until_acting(0, SOON);
+    let second = Miner::start("second", &agents[1], &redis);
+    agents[1].wait_for_reason("held_by_other", SOON);
+    redis.fill();
+    first.kill();
+    let refused = "ha_miner_leader_acquisition_failures_total{instance=\"b\",reason=\"redis_oom\"}";
+    wait_for("three refusals", SOON, || {
+        (agents[1].metric(refused) >= Some(3.0)).then_some(())
+    });
+    let lines = agents[1].logged(&[
+        "ERROR",
+        "acquisition refused",
+        "error=OOM",
+        "consecutive_failures=",
+    ]);
+    assert!(lines.len() >= 3, "{lines:?}");
+    assert!(
+        agents[1].metric("ha_miner_leader_consecutive_acquire_failures{instance=\"b\"}")
+            >= Some(3.0)
+    );
+    assert_eq!(agents[1].reason(), "redis_oom");
+    assert!(agents.iter().all(|agent| !agent.leads()));
+    assert!(second.acts().is_empty());
+    let leaderless = agents[1].metric("ha_miner_leaderless_seconds_total{instance=\"b\"}");
+    assert!(leaderless > Some(1.0), "{leaderless:?}");
+    // Memory is freed: the next try succeeds, and tells how many failed.
+    redis.relieve();
+    agents[1].wait_until_leading(SOON);
+    let elected = agents[1].logged(&["INFO", "elected", "after_failures="]);
+    assert!(
+        elected
+            .iter()
+            .any(|line| !line.contains("after_failures=0")),
+        "{elected:?}"
+    );
+    assert_eq!(
+        agents[1].metric("ha_miner_leader_consecutive_acquire_failures{instance=\"b\"}"),
+        Some(0.0)
+    );
+}
+
+#[test]
+fn an_evicting_policy_means_no_leadership_unless_it_is_allowed() {
+    let redis = Redis::with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    let agent = Agent::start("a", &redis, &FLAGS);
+    agent.wait_until_up();
+    let _miner = Miner::start("m", &agent, &redis);
+    agent.wait_for_reason("eviction_policy", SOON);
+    assert!(!agent.logged(&["ERROR", "maxmemory-policy"]).is_empty());
+    wait_for("the policy is shown", SOON, || {
+        (agent.metric("ha_miner_redis_evicting_policy") == Some(1.0)).then_some(())
+    });
+    let bold = Agent::start(
+        "b",
+        &redis,
+        &[&FLAGS[..], &["--allow-eviction=true"]].concat(),
+    );
+    bold.wait_until_up();
+    let _other = Miner::start("n", &bold, &redis);
+    bold.wait_until_leading(SOON);
+    assert!(!agent.leads());
+}
