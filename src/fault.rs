@@ -299,8 +299,8 @@ fn links(message: &str) -> impl Iterator<Item = &str> {
 
 /// The class of the error that a text starts with; `None` if it starts with none.
 fn at_start(text: &str) -> Option<StoreFault> {
-    // Clients quote and bracket what they print.
-    let text = text.trim_start_matches(['"', '\'', '`', '(', '[', ' ']);
+    // Clients quote and bracket what they print, and quote it again.
+    let text = text.trim_start_matches(['"', '\'', '`', '\\', '(', '[', ' ']);
     match token(text.strip_prefix('-').unwrap_or(text)) {
         Some(("ERR", rest)) => Some(of_err(rest)),
         // redis-rs' word for ERR. In Python it is the class of errors that keep their token.
@@ -361,7 +361,7 @@ fn bare(text: &str) -> Option<StoreFault> {
 fn token(text: &str) -> Option<(&str, &str)> {
     let end = text.find(|it: char| !it.is_ascii_alphabetic())?;
     let (token, rest) = text.split_at_checked(end)?;
-    let rest = rest.strip_prefix('"').unwrap_or(rest);
+    let rest = rest.trim_start_matches(['"', '\\']);
     let parted = !token.is_empty() && rest.starts_with([' ', ':']);
     // Only behind a word: in a text of nothing but links each of them would be walked to the end.
     let rest = parted.then(|| rest.trim_start_matches([' ', ':']))?;
@@ -392,5 +392,7 @@ fn of_transport(message: &str) -> StoreFault {
     }
 }
 
+#[cfg(test)]
+mod measured;
 #[cfg(test)]
 mod tests;

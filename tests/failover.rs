@@ -1,12 +1,12 @@
 //! Who leads when something dies, stops or is cut off: real processes, real signals, a real Redis. All of
 //! it also while Redis is out of memory.
 
-mod support;
+mod stage;
 
 use std::time::Duration;
 
 use rustix::process::Signal;
-use support::{Agent, Miner, Redis, boottime_ns, check_acts, never, wait_for};
+use stage::{Agent, Miner, Redis, boottime_ns, check_acts, never, wait_for};
 
 const TTL: Duration = Duration::from_secs(3);
 const FLAGS: [&str; 4] = ["--lease-ttl", "3s", "--redis-timeout", "1s"];

@@ -1,10 +1,10 @@
 //! The incident: Redis is full, the leader dies. With Understudy, and as it was before.
 
-mod support;
+mod stage;
 
 use std::time::{Duration, Instant};
 
-use support::{Agent, Miner, Redis, wait_for};
+use stage::{Agent, Miner, Redis, wait_for};
 
 const SOON: Duration = Duration::from_secs(8);
 const FLAGS: [&str; 6] = [

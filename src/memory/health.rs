@@ -2,6 +2,7 @@
 
 use crate::fault::StoreError;
 
+/// How Redis took the last check: PING and the write probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
     /// Redis answers and takes writes.

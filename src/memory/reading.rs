@@ -1,10 +1,9 @@
 //! INFO MEMORY as numbers, and what follows from them.
 
-use super::info::{InfoError, field, number};
+use super::info::{InfoError, field, number, shortened};
 
 /// The policy of a server that does not tell one: it has none.
 const NO_EVICTION: &str = "noeviction";
-const LONGEST_POLICY: usize = 40;
 
 /// One reading of INFO MEMORY.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,11 +14,15 @@ pub struct MemoryReading {
     pub max_bytes: u64,
     /// `mem_not_counted_for_evict`, in bytes: buffers that do not count against the limit.
     pub not_counted_bytes: u64,
-    /// `maxmemory_policy`.
+    /// `maxmemory_policy`, as the server names it: `noeviction`, `allkeys-lru`, …
     pub policy: String,
 }
 
+// === impl MemoryReading ===
+
 impl MemoryReading {
+    /// Reads INFO MEMORY. A server that tells no limit, policy or buffers has none: managed ones leave them out.
+    ///
     /// # Errors
     /// `used_memory` is missing, or a number does not parse.
     pub fn parse(info: &str) -> Result<Self, InfoError> {
@@ -28,7 +31,7 @@ impl MemoryReading {
             used_bytes: number(info, "used_memory")?.ok_or(InfoError::Missing("used_memory"))?,
             max_bytes: number(info, "maxmemory")?.unwrap_or(0),
             not_counted_bytes: number(info, "mem_not_counted_for_evict")?.unwrap_or(0),
-            policy: policy.chars().take(LONGEST_POLICY).collect(),
+            policy: shortened(policy),
         })
     }
 
@@ -52,7 +55,7 @@ impl MemoryReading {
         self.max_bytes > 0 && counted > self.max_bytes
     }
 
-    /// Redis may throw keys away to make room.
+    /// Redis may throw keys away to make room: a limit is set, and its policy is not `noeviction`.
     #[must_use]
     pub fn evicting(&self) -> bool {
         self.max_bytes > 0 && self.policy != NO_EVICTION
@@ -117,6 +120,40 @@ mod tests {
         }
         let error = MemoryReading::parse("used_memory:1\nmaxmemory:lots\n").unwrap_err();
         assert!(error.to_string().contains("maxmemory:lots"), "{error}");
+        let long = format!("used_memory:{}\n", "9".repeat(100_000));
+        let error = MemoryReading::parse(&long).unwrap_err().to_string();
+        assert!(
+            error.len() < 120 && error.contains("used_memory:999"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_a_server_does_not_tell_it_does_not_have() {
+        let reading = MemoryReading::parse("used_memory:7").unwrap();
+        assert_eq!((reading.used_bytes, reading.max_bytes), (7, 0));
+        assert_eq!(
+            (reading.not_counted_bytes, &*reading.policy),
+            (0, "noeviction")
+        );
+        assert!(!reading.out_of_memory() && !reading.evicting() && !reading.above(0.0));
+    }
+
+    #[test]
+    fn the_largest_numbers_are_numbers() {
+        let most = reading(u64::MAX, 0, u64::MAX, "noeviction");
+        assert!(!most.out_of_memory() && (most.usage_ratio() - 1.0).abs() < 1e-9);
+        assert!(reading(u64::MAX, 0, 1, "noeviction").out_of_memory());
+        assert!(!reading(0, u64::MAX, 1, "noeviction").out_of_memory());
+    }
+
+    /// Dragonfly's INFO MEMORY has a limit and no `mem_not_counted_for_evict`.
+    #[test]
+    fn an_engine_may_tell_less() {
+        let text = "# Memory\r\nused_memory:2622669152\r\nused_memory_human:2.44GiB\r\nmaxmemory:2147483648\r\n\
+                    maxmemory_human:2.00GiB\r\ncache_mode:store\r\nmaxmemory_policy:noeviction\r\n";
+        let reading = MemoryReading::parse(text).unwrap();
+        assert!(reading.out_of_memory() && reading.above(1.2));
     }
 
     proptest::proptest! {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// How far back the window goes.
 const WINDOW: Duration = Duration::from_secs(60);
-/// More probes than this in a window displace the oldest.
+/// More probes than this in a window displace the oldest: far more than one agent makes.
 const MOST: usize = 1024;
 
 /// The write probes of the last 60 s.
@@ -16,7 +16,10 @@ pub struct RefusalWindow {
     probes: VecDeque<(Duration, bool)>,
 }
 
+// === impl RefusalWindow ===
+
 impl RefusalWindow {
+    /// Takes a probe's outcome down; `now` is the time since boot.
     pub fn record(&mut self, now: Duration, refused: bool) {
         while self.probes.len() >= MOST
             || self.probes.front().is_some_and(|probe| !recent(probe, now))
@@ -26,7 +29,7 @@ impl RefusalWindow {
         self.probes.push_back((now, refused));
     }
 
-    /// Between 0 and 1; 0 without a probe.
+    /// The share of probes that were refused in the 60 s before `now`, between 0 and 1; 0 without a probe.
     #[must_use]
     pub fn ratio(&self, now: Duration) -> f64 {
         let (mut refused, mut all) = (0_u32, 0_u32);
@@ -72,5 +75,36 @@ mod tests {
             window.record(at(1), true);
         }
         assert!(window.probes.len() <= MOST);
+        assert!((window.ratio(at(1)) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_old_is_dropped() {
+        let mut window = RefusalWindow::default();
+        for second in 0..10_000 {
+            window.record(at(second), second % 4 == 0);
+        }
+        assert!(window.probes.len() <= 60);
+        assert!((window.ratio(at(9_999)) - 0.25).abs() < 1e-9);
+    }
+
+    /// Times that run backwards, or to the end of time, are no reason to panic, nor to leave 0..=1.
+    #[test]
+    fn any_times_give_a_share() {
+        let mut window = RefusalWindow::default();
+        let times = [
+            at(100),
+            at(0),
+            Duration::MAX,
+            at(7),
+            Duration::ZERO,
+            at(1 << 40),
+        ];
+        for (index, now) in times.into_iter().cycle().take(5_000).enumerate() {
+            window.record(now, index % 3 == 0);
+            for then in times {
+                assert!((0.0..=1.0).contains(&window.ratio(then)));
+            }
+        }
     }
 }

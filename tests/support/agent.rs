@@ -1,170 +1,161 @@
-//! A real agent.
+//! An agent: the `understudy run` of this build.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::io;
+use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use super::net::{free_address, http_get};
+use super::process::{Process, built};
+use super::wait::wait_until;
 
-use super::{Redis, free_port, program, send, wait_for};
-
-pub struct Agent {
-    child: Child,
-    pub name: String,
-    pub grpc: u16,
-    pub http: u16,
-    lines: Arc<Mutex<Vec<String>>>,
+#[derive(Debug, Clone)]
+pub struct AgentOptions {
+    pub instance: String,
+    pub redis_url: String,
+    /// More flags of `run`, such as `--lease-ttl=2s`.
+    pub flags: Vec<String>,
+    /// More environment.
+    pub env: Vec<(String, String)>,
 }
+
+/// Killed when dropped.
+pub struct Agent {
+    pub process: Process,
+    pub grpc: SocketAddr,
+    pub http: SocketAddr,
+    options: AgentOptions,
+}
+
+const STARTS_WITHIN: Duration = Duration::from_secs(10);
+/// No answer over HTTP takes longer, whatever Redis does.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
+// === impl AgentOptions ===
+
+impl AgentOptions {
+    pub fn new(instance: &str, redis_url: &str) -> Self {
+        Self {
+            instance: instance.into(),
+            redis_url: redis_url.into(),
+            flags: Vec::new(),
+            env: Vec::new(),
+        }
+    }
+
+    pub fn flags<const N: usize>(mut self, flags: [&str; N]) -> Self {
+        self.flags.extend(flags.map(Into::into));
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+}
+
+// === impl Agent ===
 
 impl Agent {
-    /// An agent on `redis`, with more flags. It may not be up yet.
-    pub fn start(name: &str, redis: &Redis, flags: &[&str]) -> Self {
-        let url = redis.url();
-        Self::spawn(name, &[&["--redis-url", &url], flags].concat())
+    /// Returns when it serves, whether Redis is there or not.
+    ///
+    /// # Panics
+    /// It does not.
+    #[track_caller]
+    pub fn start(options: &AgentOptions) -> Self {
+        let agent = Self::spawn(options);
+        agent.serves();
+        agent
     }
 
-    pub fn spawn(name: &str, flags: &[&str]) -> Self {
-        let (grpc, http) = (free_port(), free_port());
-        let mut child = Command::new(program("UNDERSTUDY_BIN", "understudy"))
-            .args(["run", "--instance", name])
-            .args(["--grpc-listen", &format!("127.0.0.1:{grpc}")])
-            .args(["--http-listen", &format!("127.0.0.1:{http}")])
-            .args(flags)
-            .env("RUST_LOG", "debug,h2=info,hyper=info,tower=info")
-            .env("NO_COLOR", "1")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the agent starts");
-        let lines = Arc::default();
-        collect(child.stdout.take(), Arc::clone(&lines));
-        collect(child.stderr.take(), Arc::clone(&lines));
+    /// Does not wait, for an agent that may refuse to start.
+    #[track_caller]
+    pub fn spawn(options: &AgentOptions) -> Self {
+        let (grpc, http) = (free_address(), free_address());
         Self {
-            child,
-            name: name.into(),
+            process: launch(options, grpc, http),
             grpc,
             http,
-            lines,
+            options: options.clone(),
         }
     }
 
-    pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.grpc)
+    /// Starts it again at the same addresses, after a SIGKILL if it still runs. Its log begins anew.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.process.kill();
+        self.process = launch(&self.options, self.grpc, self.http);
+        self.serves();
     }
 
-    /// The status code and the body of a GET.
-    pub fn get(&self, path: &str) -> std::io::Result<(u16, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.http))?;
-        stream.set_read_timeout(Some(Duration::from_secs(3)))?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let body = answer
-            .split_once("\r\n\r\n")
-            .map_or("", |(_, body)| body)
-            .to_owned();
-        Ok((code.ok_or(std::io::ErrorKind::InvalidData)?, body))
+    /// The status and the body of a GET.
+    pub fn get(&self, path: &str) -> io::Result<(u16, String)> {
+        http_get(self.http, path, ANSWERS_WITHIN)
     }
 
-    pub fn leads(&self) -> bool {
-        self.get("/leader").is_ok_and(|(code, _)| code == 200)
+    /// The status of a GET; 0 when it does not answer.
+    pub fn status(&self, path: &str) -> u16 {
+        self.get(path).map_or(0, |(status, _)| status)
     }
 
-    pub fn status(&self) -> serde_json::Value {
-        let (_, body) = self.get("/status").expect("the agent answers");
-        serde_json::from_str(&body).expect("JSON")
+    pub fn is_leader(&self) -> bool {
+        self.status("/leader") == 200
     }
 
-    pub fn reason(&self) -> String {
-        self.status()["reason"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
+    pub fn is_ready(&self) -> bool {
+        self.status("/ready") == 200
     }
 
-    pub fn token(&self) -> Option<u64> {
-        self.status()["fencing_token"].as_u64()
+    /// The whole of `/metrics`; empty when it does not answer.
+    pub fn metrics(&self) -> String {
+        self.get("/metrics")
+            .map_or_else(|_| String::new(), |(_, body)| body)
     }
 
-    /// The value of one metric, by its name and labels as they are written.
-    pub fn metric(&self, name: &str) -> Option<f64> {
-        let (_, body) = self.get("/metrics").ok()?;
-        let line = body.lines().find(|line| {
-            line.strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with(' '))
-        })?;
-        line.rsplit(' ').next()?.parse().ok()
+    /// The value of one series, named as `/metrics` writes it: `name{label="value"}`.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        self.metrics()
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
     }
 
-    pub fn wait_until_up(&self) {
-        wait_for("the agent serves HTTP", Duration::from_secs(10), || {
-            self.get("/live").ok()
-        });
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, within: Duration, mut holds: impl FnMut(&Self) -> bool) {
+        let what = format!("{} to be {what}", self.options.instance);
+        wait_until(&what, within, || holds(self));
     }
 
-    pub fn wait_until_leading(&self, deadline: Duration) {
-        wait_for(&format!("{} leads", self.name), deadline, || {
-            self.leads().then_some(())
-        });
-    }
-
-    pub fn wait_for_reason(&self, reason: &str, deadline: Duration) {
-        let what = format!("{} says {reason}", self.name);
-        wait_for(&what, deadline, || (self.reason() == reason).then_some(()));
-    }
-
-    /// The lines of its log that contain all of `parts`.
-    pub fn logged(&self, parts: &[&str]) -> Vec<String> {
-        let lines = self.lines.lock().expect("no panic while logging");
-        lines
-            .iter()
-            .filter(|line| parts.iter().all(|part| line.contains(part)))
-            .cloned()
-            .collect()
-    }
-
-    pub fn signal(&self, signal: Signal) {
-        send(&self.child, signal);
-    }
-
-    pub fn kill(&mut self) {
-        // Already gone is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    pub fn wait_until_gone(&mut self, deadline: Duration) -> ExitStatus {
-        let child = &mut self.child;
-        wait_for("the agent ends", deadline, || {
-            child.try_wait().ok().flatten()
-        })
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    fn serves(&self) {
+        self.wait_until("serving", STARTS_WITHIN, |it| it.status("/live") == 200);
     }
 }
 
-impl Drop for Agent {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("--- log of {}\n{}", self.name, self.logged(&[]).join("\n"));
-        }
-        self.kill();
-    }
+fn launch(options: &AgentOptions, grpc: SocketAddr, http: SocketAddr) -> Process {
+    let mut command = understudy();
+    command
+        .arg("run")
+        .args(["--instance", &options.instance])
+        .args(["--redis-url", &options.redis_url])
+        .args(["--grpc-listen", &grpc.to_string()])
+        .args(["--http-listen", &http.to_string()])
+        .args(&options.flags)
+        .envs(options.env.iter().cloned());
+    Process::start(&options.instance, &mut command)
 }
 
-fn collect(stream: Option<impl Read + Send + 'static>, lines: Arc<Mutex<Vec<String>>>) {
-    let Some(stream) = stream else { return };
-    std::thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            lines.lock().expect("no panic while logging").push(line);
+/// The program itself, for any of its commands, undisturbed by the caller's environment.
+pub fn understudy() -> Command {
+    let mut command = Command::new(built("understudy", "UNDERSTUDY_BIN"));
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|it| it.starts_with("UNDERSTUDY_"))
+        {
+            command.env_remove(name);
         }
-    });
+    }
+    command
+        .env_remove("POD_NAME")
+        .env("RUST_LOG", "understudy=debug");
+    command
 }

@@ -7,22 +7,23 @@ use std::time::Duration;
 
 /// Below the kernel's range for outgoing connections: a client that redials a port of that range while its
 /// server is down can be given the very same port, and then talks to itself.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
+const FIRST_PORT: u16 = 20_000;
+const PORTS: u16 = 12_000;
 
 /// A loopback address that nobody listens on.
 pub fn free_address() -> SocketAddr {
-    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     // Each process starts elsewhere.
-    let start = std::process::id().wrapping_mul(101);
-    for _ in PORTS {
-        let step = start.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed).into());
-        let port = PORTS.start + (step % PORTS.len() as u32) as u16;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let start = std::process::id().wrapping_mul(101) % u32::from(PORTS);
+    let start = u16::try_from(start).expect("below PORTS");
+    for _ in 0..PORTS {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed) % PORTS;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, FIRST_PORT + (start + next) % PORTS));
         if TcpListener::bind(address).is_ok() {
             return address;
         }
     }
-    panic!("no free port in {PORTS:?}");
+    panic!("no free port from {FIRST_PORT} to {}", FIRST_PORT + PORTS);
 }
 
 /// A connection on which nothing takes longer than `within`.

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 pub use rustix::process::Signal;
@@ -25,6 +25,7 @@ pub struct Process {
     name: String,
     child: Child,
     output: Arc<Mutex<Vec<Line>>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 const LAST_LINES: usize = 40;
@@ -44,12 +45,15 @@ impl Process {
         let mut child =
             child.unwrap_or_else(|error| panic!("cannot start {name}: {error}: {command:?}"));
         let output = Arc::default();
-        collect(child.stdout.take(), &output);
-        collect(child.stderr.take(), &output);
+        let readers = vec![
+            collect(child.stdout.take(), &output),
+            collect(child.stderr.take(), &output),
+        ];
         Self {
             name: name.into(),
             child,
             output,
+            readers,
         }
     }
 
@@ -101,11 +105,20 @@ impl Process {
         // Both fail only where it is gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.read_to_end();
     }
 
-    /// How it ended; `None` while it runs.
+    /// How it ended; `None` while it runs. Its output is complete then.
     pub fn exited(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().expect("it is our child")
+        let status = self.child.try_wait().expect("it is our child")?;
+        self.read_to_end();
+        Some(status)
+    }
+
+    fn read_to_end(&mut self) {
+        for reader in self.readers.drain(..) {
+            reader.join().expect("the reader does not panic");
+        }
     }
 
     /// Waits for it to end by itself.
@@ -153,7 +166,10 @@ pub fn built(name: &str, variable: &str) -> PathBuf {
     path
 }
 
-fn collect(from: Option<impl Read + Send + 'static>, into: &Arc<Mutex<Vec<Line>>>) {
+fn collect(
+    from: Option<impl Read + Send + 'static>,
+    into: &Arc<Mutex<Vec<Line>>>,
+) -> JoinHandle<()> {
     let (from, into) = (from.expect("the output is piped"), Arc::clone(into));
     thread::spawn(move || {
         for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
@@ -161,7 +177,7 @@ fn collect(from: Option<impl Read + Send + 'static>, into: &Arc<Mutex<Vec<Line>>
             let at_ns = boottime_ns();
             lock(&into).push(Line { at_ns, text });
         }
-    });
+    })
 }
 
 /// A test that panics while it reads must not hide the output.

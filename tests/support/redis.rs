@@ -1,193 +1,267 @@
-//! A real Redis, and what can happen to one.
+//! A Redis server of one's own, and its faults as verbs.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::io::{self, BufReader};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{free_port, send, wait_for};
+use super::net::{connect, free_address};
+use super::process::{Process, Signal};
+use super::resp::{self, Reply};
+use super::wait::{wait_for, wait_until};
 
-pub struct Redis {
-    child: Child,
-    pub port: u16,
-    directory: TempDir,
-    options: Vec<String>,
-    password: Option<String>,
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RedisOptions {
+    /// In bytes; 0 is no limit.
+    pub maxmemory: u64,
+    /// `maxmemory-policy`; `noeviction` where none is given.
+    pub policy: Option<&'static str>,
+    pub password: Option<&'static str>,
+    /// Keep every write on disk, so that [`Redis::restart`] finds it.
+    pub persistent: bool,
 }
 
+/// Killed when dropped, and its directory removed.
+pub struct Redis {
+    // Before the directory: fields are dropped in this order.
+    process: Process,
+    dir: TempDir,
+    address: SocketAddr,
+    options: RedisOptions,
+}
+
+/// No answer of a healthy server takes longer.
+const PATIENCE: Duration = Duration::from_secs(2);
+const STARTS_WITHIN: Duration = Duration::from_secs(10);
+/// What [`Redis::fill`] writes.
+const FILLER: &str = "filler";
+
+// === impl Redis ===
+
 impl Redis {
+    #[track_caller]
     pub fn start() -> Self {
-        Self::with(&[])
+        Self::start_with(RedisOptions::default())
     }
 
-    /// `options` are those of redis-server's command line.
-    pub fn with(options: &[&str]) -> Self {
-        let port = free_port();
-        let directory = tempfile::tempdir().expect("a directory for Redis");
-        let options: Vec<String> = options.iter().map(ToString::to_string).collect();
-        let password = options
-            .iter()
-            .position(|it| it == "--requirepass")
-            .and_then(|at| options.get(at + 1).cloned());
-        let child = spawn(port, &directory, &options);
-        let redis = Self {
-            child,
-            port,
-            directory,
-            options,
-            password,
-        };
-        redis.wait_until_up();
-        redis
+    /// # Panics
+    /// There is no server on this machine, or it does not start.
+    #[track_caller]
+    pub fn start_with(options: RedisOptions) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        // Another process may have taken the port since it was found free.
+        let mut tries = 0..3;
+        loop {
+            let address = free_address();
+            match boot(&dir, address, options) {
+                Ok(process) => {
+                    return Self {
+                        process,
+                        dir,
+                        address,
+                        options,
+                    };
+                }
+                Err(said) if tries.next().is_none() => panic!("Redis does not start:\n{said}"),
+                Err(_) => {}
+            }
+        }
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// For `--redis-url`, over TCP.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        let user = self.options.password.map(|it| format!(":{it}@"));
+        format!("redis://{}{}", user.unwrap_or_default(), self.address)
     }
 
-    pub fn socket(&self) -> PathBuf {
-        self.directory.path().join("redis.sock")
+    /// For `--redis-url`, over its unix socket.
+    pub fn socket_url(&self) -> String {
+        let password = self.options.password.map(|it| format!("?password={it}"));
+        let socket = socket(&self.dir);
+        format!(
+            "redis+unix://{}{}",
+            socket.display(),
+            password.unwrap_or_default()
+        )
     }
 
-    fn wait_until_up(&self) {
-        wait_for("Redis answers", Duration::from_secs(10), || {
-            self.ask(&["PING"])
-                .ok()
-                .filter(|answer| answer.contains("PONG"))
+    /// Its data, and its unix socket.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Sends one command on a connection of its own. An error that Redis answers is a [`Reply::Error`].
+    pub fn try_cli(&self, command: &[&str]) -> io::Result<Reply> {
+        let mut stream = session(self.address, self.options)?;
+        resp::ask(&mut stream, command)
+    }
+
+    /// # Panics
+    /// Redis does not answer.
+    #[track_caller]
+    pub fn cli(&self, command: &[&str]) -> Reply {
+        self.try_cli(command)
+            .unwrap_or_else(|error| panic!("Redis does not answer {command:?}: {error}"))
+    }
+
+    /// One field of `INFO`.
+    #[track_caller]
+    pub fn info(&self, field: &str) -> String {
+        let reply = self.cli(&["INFO"]);
+        let line = reply.text().and_then(|text| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+        });
+        line.unwrap_or_else(|| panic!("INFO has no {field}: {reply:?}"))
+            .to_owned()
+    }
+
+    /// Writes until a write is refused. It stands right at its limit then, where a small write may still pass.
+    ///
+    /// # Panics
+    /// It has no `maxmemory`.
+    #[track_caller]
+    pub fn fill(&self) {
+        assert!(self.options.maxmemory > 0, "without a limit it never fills");
+        let mut stream = session(self.address, self.options).expect("Redis answers");
+        // Smaller and smaller, to come close to the limit.
+        for size in [65_536, 4096, 64] {
+            let value = "x".repeat(size);
+            let push = ["RPUSH", FILLER, &value];
+            while resp::ask(&mut stream, &push)
+                .expect("Redis answers")
+                .error()
+                .is_none()
+            {}
+        }
+    }
+
+    /// Hard OOM: puts `maxmemory` well below what is in use, whatever clients come and go.
+    #[track_caller]
+    pub fn fill_to_oom(&self) {
+        let used: u64 = self.info("used_memory").parse().expect("a number");
+        self.limit(used * 3 / 4);
+        wait_until("Redis to refuse writes", PATIENCE, || {
+            self.write()
+                .error()
+                .is_some_and(|it| it.starts_with("OOM "))
         });
     }
 
-    /// Sends a command and returns the first line of the reply, or the bulk string behind it.
-    ///
-    /// # Errors
-    /// No answer within a second; an error reply is an `Ok` that starts with `-`.
-    pub fn ask(&self, words: &[&str]) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        let mut reader = BufReader::new(stream.try_clone()?);
-        if let Some(password) = &self.password {
-            stream.write_all(encode(&["AUTH", password]).as_bytes())?;
-            reply(&mut reader)?;
-        }
-        stream.write_all(encode(words).as_bytes())?;
-        reply(&mut reader)
-    }
-
-    /// [`Self::ask`], where no answer is a failure of the test.
-    pub fn tell(&self, words: &[&str]) -> String {
-        let answer = self.ask(words);
-        answer.unwrap_or_else(|error| panic!("Redis does not answer {words:?}: {error}"))
-    }
-
-    /// Hard OOM: the limit is below what is used already, and nothing can be evicted.
-    pub fn fill(&self) {
-        self.tell(&["CONFIG", "SET", "maxmemory", "1"]);
-        let refused = self.tell(&["SET", "another-key", "x"]);
-        assert!(
-            refused.starts_with("-OOM"),
-            "Redis should be out of memory: {refused}"
-        );
-    }
-
+    /// The end of [`Self::fill`] and [`Self::fill_to_oom`].
+    #[track_caller]
     pub fn relieve(&self) {
-        self.tell(&["CONFIG", "SET", "maxmemory", "0"]);
+        self.limit(self.options.maxmemory);
+        self.cli(&["DEL", FILLER]);
+        wait_until("Redis to take writes", PATIENCE, || self.write().is_ok());
     }
 
+    /// SIGSTOP: connections stay, nothing answers.
     pub fn pause(&self) {
-        send(&self.child, Signal::STOP);
+        self.process.pause();
     }
 
     pub fn resume(&self) {
-        send(&self.child, Signal::CONT);
+        self.process.resume();
     }
 
-    /// SIGKILL: what was not saved is lost.
+    /// SIGKILL.
     pub fn kill(&mut self) {
-        // Already gone is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.kill();
     }
 
-    /// Starts it again on the same port.
-    pub fn start_again(&mut self) {
-        self.child = spawn(self.port, &self.directory, &self.options);
-        self.wait_until_up();
+    /// A clean stop by SIGTERM.
+    #[track_caller]
+    pub fn shutdown(&mut self) {
+        self.process.signal(Signal::TERM);
+        self.process.wait_exit(STARTS_WITHIN);
     }
-}
 
-impl Drop for Redis {
-    fn drop(&mut self) {
+    /// Starts it again at the same address, after a SIGKILL if it still runs. It is empty unless persistent.
+    #[track_caller]
+    pub fn restart(&mut self) {
         self.kill();
+        self.process = boot(&self.dir, self.address, self.options)
+            .unwrap_or_else(|said| panic!("Redis does not start again:\n{said}"));
+    }
+
+    fn limit(&self, bytes: u64) {
+        let set = self.cli(&["CONFIG", "SET", "maxmemory", &bytes.to_string()]);
+        assert!(set.is_ok(), "{set:?}");
+    }
+
+    fn write(&self) -> Reply {
+        self.cli(&["SET", "harness:write", "1", "PX", "1"])
     }
 }
 
-fn spawn(port: u16, directory: &TempDir, options: &[String]) -> Child {
-    let engine = engine();
-    Command::new(&engine)
-        .args([
-            "--port",
-            &port.to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--loglevel",
-            "warning",
-        ])
-        .args([
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--unixsocket",
-            "redis.sock",
-        ])
-        .args(options)
-        .current_dir(directory.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|error| panic!("cannot start {}: {error}", engine.display()))
+/// Starts a server and waits until it serves; what it said, if it does not.
+fn boot(dir: &TempDir, address: SocketAddr, options: RedisOptions) -> Result<Process, String> {
+    let mut command = Command::new(engine());
+    command
+        .current_dir(dir)
+        .args(["--bind", "127.0.0.1", "--port", &address.port().to_string()])
+        .args(["--loglevel", "warning", "--save", ""])
+        .args(["--appendfsync", "always", "--appendonly"])
+        .arg(if options.persistent { "yes" } else { "no" })
+        .args(["--maxmemory", &options.maxmemory.to_string()])
+        .args(["--maxmemory-policy", options.policy.unwrap_or("noeviction")])
+        .arg("--unixsocket")
+        .arg(socket(dir));
+    if let Some(password) = options.password {
+        command.args(["--requirepass", password]);
+    }
+    let mut process = Process::start("redis", &mut command);
+    let up = wait_for("Redis to start", STARTS_WITHIN, || {
+        if process.exited().is_some() {
+            return Some(false);
+        }
+        let pong = session(address, options).and_then(|mut it| resp::ask(&mut it, &["PING"]));
+        pong.is_ok_and(|it| it.text() == Some("PONG"))
+            .then_some(true)
+    });
+    let said = process.output().into_iter().map(|line| line.text + "\n");
+    if up { Ok(process) } else { Err(said.collect()) }
 }
 
-/// `UNDERSTUDY_REDIS_SERVER`, else what is installed.
+fn session(address: SocketAddr, options: RedisOptions) -> io::Result<BufReader<TcpStream>> {
+    let mut stream = BufReader::new(connect(address, PATIENCE)?);
+    if let Some(password) = options.password {
+        let reply = resp::ask(&mut stream, &["AUTH", password])?;
+        if !reply.is_ok() {
+            return Err(io::Error::other(format!("{reply:?}")));
+        }
+    }
+    Ok(stream)
+}
+
+fn socket(dir: &TempDir) -> PathBuf {
+    dir.path().join("redis.sock")
+}
+
+/// The server program: `UNDERSTUDY_TEST_ENGINE`, else from PATH, else where `make setup` puts it.
 fn engine() -> PathBuf {
-    if let Some(engine) = std::env::var_os("UNDERSTUDY_REDIS_SERVER") {
-        return engine.into();
+    if let Some(path) = std::env::var_os("UNDERSTUDY_TEST_ENGINE") {
+        return path.into();
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let names = ["redis-server", "valkey-server"];
+    let tools = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools").into();
     std::env::split_paths(&path)
-        .flat_map(|folder| names.map(|name| folder.join(name)))
-        .find(|candidate| candidate.is_file())
-        .expect("redis-server or valkey-server is needed: `make setup` installs one")
-}
-
-fn encode(words: &[&str]) -> String {
-    let mut text = format!("*{}\r\n", words.len());
-    for word in words {
-        text.push_str(&format!("${}\r\n{word}\r\n", word.len()));
-    }
-    text
-}
-
-fn reply(reader: &mut impl BufRead) -> std::io::Result<String> {
-    let mut line = String::new();
-    if reader.read_line(&mut line)? == 0 {
-        return Err(std::io::ErrorKind::UnexpectedEof.into());
-    }
-    let line = line.trim_end().to_owned();
-    match line
-        .strip_prefix('$')
-        .and_then(|length| length.parse::<usize>().ok())
-    {
-        Some(length) => {
-            let mut bulk = vec![0; length + 2];
-            reader.read_exact(&mut bulk)?;
-            Ok(String::from_utf8_lossy(&bulk[..length]).into_owned())
-        }
-        None => Ok(line),
-    }
+        .chain([tools])
+        .flat_map(|dir| [dir.join("redis-server"), dir.join("valkey-server")])
+        .find(|program| program.is_file())
+        .expect(
+            "found no redis-server or valkey-server: run 'make setup', or set UNDERSTUDY_TEST_ENGINE",
+        )
 }

@@ -1,6 +1,6 @@
 //! A Redis client of a page, so that no test sees Redis through the store it tests.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
 
 /// What Redis answers (RESP2).

@@ -50,5 +50,6 @@ pub fn holds_throughout(what: &str, during: Duration, mut holds: impl FnMut() ->
 /// CLOCK_BOOTTIME in nanoseconds: the clock of grants and of every log that the harness reads.
 pub fn boottime_ns() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    let part = |number: i64| u64::try_from(number).expect("this clock starts at zero");
+    part(time.tv_sec) * 1_000_000_000 + part(time.tv_nsec)
 }

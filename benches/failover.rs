@@ -1,0 +1,162 @@
+//! How long a failover takes: real agents and miners on a real Redis, each fault many times, calm and
+//! out of memory. Prints what it measured; asserts no time.
+//!
+//! `make bench-failover RUNS=100`: the time from the signal to the moment at which the other miner is
+//! told that it leads. Where an agent is killed, its lock must run out first: the time after that is
+//! printed beside it.
+
+#[path = "../tests/stage/mod.rs"]
+mod stage;
+
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use stage::{Agent, Miner, Redis, boottime_ns};
+
+const TTL: Duration = Duration::from_secs(3);
+const FLAGS: [&str; 2] = ["--lease-ttl", "3s"];
+const SOON: Duration = Duration::from_secs(20);
+
+/// Two pods on one Redis; the first of them leads.
+struct Pair {
+    redis: Redis,
+    pods: Vec<(Agent, Miner)>,
+}
+
+fn main() {
+    let runs = std::env::var("RUNS")
+        .ok()
+        .and_then(|runs| runs.parse().ok())
+        .unwrap_or(100);
+    // A fault that costs a TTL is tried less often.
+    let few = (runs / 5).max(1);
+    println!(
+        "TTL {TTL:?}; milliseconds from the signal until the other miner is told that it leads"
+    );
+    println!(
+        "{:<44} {:>5} {:>8} {:>8} {:>8} {:>8}",
+        "", "runs", "min", "p50", "p99", "max"
+    );
+    for oom in [false, true] {
+        let when = if oom { "out of memory" } else { "calm" };
+        let mut pair = Pair::start(oom);
+        print(
+            when,
+            "miner killed",
+            (0..runs).map(|_| pair.kill_miner()).collect(),
+        );
+        print(
+            when,
+            "miner ends in order",
+            (0..runs).map(|_| pair.end_miner()).collect(),
+        );
+        print(
+            when,
+            "understudy resign",
+            (0..runs).map(|_| pair.resign()).collect(),
+        );
+        let (all, after): (Vec<_>, Vec<_>) = (0..few).map(|_| pair.kill_pod()).unzip();
+        print(when, "pod killed", all);
+        print(when, "pod killed, after its lock had run out", after);
+    }
+}
+
+fn print(when: &str, fault: &str, mut took: Vec<Duration>) {
+    took.sort();
+    let millis = |took: Duration| took.as_secs_f64() * 1000.0;
+    // The nearest rank: of 100 runs, p99 is the 99th.
+    let rank = |percent: usize| took[(took.len() * percent).div_ceil(100).max(1) - 1];
+    let [min, p50, p99, max] = [took[0], rank(50), rank(99), took[took.len() - 1]].map(millis);
+    let runs = took.len();
+    println!(
+        "{:<44} {runs:>5} {min:>8.1} {p50:>8.1} {p99:>8.1} {max:>8.1}",
+        format!("{when}: {fault}")
+    );
+}
+
+impl Pair {
+    fn start(oom: bool) -> Self {
+        let redis = Redis::start();
+        let pods = ["a", "b"].map(|name| {
+            let pod = Self::pod(&redis, name);
+            if name == "a" {
+                pod.0.wait_until_leading(SOON);
+            }
+            pod
+        });
+        pods[1].0.wait_for_reason("held_by_other", SOON);
+        if oom {
+            redis.fill();
+        }
+        Self {
+            redis,
+            pods: pods.into(),
+        }
+    }
+
+    fn pod(redis: &Redis, name: &str) -> (Agent, Miner) {
+        let agent = Agent::start(name, redis, &FLAGS);
+        agent.wait_until_up();
+        let miner = Miner::start(name, &agent, redis);
+        (agent, miner)
+    }
+
+    /// Waits for the other miner, and changes the roles.
+    fn succeeded(&mut self, since: u64) -> Duration {
+        let told = self.pods[1].1.wait_until_told_to_lead(since, SOON);
+        self.pods.swap(0, 1);
+        Duration::from_nanos(told - since)
+    }
+
+    fn kill_miner(&mut self) -> Duration {
+        let since = boottime_ns();
+        self.pods[0].1.kill();
+        self.miner_gone(since)
+    }
+
+    fn end_miner(&mut self) -> Duration {
+        let since = boottime_ns();
+        self.pods[0].1.signal(Signal::TERM);
+        self.miner_gone(since)
+    }
+
+    fn miner_gone(&mut self, since: u64) -> Duration {
+        let took = self.succeeded(since);
+        let (agent, miner) = &mut self.pods[1];
+        *miner = Miner::start(&agent.name, agent, &self.redis);
+        agent.wait_for_reason("held_by_other", SOON);
+        took
+    }
+
+    fn resign(&mut self) -> Duration {
+        let since = boottime_ns();
+        let agent = self.pods[0].0.address();
+        let command = Command::new(self.pods[0].0.program())
+            .args(["resign", "--hold-off", "100ms", "--agent", &agent])
+            .output()
+            .expect("the command runs");
+        assert!(command.status.success(), "{command:?}");
+        let took = self.succeeded(since);
+        self.pods[1].0.wait_for_reason("held_by_other", SOON);
+        took
+    }
+
+    /// Agent and miner die together: nobody releases the lock. Also the time after its end in Redis.
+    fn kill_pod(&mut self) -> (Duration, Duration) {
+        let left = self.redis.tell(&["PTTL", "ha:miner:global_leader"]);
+        let left = left
+            .trim_start_matches(':')
+            .parse()
+            .map(Duration::from_millis)
+            .unwrap_or_default();
+        let since = boottime_ns();
+        self.pods[0].0.kill();
+        self.pods[0].1.kill();
+        let took = self.succeeded(since);
+        let name = self.pods[1].0.name.clone();
+        self.pods[1] = Self::pod(&self.redis, &name);
+        self.pods[1].0.wait_for_reason("held_by_other", SOON);
+        (took, took.saturating_sub(left))
+    }
+}

@@ -1,0 +1,163 @@
+//! A real miner, the example's, and what it wrote down.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::{Agent, Redis, program, send, wait_for};
+
+pub struct Miner {
+    child: Child,
+    pub name: String,
+    directory: TempDir,
+}
+
+/// One thing that a miner did as leader.
+#[derive(Debug, Clone)]
+pub struct Act {
+    /// CLOCK_BOOTTIME, nanoseconds.
+    pub at: u64,
+    pub token: u64,
+    /// The end of the grant under which it was done.
+    pub until: u64,
+    /// What the fenced store said: yes, no, unknown, none.
+    pub accepted: String,
+    pub miner: String,
+}
+
+impl Miner {
+    /// A miner beside `agent` that writes to `redis`, fenced, every 5 ms while it leads.
+    pub fn start(name: &str, agent: &Agent, redis: &Redis) -> Self {
+        Self::spawn(
+            name,
+            &agent.address(),
+            &["--redis-url", &redis.url(), "--work-every-ms", "5"],
+        )
+    }
+
+    pub fn spawn(name: &str, agent: &str, flags: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory for the miner's log");
+        let child = Command::new(program("UNDERSTUDY_MINER", "examples/miner"))
+            .args(["--agent", agent, "--name", name, "--log"])
+            .arg(directory.path().join("log"))
+            .args(flags)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the miner starts");
+        Self {
+            child,
+            name: name.into(),
+            directory,
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+
+    /// Every line it wrote: when, what, and the fields.
+    pub fn lines(&self) -> Vec<(u64, String, String)> {
+        let text = std::fs::read_to_string(self.log()).unwrap_or_default();
+        // The last line may be half written.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole
+            .lines()
+            .filter_map(|line| {
+                let (at, rest) = line.split_once(' ')?;
+                let (event, fields) = rest.split_once(' ').unwrap_or((rest, ""));
+                Some((at.parse().ok()?, event.into(), fields.into()))
+            })
+            .collect()
+    }
+
+    pub fn acts(&self) -> Vec<Act> {
+        let lines = self
+            .lines()
+            .into_iter()
+            .filter(|(_, event, _)| event == "act");
+        lines
+            .filter_map(|(at, _, fields)| {
+                let field = |name: &str| {
+                    let found = fields
+                        .split(' ')
+                        .find_map(|it| it.strip_prefix(name)?.strip_prefix('='));
+                    found.map(ToOwned::to_owned)
+                };
+                Some(Act {
+                    at,
+                    token: field("token")?.parse().ok()?,
+                    until: field("until")?.parse().ok()?,
+                    accepted: field("accepted")?,
+                    miner: self.name.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// When it was first told that it leads, at or after `since`.
+    pub fn told_to_lead(&self, since: u64) -> Option<u64> {
+        let lines = self.lines().into_iter();
+        lines
+            .filter(|(at, event, fields)| {
+                *at >= since && event == "role" && fields.contains("ROLE_LEADER")
+            })
+            .map(|(at, _, _)| at)
+            .next()
+    }
+
+    pub fn wait_until_acting(&self, since: u64, deadline: Duration) -> Act {
+        wait_for(&format!("{} acts", self.name), deadline, || {
+            self.acts().into_iter().find(|act| act.at >= since)
+        })
+    }
+
+    pub fn wait_until_told_to_lead(&self, since: u64, deadline: Duration) -> u64 {
+        wait_for(&format!("{} is told to lead", self.name), deadline, || {
+            self.told_to_lead(since)
+        })
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        send(&self.child, signal);
+    }
+
+    pub fn kill(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Miner {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Reads what the miners did, and nothing else: no two of them acted in each other's time, tokens only
+/// grow, and the fence let nothing stale through. Returns the number of terms.
+pub fn check_acts(miners: &[&Miner]) -> usize {
+    let mut acts: Vec<Act> = miners.iter().flat_map(|miner| miner.acts()).collect();
+    acts.sort_by_key(|act| act.at);
+    let mut terms = 0;
+    let mut highest = 0;
+    for act in &acts {
+        assert!(
+            act.token >= highest,
+            "acted under token {} after {highest}: {act:?}",
+            act.token
+        );
+        assert!(act.at < act.until, "acted outside its grant: {act:?}");
+        assert_ne!(
+            act.accepted, "no",
+            "the fence refused a write of a leader: {act:?}"
+        );
+        terms += usize::from(act.token > highest);
+        highest = act.token;
+    }
+    terms
+}

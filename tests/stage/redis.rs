@@ -1,0 +1,191 @@
+//! A real Redis, and what can happen to one.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::{free_port, send, wait_for};
+
+pub struct Redis {
+    child: Child,
+    pub port: u16,
+    directory: TempDir,
+    options: Vec<String>,
+    password: Option<String>,
+}
+
+impl Redis {
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// `options` are those of redis-server's command line.
+    pub fn with(options: &[&str]) -> Self {
+        let port = free_port();
+        let directory = tempfile::tempdir().expect("a directory for Redis");
+        let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+        let at = options.iter().position(|it| it == "--requirepass");
+        let password = at.and_then(|at| options.get(at + 1).cloned());
+        let child = spawn(port, &directory, &options);
+        let redis = Self {
+            child,
+            port,
+            directory,
+            options,
+            password,
+        };
+        redis.wait_until_up();
+        redis
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("redis.sock")
+    }
+
+    fn wait_until_up(&self) {
+        wait_for("Redis answers", Duration::from_secs(10), || {
+            self.ask(&["PING"])
+                .ok()
+                .filter(|answer| answer.contains("PONG"))
+        });
+    }
+
+    /// Sends a command and returns the first line of the reply, or the bulk string behind it.
+    ///
+    /// # Errors
+    /// No answer within a second; an error reply is an `Ok` that starts with `-`.
+    pub fn ask(&self, words: &[&str]) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        let mut reader = BufReader::new(stream.try_clone()?);
+        if let Some(password) = &self.password {
+            stream.write_all(encode(&["AUTH", password]).as_bytes())?;
+            reply(&mut reader)?;
+        }
+        stream.write_all(encode(words).as_bytes())?;
+        reply(&mut reader)
+    }
+
+    /// [`Self::ask`], where no answer is a failure of the test.
+    pub fn tell(&self, words: &[&str]) -> String {
+        let answer = self.ask(words);
+        answer.unwrap_or_else(|error| panic!("Redis does not answer {words:?}: {error}"))
+    }
+
+    /// Hard OOM: the limit is below what is used already, and nothing can be evicted.
+    pub fn fill(&self) {
+        self.tell(&["CONFIG", "SET", "maxmemory", "1"]);
+        let refused = self.tell(&["SET", "another-key", "x"]);
+        assert!(
+            refused.starts_with("-OOM"),
+            "Redis should be out of memory: {refused}"
+        );
+    }
+
+    pub fn relieve(&self) {
+        self.tell(&["CONFIG", "SET", "maxmemory", "0"]);
+    }
+
+    pub fn pause(&self) {
+        send(&self.child, Signal::STOP);
+    }
+
+    pub fn resume(&self) {
+        send(&self.child, Signal::CONT);
+    }
+
+    /// SIGKILL: what was not saved is lost.
+    pub fn kill(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again on the same port.
+    pub fn start_again(&mut self) {
+        self.child = spawn(self.port, &self.directory, &self.options);
+        self.wait_until_up();
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(port: u16, directory: &TempDir, options: &[String]) -> Child {
+    let engine = engine();
+    Command::new(&engine)
+        .args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--loglevel",
+            "warning",
+        ])
+        .args([
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--unixsocket",
+            "redis.sock",
+        ])
+        .args(options)
+        .current_dir(directory.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {}: {error}", engine.display()))
+}
+
+/// `UNDERSTUDY_TEST_ENGINE`, else what is installed.
+fn engine() -> PathBuf {
+    if let Some(engine) = std::env::var_os("UNDERSTUDY_TEST_ENGINE") {
+        return engine.into();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let names = ["redis-server", "valkey-server"];
+    std::env::split_paths(&path)
+        .flat_map(|folder| names.map(|name| folder.join(name)))
+        .find(|candidate| candidate.is_file())
+        .expect("redis-server or valkey-server is needed: `make setup` installs one")
+}
+
+fn encode(words: &[&str]) -> String {
+    let mut text = format!("*{}\r\n", words.len());
+    for word in words {
+        text.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    text
+}
+
+fn reply(reader: &mut impl BufRead) -> std::io::Result<String> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    let line = line.trim_end().to_owned();
+    match line
+        .strip_prefix('$')
+        .and_then(|length| length.parse::<usize>().ok())
+    {
+        Some(length) => {
+            let mut bulk = vec![0; length + 2];
+            reader.read_exact(&mut bulk)?;
+            Ok(String::from_utf8_lossy(&bulk[..length]).into_owned())
+        }
+        None => Ok(line),
+    }
+}
