@@ -183,7 +183,7 @@ fn fill(redis: &Redis) -> String {
     refused
 }
 
-fn leader_dies_in_oom(teller: &mut Teller, redis: &Redis, pods: &mut Vec<Pod>) {
+fn leader_dies_in_oom(teller: &mut Teller, redis: &Redis, pods: &mut [Pod]) {
     teller.chapter("Out of memory, the leader dies all the same");
     let (leader, other) = (pods[0].agent.name.clone(), pods[1].agent.name.clone());
     teller.say(&format!("kill -9 miner-{leader}"));

@@ -11,9 +11,10 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,16 @@ pub struct Agent {
     config: Config,
     http: TcpListener,
     grpc: GrpcListeners,
+    socket: Option<SocketGuard>,
+}
+
+/// What runs, and what it takes to end it.
+struct Parts {
+    election: JoinHandle<()>,
+    others: JoinSet<(&'static str, anyhow::Result<()>)>,
+    board: watch::Sender<Status>,
+    /// Ends the servers and the streams.
+    close: CancellationToken,
     _socket: Option<SocketGuard>,
 }
 
@@ -56,7 +67,7 @@ impl Agent {
             config,
             http,
             grpc: GrpcListeners { tcp, unix },
-            _socket: socket,
+            socket,
         })
     }
 
@@ -65,36 +76,56 @@ impl Agent {
     /// # Errors
     /// A part of the agent has failed: then nothing is left running, and the lock's TTL ends the term.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let config = self.config.clone();
+        let mut parts = self.start(&stop)?;
+        // Nothing may end before it was asked to. Asked first: the election may end in the same turn.
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            ended = &mut parts.election => return Err(unasked("the election", ended.map(Ok))),
+            Some(ended) = parts.others.join_next() => {
+                let (name, result) = ended.context("a part of the agent panicked")?;
+                return Err(unasked(name, Ok(result)));
+            }
+        }
+        parts.board.send_modify(|status| status.stopping = true);
+        let drain_within = config.drain_timeout + config.rules.redis_timeout();
+        if timeout(drain_within, parts.election).await.is_err() {
+            tracing::warn!(
+                ?drain_within,
+                "stopping without having released the lock: its TTL ends it"
+            );
+        }
+        parts.close.cancel();
+        let all_ended = async { while parts.others.join_next().await.is_some() {} };
+        if timeout(CLOSE_WITHIN, all_ended).await.is_err() {
+            tracing::debug!("stopping with connections that did not end by themselves");
+        }
+        tracing::info!(instance = %config.instance, "stopped");
+        Ok(())
+    }
+
+    /// Puts everything together and sets it going.
+    fn start(self, stop: &CancellationToken) -> anyhow::Result<Parts> {
         let Self {
             config,
             http,
             grpc,
-            _socket,
+            socket,
         } = self;
         let seed = RandomState::new().build_hasher().finish();
         // As many hexadecimal digits as tell this process from every other with this name.
         let holder = format!("{}-{:08x}", config.instance, seed >> 32);
-        let identity = Identity {
+        announce(&config, &holder);
+
+        let metrics = Metrics::new(&config.instance)?;
+        let (board, seen) = watch::channel(Status::new(Identity {
             instance: config.instance.clone(),
             holder: holder.clone(),
             lock_key: config.redis.keys.lock.clone(),
             heartbeat_every: config.rules.heartbeat_every(),
             started: clock::boottime(),
-        };
-        tracing::info!(
-            version = crate::VERSION,
-            instance = %config.instance,
-            holder,
-            lock_key = %config.redis.keys.lock,
-            http = %config.http_listen,
-            "started"
-        );
-        if !config.redis.endpoint.ignored.is_empty() {
-            tracing::warn!(options = ?config.redis.endpoint.ignored, "options of --redis-url that mean nothing here are ignored");
-        }
-
-        let metrics = Metrics::new(&config.instance)?;
-        let (board, seen) = watch::channel(Status::new(identity));
+        }));
         let (desk, messages) = desk();
         let (checkup, asked) = Checkup::new();
         let (hearing, heard) = mpsc::channel(64);
@@ -103,20 +134,20 @@ impl Agent {
         let shared = Shared::new(seen, desk, close.clone());
 
         let elect = Elect {
-            election: Election::new(Settings {
-                holder: holder.clone(),
-                rules: config.rules.clone(),
-                liveness: config.liveness,
-                under_oom: config.acquire_under_oom,
-                allow_eviction: config.allow_eviction,
-                seed,
-            }),
             store: Store::new(&config.redis, &holder, config.rules.ttl())?,
             desk: messages,
             heard,
             board: board.clone(),
             metrics: metrics.clone(),
             instance: config.instance.clone(),
+            election: Election::new(Settings {
+                holder,
+                rules: config.rules.clone(),
+                liveness: config.liveness,
+                under_oom: config.acquire_under_oom,
+                allow_eviction: config.allow_eviction,
+                seed,
+            }),
         };
         let listen = Listen {
             events: Events::new(&config.redis)?,
@@ -143,40 +174,35 @@ impl Agent {
             liveness: config.liveness,
         };
 
-        let mut election = tokio::spawn(elect.run(stop.clone()));
-        let mut others = JoinSet::new();
-        others.spawn(named("the listener", async { Ok(listen.run().await) }));
+        let done = |(): ()| Ok(());
         let watching = watch_redis.run(close.clone());
-        others.spawn(named("the watch on Redis", async { Ok(watching.await) }));
+        let mut others = JoinSet::new();
+        others.spawn(named("the listener", listen.run().map(done)));
+        others.spawn(named("the watch on Redis", watching.map(done)));
         others.spawn(named("the gRPC server", serve_grpc.serve()));
-        others.spawn(named("the HTTP server", async {
-            Ok(serve_http.serve(http).await)
-        }));
+        others.spawn(named("the HTTP server", serve_http.serve(http).map(done)));
+        Ok(Parts {
+            election: tokio::spawn(elect.run(stop.clone())),
+            others,
+            board,
+            close,
+            _socket: socket,
+        })
+    }
+}
 
-        // Nothing may end before it was asked to.
-        tokio::select! {
-            () = stop.cancelled() => {}
-            ended = &mut election => return Err(unasked("the election", ended.map(Ok))),
-            Some(ended) = others.join_next() => {
-                let (name, result) = ended.context("a part of the agent panicked")?;
-                return Err(unasked(name, Ok(result)));
-            }
-        }
-        board.send_modify(|status| status.stopping = true);
-        let drain_within = config.drain_timeout + config.rules.redis_timeout();
-        if timeout(drain_within, election).await.is_err() {
-            tracing::warn!(
-                ?drain_within,
-                "stopping without having released the lock: its TTL ends it"
-            );
-        }
-        close.cancel();
-        let all_ended = async { while others.join_next().await.is_some() {} };
-        if timeout(CLOSE_WITHIN, all_ended).await.is_err() {
-            tracing::debug!("stopping with connections that did not end by themselves");
-        }
-        tracing::info!(instance = %config.instance, "stopped");
-        Ok(())
+fn announce(config: &Config, holder: &str) {
+    tracing::info!(
+        version = crate::VERSION,
+        instance = %config.instance,
+        holder,
+        lock_key = %config.redis.keys.lock,
+        http = %config.http_listen,
+        "started"
+    );
+    let ignored = &config.redis.endpoint.ignored;
+    if !ignored.is_empty() {
+        tracing::warn!(options = ?ignored, "options of --redis-url that mean nothing here are ignored");
     }
 }
 

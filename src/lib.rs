@@ -19,6 +19,24 @@
 //!
 //! The library is the program's own: only `proto/` and the command line are stable.
 
+#![warn(clippy::disallowed_methods, clippy::pedantic)]
+#![allow(
+    clippy::doc_markdown,
+    clippy::ref_option,
+    clippy::similar_names,
+    reason = "help texts are no markdown; settings are read where they stand; hear, heard, here"
+)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+#![forbid(unsafe_code)]
+
 pub mod agent;
 pub mod api;
 pub mod cli;

@@ -13,7 +13,6 @@ use crate::config::LogFormat;
 const WAITING_LINES: usize = 2048;
 
 /// Starts logging to standard output. What is still waiting is written when the guard is dropped.
-#[must_use]
 pub fn start(format: LogFormat) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)

@@ -72,7 +72,7 @@ impl AsyncRead for Peer {
         match &read {
             Poll::Ready(Ok(())) if room > 0 && buf.filled().len() == before => self.gone.set(),
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
-                self.gone.set()
+                self.gone.set();
             }
             _ => {}
         }

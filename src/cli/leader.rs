@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Exit, fail, say};
+use crate::clock;
 use crate::config::{RedisArgs, RedisSettings};
-use crate::election::{RecordSeen, View};
+use crate::election::{Command, RecordSeen, View};
 use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,11 @@ pub(super) async fn run(args: Args) -> Exit {
         Err(bad) => return fail(Exit::BadFlags, format_args!("bad settings\n{bad}")),
     };
     let looked = match Store::reader(&settings) {
-        Ok(mut store) => store.look(settings.timeout).await,
+        Ok(mut store) => {
+            let deadline = clock::boottime() + settings.timeout;
+            let answer = store.execute(&Command::Look, deadline).await;
+            answer.map(|answer| answer.view)
+        }
         Err(error) => Err(error),
     };
     let view = match looked {

@@ -45,7 +45,7 @@ async fn ask(args: &Args) -> anyhow::Result<()> {
         show(
             args,
             answer.into_inner().leadership,
-            redis(&channel).await.map_err(asked)?,
+            &redis(&channel).await.map_err(asked)?,
         );
         return Ok(());
     }
@@ -58,7 +58,7 @@ async fn ask(args: &Args) -> anyhow::Result<()> {
         show(
             args,
             change.leadership,
-            redis(&channel).await.map_err(asked)?,
+            &redis(&channel).await.map_err(asked)?,
         );
     }
     Err(anyhow!("the agent has ended the stream"))
@@ -70,12 +70,12 @@ async fn redis(channel: &Channel) -> Result<RedisHealth, tonic::Status> {
     Ok(answer.into_inner().health.unwrap_or_default())
 }
 
-fn show(args: &Args, leadership: Option<Leadership>, redis: RedisHealth) {
+fn show(args: &Args, leadership: Option<Leadership>, redis: &RedisHealth) {
     let leadership = leadership.unwrap_or_default();
     if args.json {
-        say(as_json(&leadership, &redis));
+        say(as_json(&leadership, redis));
     } else {
-        say(as_text(&leadership, &redis));
+        say(as_text(&leadership, redis));
         if args.watch {
             say("");
         }

@@ -1,6 +1,11 @@
 //! The flags, as they are typed. Everything is a string here: [`super::Config`] checks them all at
 //! once and reports every mistake together.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "these comments are help texts"
+)]
+
 use clap::Args;
 
 /// How to reach Redis, and where the lock stands.

@@ -1,6 +1,7 @@
 //! The settings: strings in, checked values out, every mistake at once.
 
 mod args;
+mod read;
 mod redis;
 
 use std::fmt;
@@ -8,7 +9,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::election::{LONGEST_TTL, LeaseRules, Liveness, SHORTEST_TTL, UnsafeRules};
+use crate::election::{LeaseRules, Liveness};
+use read::{Reader, given};
 
 pub use args::{RedisArgs, RunArgs};
 pub use redis::{Keys, RedisAddress, RedisEndpoint, RedisSettings, Secret};
@@ -18,7 +20,6 @@ pub const DEFAULT_GRPC_LISTEN: &str = "127.0.0.1:50051";
 pub const DEFAULT_HTTP_LISTEN: &str = "0.0.0.0:9090";
 const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";
 const DEFAULT_LOCK_KEY: &str = "ha:miner:global_leader";
-const LONGEST_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The agent's settings, checked.
 #[derive(Debug, Clone)]
@@ -48,12 +49,6 @@ pub enum LogFormat {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct BadSettings(Vec<String>);
 
-/// Collects the mistakes of one reading.
-#[derive(Debug, Default)]
-struct Reader {
-    bad: BadSettings,
-}
-
 // === impl Config ===
 
 impl Config {
@@ -81,7 +76,7 @@ impl Config {
                 .map_or(Duration::from_secs(2), |redis| redis.timeout),
         );
         let rules = rules
-            .map_err(|broken| reader.unsafe_rules(args, broken))
+            .map_err(|broken| reader.unsafe_rules(args, &broken))
             .ok();
         let miner_timeout = rules
             .as_ref()
@@ -175,219 +170,6 @@ impl RedisSettings {
     }
 }
 
-// === impl Reader ===
-
-impl Reader {
-    fn finish<T>(self, value: Option<T>) -> Result<T, BadSettings> {
-        value.filter(|_| self.bad.0.is_empty()).ok_or(self.bad)
-    }
-
-    fn bad(&mut self, flag: &str, value: &str, allowed: impl fmt::Display) {
-        self.bad
-            .0
-            .push(format!("--{flag}={value}: allowed is {allowed}"));
-    }
-
-    fn keep<T>(
-        &mut self,
-        flag: &str,
-        value: &str,
-        read: Result<T, impl fmt::Display>,
-    ) -> Option<T> {
-        read.map_err(|allowed| self.bad(flag, value, allowed)).ok()
-    }
-
-    /// The value or the default; a value that is none is reported, and the default stands in for it so
-    /// that the other settings can be checked too.
-    fn duration(&mut self, flag: &str, value: &Option<String>, default: Duration) -> Duration {
-        let Some(text) = given(value) else {
-            return default;
-        };
-        match humantime::parse_duration(text) {
-            Ok(duration) if duration <= LONGEST_DURATION => duration,
-            _ => {
-                self.bad(
-                    flag,
-                    text,
-                    "a duration such as 500ms, 30s or 1m30s, up to 24h",
-                );
-                default
-            }
-        }
-    }
-
-    fn at_least(
-        &mut self,
-        flag: &str,
-        value: &Option<String>,
-        default: Duration,
-        least: Duration,
-    ) -> Option<Duration> {
-        let duration = self.duration(flag, value, default);
-        if duration < least {
-            let least = humantime::format_duration(least);
-            self.bad(
-                flag,
-                given(value).unwrap_or_default(),
-                format_args!("at least {least}"),
-            );
-            return None;
-        }
-        Some(duration)
-    }
-
-    fn boolean(&mut self, flag: &str, value: &Option<String>, default: bool) -> Option<bool> {
-        let choices: &[_] = if default {
-            &[("true", true), ("false", false)]
-        } else {
-            &[("false", false), ("true", true)]
-        };
-        self.choice(flag, value, choices)
-    }
-
-    /// The first choice is the default.
-    fn choice<T: Copy>(
-        &mut self,
-        flag: &str,
-        value: &Option<String>,
-        choices: &[(&str, T)],
-    ) -> Option<T> {
-        let Some(text) = given(value) else {
-            return choices.first().map(|(_, choice)| *choice);
-        };
-        let found = choices.iter().find(|(name, _)| *name == text);
-        if found.is_none() {
-            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-            self.bad(flag, text, names.join(" or "));
-        }
-        found.map(|(_, choice)| *choice)
-    }
-
-    fn ratio(&mut self, flag: &str, value: &Option<String>, default: f64) -> Option<f64> {
-        let Some(text) = given(value) else {
-            return Some(default);
-        };
-        let ratio = text
-            .parse()
-            .ok()
-            .filter(|ratio| *ratio > 0.0 && *ratio <= 1.0);
-        self.keep(flag, text, ratio.ok_or("a number above 0 and up to 1"))
-    }
-
-    fn address(&mut self, flag: &str, value: &Option<String>, default: &str) -> Option<SocketAddr> {
-        let text = given(value).unwrap_or(default);
-        self.keep(
-            flag,
-            text,
-            text.parse()
-                .map_err(|_| "an address such as 127.0.0.1:9095 or [::]:9095"),
-        )
-    }
-
-    fn grpc(&mut self, args: &RunArgs) -> (Option<SocketAddr>, Option<PathBuf>) {
-        const FLAG: &str = "grpc-listen";
-        let socket = given(&args.grpc_socket).map(PathBuf::from);
-        if given(&args.grpc_listen) == Some("off") {
-            if socket.is_none() {
-                self.bad(FLAG, "off", "off only together with --grpc-socket");
-            }
-            return (None, socket);
-        }
-        let address = self.address(FLAG, &args.grpc_listen, DEFAULT_GRPC_LISTEN);
-        if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
-            self.bad(
-                FLAG,
-                &address.to_string(),
-                "a loopback address such as 127.0.0.1:50051: whoever can reach it can lead",
-            );
-        }
-        (address, socket)
-    }
-
-    fn instance(&mut self, value: &Option<String>) -> Option<String> {
-        let host = || {
-            rustix::system::uname()
-                .nodename()
-                .to_string_lossy()
-                .into_owned()
-        };
-        let pod = std::env::var("POD_NAME")
-            .ok()
-            .filter(|name| !name.is_empty());
-        let name = given(value).map_or_else(|| pod.unwrap_or_else(host), Into::into);
-        let fits = (1..=63).contains(&name.len())
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-        let fits = fits.then_some(name.clone());
-        self.keep(
-            "instance",
-            &name,
-            fits.ok_or("1 to 63 of A-Z a-z 0-9 . _ -"),
-        )
-    }
-
-    /// `None`: it could not be read. `Some(None)`: none is set here.
-    #[allow(
-        clippy::option_option,
-        reason = "not set and not readable are different things"
-    )]
-    fn password(&mut self, args: &RedisArgs) -> Option<Option<Secret>> {
-        let Some(path) = given(&args.redis_password_file) else {
-            let set = std::env::var("UNDERSTUDY_REDIS_PASSWORD").ok();
-            return Some(set.filter(|text| !text.is_empty()).map(Secret::new));
-        };
-        let read = match std::fs::read_to_string(path) {
-            Ok(text) if !text.trim_end_matches(['\r', '\n']).is_empty() => {
-                Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n']))))
-            }
-            Ok(_) => Err("a file that is not empty".to_owned()),
-            Err(error) => Err(format!("a file that can be read ({error})")),
-        };
-        self.keep("redis-password-file", path, read)
-    }
-
-    /// Names the flags behind a combination that the rules of the lease refuse.
-    fn unsafe_rules(&mut self, args: &RunArgs, broken: UnsafeRules) {
-        let (flag, value) = match broken {
-            UnsafeRules::Ttl => ("lease-ttl", &args.lease_ttl),
-            UnsafeRules::RenewEvery(_) => ("renew-every", &args.renew_every),
-            UnsafeRules::MinerTimeout(_) => ("miner-timeout", &args.miner_timeout),
-            UnsafeRules::RedisTimeout => ("redis-timeout", &args.redis.redis_timeout),
-        };
-        let value = given(value).unwrap_or("default");
-        let time = humantime::format_duration;
-        match broken {
-            UnsafeRules::Ttl => {
-                let (from, to) = (time(SHORTEST_TTL), time(LONGEST_TTL));
-                self.bad(flag, value, format_args!("{from} to {to}"));
-            }
-            UnsafeRules::RenewEvery(most) => {
-                let most = time(most);
-                self.bad(
-                    flag,
-                    value,
-                    format_args!("100ms to a third of --lease-ttl, {most}"),
-                );
-            }
-            UnsafeRules::MinerTimeout(below) => {
-                let below = time(below);
-                self.bad(
-                    flag,
-                    value,
-                    format_args!("100ms to less than the lease, {below}"),
-                );
-            }
-            UnsafeRules::RedisTimeout => self.bad(flag, value, "50ms to 60s"),
-        }
-    }
-}
-
-/// A flag that is set. An empty value counts as not set, as manifests often leave one.
-fn given(value: &Option<String>) -> Option<&str> {
-    value.as_deref().filter(|text| !text.is_empty())
-}
-
 // === impl BadSettings ===
 
 impl fmt::Display for BadSettings {
@@ -402,6 +184,7 @@ impl std::error::Error for BadSettings {}
 mod tests {
     use super::*;
 
+    #[allow(clippy::unnecessary_wraps, reason = "as clap hands a flag on")]
     fn set(text: &str) -> Option<String> {
         Some(text.into())
     }

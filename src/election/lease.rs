@@ -69,8 +69,8 @@ impl LeaseRules {
         if renew_every < Duration::from_millis(100) || renew_every > ttl / 3 {
             return Err(UnsafeRules::RenewEvery(ttl / 3));
         }
-        if miner_timeout < Duration::from_millis(100) || miner_timeout >= ttl - margin(ttl) {
-            return Err(UnsafeRules::MinerTimeout(ttl - margin(ttl)));
+        if miner_timeout < Duration::from_millis(100) || miner_timeout >= lease(ttl) {
+            return Err(UnsafeRules::MinerTimeout(lease(ttl)));
         }
         if !(Duration::from_millis(50)..=Duration::from_secs(60)).contains(&redis_timeout) {
             return Err(UnsafeRules::RedisTimeout);
@@ -111,7 +111,7 @@ impl LeaseRules {
 
     /// Until when a lease runs that a request sent at `sent_at` has won.
     pub(super) fn lease_end(&self, sent_at: Instant) -> Instant {
-        sent_at + (self.ttl - margin(self.ttl))
+        sent_at + lease(self.ttl)
     }
 
     /// Until when it is worth trying to give the lock of a lease back: its TTL has ended it by then.
@@ -156,6 +156,11 @@ impl LeaseRules {
             .saturating_mul(1 << failures.saturating_sub(1).min(16))
             .min(self.renew_every)
     }
+}
+
+/// How much of a lock's time to live an agent may believe in.
+fn lease(ttl: Duration) -> Duration {
+    ttl.saturating_sub(margin(ttl))
 }
 
 /// 1 % for clocks that run at different rates, and 100 ms for reading them.

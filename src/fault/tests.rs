@@ -6,6 +6,7 @@ use super::*;
 const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn every_row_of_the_table() {
     let rows = [
         (OOM, OutOfMemory, true),

@@ -52,13 +52,11 @@ impl Events {
     /// was heard for `quiet` is asked whether it still lives.
     pub async fn next(&self, subscription: &mut Subscription, quiet: Duration) -> Option<()> {
         loop {
-            match timeout(quiet, subscription.stream.next()).await {
-                Ok(message) => return message.map(|_| ()),
-                Err(_) => {
-                    let ping = subscription.sink.ping::<redis::Value>();
-                    timeout(self.limit, ping).await.ok()?.ok()?;
-                }
+            if let Ok(message) = timeout(quiet, subscription.stream.next()).await {
+                return message.map(|_| ());
             }
+            let ping = subscription.sink.ping::<redis::Value>();
+            timeout(self.limit, ping).await.ok()?.ok()?;
         }
     }
 }

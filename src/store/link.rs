@@ -96,6 +96,7 @@ pub(super) fn client(endpoint: &RedisEndpoint) -> Result<Client, StoreError> {
 }
 
 /// An error of the library, as the store's: by what the server said, if it said something.
+#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(super) fn store_error(error: RedisError) -> StoreError {
     if error.kind() == ErrorKind::AuthenticationFailed {
         return StoreError {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::config::RedisSettings;
-use crate::election::{Attempt, Command, Reply, View};
+use crate::election::{Command, Instant, Reply};
 use crate::fault::{StoreError, StoreFault};
 use link::Link;
 use script::Scripts;
@@ -63,28 +63,18 @@ impl Store {
         Self::new(settings, "", Duration::ZERO)
     }
 
-    /// Looks once, outside of any election.
-    ///
-    /// # Errors
-    /// What Redis or the way to it answered.
-    pub async fn look(&mut self, limit: Duration) -> Result<View, StoreError> {
-        let answer = self.run(&Command::Look, limit, self.rung).await?;
-        Ok(answer.view)
-    }
-
     /// Which way past out-of-memory is in use.
     #[must_use]
     pub fn rung(&self) -> OomRung {
         self.rung
     }
 
-    /// Carries out one command within its deadline.
+    /// Carries out one command, connecting included, before `deadline`.
     ///
     /// # Errors
     /// What Redis or the way to it answered; after that the outcome of a write is unknown.
-    pub async fn execute(&mut self, attempt: &Attempt) -> Reply {
-        let command = &attempt.command;
-        let left = || attempt.deadline.since(clock::boottime());
+    pub async fn execute(&mut self, command: &Command, deadline: Instant) -> Reply {
+        let left = || deadline.since(clock::boottime());
         let reply = self.run(command, left(), self.rung).await;
         let bypass = !matches!(
             command,

@@ -178,7 +178,11 @@ fn read(reply: &Value) -> Option<Result<Answer, StoreError>> {
         Value::Nil => None,
         lock => Some(Lock {
             holder: lossy(lock)?,
-            remaining: remaining(pttl)?,
+            remaining: match pttl {
+                // −1: it never expires.
+                Value::Int(millis) => u64::try_from(*millis).ok().map(Duration::from_millis),
+                _ => return None,
+            },
         }),
     };
     let memory = match MemoryReading::parse(text(memory)?) {
@@ -232,14 +236,6 @@ fn record_seen(record: &Value) -> Option<RecordSeen> {
         released: field(released),
         generation: field(generation),
     }))
-}
-
-/// PTTL: −1 for a key that never expires.
-fn remaining(pttl: &Value) -> Option<Option<Duration>> {
-    match pttl {
-        Value::Int(millis) => Some(u64::try_from(*millis).ok().map(Duration::from_millis)),
-        _ => None,
-    }
 }
 
 fn text(value: &Value) -> Option<&str> {

@@ -109,7 +109,7 @@ impl Elect {
 }
 
 async fn execute(mut store: Store, attempt: Attempt) -> Executed {
-    let reply = store.execute(&attempt).await;
+    let reply = store.execute(&attempt.command, attempt.deadline).await;
     (store, attempt, reply)
 }
 

@@ -70,6 +70,7 @@ struct Agent {
     seen: Option<u64>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "most steps are replies")]
 enum Step {
     Wake {
         agent: usize,

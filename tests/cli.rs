@@ -1,0 +1,441 @@
+//! The command line and HTTP: what a person types, and what a probe reads. Bad input gets an answer that
+//! says what to do, and loses nothing.
+
+mod stage;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use stage::{Agent, Miner, Redis, free_port, never};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn understudy(words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_understudy"));
+    command
+        .args(words)
+        .env_remove("UNDERSTUDY_GRPC_ADDR")
+        .output()
+        .expect("the command runs")
+}
+
+fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
+
+#[test]
+fn every_bad_setting_is_told_at_once() {
+    let output = understudy(&[
+        "run",
+        "--redis-url",
+        "http://user:hunter2@host",
+        "--lease-ttl",
+        "0",
+        "--grpc-listen",
+        "0.0.0.0:1",
+        "--http-listen",
+        "9090",
+        "--instance",
+        "a b",
+        "--miner-liveness",
+        "perhaps",
+    ]);
+    let said = text(&output);
+    assert_eq!(code(&output), Some(64), "{said}");
+    for flag in [
+        "redis-url",
+        "lease-ttl",
+        "grpc-listen",
+        "http-listen",
+        "instance",
+        "miner-liveness",
+    ] {
+        assert!(
+            said.contains(&format!("--{flag}=")),
+            "--{flag} is missing in:\n{said}"
+        );
+    }
+    assert!(!said.contains("hunter2"), "{said}");
+    assert_eq!(code(&understudy(&["run", "--no-such-flag"])), Some(64));
+    assert_eq!(code(&understudy(&["no-such-command"])), Some(64));
+    for scheme in ["rediss://r", "redis-sentinel://a,b/m", "redis-cluster://a"] {
+        let output = understudy(&["run", "--redis-url", scheme]);
+        assert_eq!(code(&output), Some(64));
+        assert!(
+            text(&output).contains("not supported by this version"),
+            "{}",
+            text(&output)
+        );
+    }
+}
+
+#[test]
+fn help_names_every_flag_and_shows_no_secret() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_understudy"));
+    command.args(["run", "--help"]);
+    command
+        .env("UNDERSTUDY_REDIS_URL", "redis://:hunter2@r")
+        .env("UNDERSTUDY_REDIS_PASSWORD", "hunter2");
+    let output = command.output().expect("the command runs");
+    let said = text(&output);
+    assert_eq!(code(&output), Some(0));
+    assert!(said.contains("--acquire-under-oom") && said.contains("UNDERSTUDY_ACQUIRE_UNDER_OOM"));
+    assert!(!said.contains("hunter2"), "{said}");
+    assert_eq!(code(&understudy(&["--version"])), Some(0));
+}
+
+#[test]
+fn a_flag_wins_over_its_environment_twin() {
+    let run = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_understudy"));
+        command
+            .args(words)
+            .env("UNDERSTUDY_LEASE_TTL", "nonsense")
+            .env("UNDERSTUDY_LOG_FORMAT", "xml");
+        text(&command.output().expect("the command runs"))
+    };
+    let said = run(&["run"]);
+    assert!(
+        said.contains("--lease-ttl=nonsense") && said.contains("--log-format=xml"),
+        "{said}"
+    );
+    let said = run(&["run", "--lease-ttl", "5s"]);
+    assert!(
+        !said.contains("--lease-ttl") && said.contains("--log-format=xml"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_taken_port_is_told() {
+    let redis = Redis::start();
+    let first = Agent::start("a", &redis, &[]);
+    first.wait_until_up();
+    let taken = format!("127.0.0.1:{}", first.http);
+    let url = redis.url();
+    let grpc = format!("127.0.0.1:{}", free_port());
+    let output = understudy(&[
+        "run",
+        "--redis-url",
+        &url,
+        "--http-listen",
+        &taken,
+        "--grpc-listen",
+        &grpc,
+    ]);
+    assert_eq!(code(&output), Some(1));
+    assert!(
+        text(&output).contains(&format!("--http-listen={taken}")),
+        "{}",
+        text(&output)
+    );
+    let http = format!("127.0.0.1:{}", free_port());
+    let taken = first.address();
+    let output = understudy(&[
+        "run",
+        "--redis-url",
+        &url,
+        "--http-listen",
+        &http,
+        "--grpc-listen",
+        &taken,
+    ]);
+    assert_eq!(code(&output), Some(1));
+    assert!(
+        text(&output).contains(&format!("--grpc-listen={taken}")),
+        "{}",
+        text(&output)
+    );
+}
+
+#[test]
+fn a_wrong_password_is_told_and_never_shown() {
+    let redis = Redis::with(&["--requirepass", "hunter2"]);
+    let with = |password: &str| format!("redis://:{password}@127.0.0.1:{}", redis.port);
+    let wrong = Agent::spawn(
+        "a",
+        &[
+            "--redis-url",
+            &with("wrong-secret"),
+            "--miner-liveness",
+            "always",
+        ],
+    );
+    wrong.wait_until_up();
+    wrong.wait_for_reason("redis_auth", SOON);
+    assert_eq!(wrong.get("/ready").expect("an answer").0, 503);
+    assert!(
+        !wrong
+            .logged(&["WARN", "acquisition failed", "password"])
+            .is_empty()
+    );
+    let output = understudy(&["leader", "--redis-url", &with("wrong-secret")]);
+    assert_eq!(code(&output), Some(2), "{}", text(&output));
+    assert!(!text(&output).contains("wrong-secret"));
+
+    let right = Agent::spawn(
+        "b",
+        &[
+            "--redis-url",
+            &with("hunter2"),
+            "--miner-liveness",
+            "always",
+            "--lease-ttl",
+            "2s",
+        ],
+    );
+    right.wait_until_up();
+    right.wait_until_leading(SOON);
+    let output = understudy(&["leader", "--redis-url", &with("hunter2")]);
+    assert_eq!(code(&output), Some(0), "{}", text(&output));
+    for agent in [&wrong, &right] {
+        let (_, status) = agent.get("/status").expect("an answer");
+        assert!(agent.logged(&["secret"]).is_empty() && agent.logged(&["hunter2"]).is_empty());
+        assert!(!status.contains("secret") && !status.contains("hunter2"));
+    }
+    // A password in a file, too.
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("password");
+    std::fs::write(&file, "hunter2\n").expect("the file is written");
+    let output = understudy(&[
+        "leader",
+        "--redis-url",
+        &redis.url(),
+        "--redis-password-file",
+        file.to_str().expect("UTF-8"),
+    ]);
+    assert_eq!(code(&output), Some(0), "{}", text(&output));
+}
+
+#[test]
+fn a_key_of_another_type_is_respected() {
+    for key in ["ha:miner:global_leader", "{ha:miner:global_leader}:record"] {
+        let redis = Redis::start();
+        redis.tell(&["LPUSH", key, "precious"]);
+        let agent = Agent::start(
+            "a",
+            &redis,
+            &["--miner-liveness", "always", "--lease-ttl", "1s"],
+        );
+        agent.wait_until_up();
+        agent.wait_for_reason("redis_wrong_type", SOON);
+        never("it leads", Duration::from_secs(2), || agent.leads());
+        assert!(
+            !agent
+                .logged(&["WARN", "WRONGTYPE", "--lock-key"])
+                .is_empty()
+        );
+        assert_eq!(redis.tell(&["LLEN", key]), ":1");
+    }
+}
+
+#[test]
+fn a_record_that_is_not_understood_is_respected() {
+    for record in [
+        &["schema", "2"][..],
+        &["token", "1"],
+        &["schema", "1", "token", "x"],
+    ] {
+        let redis = Redis::start();
+        let key = "{ha:miner:global_leader}:record";
+        redis.tell(&[&["HSET", key], record].concat());
+        let agent = Agent::start(
+            "a",
+            &redis,
+            &["--miner-liveness", "always", "--lease-ttl", "1s"],
+        );
+        agent.wait_until_up();
+        agent.wait_for_reason("redis_error", SOON);
+        never("it leads", Duration::from_secs(2), || agent.leads());
+        assert!(!agent.logged(&["WARN", "record"]).is_empty());
+        assert_eq!(redis.tell(&["HLEN", key]), format!(":{}", record.len() / 2));
+    }
+}
+
+#[test]
+fn the_commands_tell_who_leads() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let nobody = understudy(&["leader", "--redis-url", &url]);
+    assert_eq!(code(&nobody), Some(1), "{}", text(&nobody));
+    let agent = Agent::start("a", &redis, &["--lease-ttl", "3s"]);
+    agent.wait_until_up();
+    let address = agent.address();
+    let status = understudy(&["status", "--agent", &address]);
+    assert!(
+        text(&status).contains("idle (no_miner)"),
+        "{}",
+        text(&status)
+    );
+    assert_eq!(code(&understudy(&["resign", "--agent", &address])), Some(1));
+    let miner = Miner::start("m", &agent, &redis);
+    miner.wait_until_acting(0, SOON);
+    let status = understudy(&["status", "--agent", &address]);
+    assert_eq!(code(&status), Some(0));
+    assert!(
+        text(&status).contains("leader (elected)"),
+        "{}",
+        text(&status)
+    );
+    let status = understudy(&["status", "--json", "--agent", &address]);
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).expect("JSON");
+    assert_eq!(status["role"], "leader");
+    assert_eq!(status["redis"]["writable"], true);
+    let leader = understudy(&["leader", "--json", "--redis-url", &url]);
+    assert_eq!(code(&leader), Some(0));
+    let leader: serde_json::Value = serde_json::from_slice(&leader.stdout).expect("JSON");
+    assert_eq!(leader["leader_id"], status["instance_id"]);
+    assert_eq!(leader["fencing_token"], status["fencing_token"]);
+    let http = format!("127.0.0.1:{}", agent.http);
+    for question in ["ready", "live", "leader"] {
+        let probe = understudy(&["probe", question, "--http-listen", &http]);
+        assert_eq!(code(&probe), Some(0), "{question}: {}", text(&probe));
+    }
+    assert_eq!(
+        code(&understudy(&["resign", "--agent", &address, "--to", "b"])),
+        Some(2)
+    );
+    assert_eq!(
+        code(&understudy(&[
+            "resign",
+            "--agent",
+            &address,
+            "--hold-off",
+            "2h"
+        ])),
+        Some(64)
+    );
+    assert_eq!(
+        code(&understudy(&[
+            "resign",
+            "--agent",
+            &address,
+            "--hold-off",
+            "1h"
+        ])),
+        Some(0)
+    );
+    let probe = understudy(&["probe", "leader", "--http-listen", &http]);
+    assert_eq!(code(&probe), Some(1), "{}", text(&probe));
+
+    let nothing = format!("127.0.0.1:{}", free_port());
+    assert_eq!(code(&understudy(&["status", "--agent", &nothing])), Some(2));
+    assert_eq!(
+        code(&understudy(&["probe", "--http-listen", &nothing])),
+        Some(2)
+    );
+    assert_eq!(
+        code(&understudy(&[
+            "leader",
+            "--redis-url",
+            &format!("redis://{nothing}")
+        ])),
+        Some(2)
+    );
+}
+
+#[test]
+fn a_redis_on_a_unix_socket_works() {
+    let redis = Redis::start();
+    let url = format!("redis+unix://{}", redis.socket().display());
+    let agent = Agent::spawn(
+        "a",
+        &[
+            "--redis-url",
+            &url,
+            "--miner-liveness",
+            "always",
+            "--lease-ttl",
+            "1s",
+        ],
+    );
+    agent.wait_until_up();
+    agent.wait_until_leading(SOON);
+}
+
+#[test]
+fn http_answers_get_and_head_and_nothing_else() {
+    let redis = Redis::start();
+    let agent = Agent::start("a", &redis, &[]);
+    agent.wait_until_up();
+    let ask = |method: &str, path: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", agent.http)).expect("a connection");
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        )
+        .expect("written");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let code: u16 = answer
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .expect("a status");
+        let body = answer
+            .split_once("\r\n\r\n")
+            .map_or("", |(_, body)| body)
+            .to_owned();
+        (code, body)
+    };
+    for path in ["/ready", "/live", "/leader", "/status", "/metrics"] {
+        let (code, body) = ask("GET", path);
+        assert!(
+            code == 200 || (path == "/leader" && code == 503),
+            "{path}: {code}"
+        );
+        assert!(!body.is_empty());
+        assert_eq!(ask("HEAD", path), (code, String::new()), "{path}");
+        assert_eq!(ask("POST", path).0, 405, "{path}");
+        assert_eq!(ask("DELETE", path).0, 405, "{path}");
+    }
+    assert_eq!(ask("GET", "/nothing").0, 404);
+    let (_, metrics) = ask("GET", "/metrics");
+    for series in [
+        "ha_miner_leader_acquisition_failures_total{instance=\"a\",reason=\"redis_oom\"} 0",
+        "ha_miner_leader_acquisition_failures_total{instance=\"a\",reason=\"redis_error\"} 0",
+        "ha_miner_leader_status{instance=\"a\"} 0",
+        "ha_miner_build_info{",
+        "process_resident_memory_bytes",
+    ] {
+        assert!(
+            metrics.contains(series),
+            "{series} is missing in\n{metrics}"
+        );
+    }
+}
+
+#[test]
+fn a_flood_of_half_sent_requests_passes() {
+    let redis = Redis::start();
+    let agent = Agent::start(
+        "a",
+        &redis,
+        &["--miner-liveness", "always", "--lease-ttl", "1s"],
+    );
+    agent.wait_until_up();
+    agent.wait_until_leading(SOON);
+    let token = agent.token();
+    let half: Vec<TcpStream> = (0..64)
+        .map(|_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", agent.http)).expect("a connection");
+            stream.write_all(b"GET /metrics HT").expect("written");
+            stream
+        })
+        .collect();
+    let began = Instant::now();
+    // The places are taken until the heads are overdue; the election goes on all the while.
+    let answered = stage::wait_for("an answer", Duration::from_secs(12), || {
+        agent.get("/live").ok()
+    });
+    assert_eq!(answered.0, 200);
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert_eq!(agent.token(), token, "the flood cost no term");
+    drop(half);
+}

@@ -1,0 +1,264 @@
+//! The modelled Redis of the simulation against a real one: the same random commands, every reply and every
+//! key compared. What the simulation proves of the model then holds for the scripts.
+
+#[allow(dead_code, reason = "the simulation uses more of it")]
+#[path = "simulation/redis.rs"]
+mod model;
+mod stage;
+
+use std::time::Duration;
+
+use model::{Caller, Data};
+use stage::Redis;
+use understudy::clock::boottime;
+use understudy::config::{RedisArgs, RedisSettings};
+use understudy::election::{Answer, Command, Outcome, RecordSeen, Token};
+use understudy::fault::StoreFault;
+use understudy::store::{OomRung, Store};
+
+const TTL: Duration = Duration::from_secs(60);
+const LOCK: &str = "ha:miner:global_leader";
+const RECORD: &str = "{ha:miner:global_leader}:record";
+const HOLDERS: [&str; 3] = ["a-1", "b-2", "OOM-3"];
+/// Neither clock reaches it.
+const LATER: u64 = 1 << 52;
+
+fn settings(redis: &Redis) -> RedisSettings {
+    let args = RedisArgs {
+        redis_url: Some(redis.url()),
+        ..RedisArgs::default()
+    };
+    RedisSettings::check(&args).expect("settings")
+}
+
+fn store(redis: &Redis, holder: &str) -> Store {
+    Store::new(&settings(redis), holder, TTL).expect("a store")
+}
+
+async fn run(store: &mut Store, command: &Command) -> Answer {
+    let reply = store
+        .execute(command, boottime() + Duration::from_secs(5))
+        .await;
+    reply.unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// A real Redis and its model, side by side.
+struct Twins {
+    redis: Redis,
+    stores: Vec<Store>,
+    model: model::Redis,
+    /// What each has shown as `judged`: the last few, so that stale ones are tried too.
+    judged: Vec<(String, String)>,
+    tokens: Vec<Token>,
+    dice: u64,
+}
+
+impl Twins {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.dice = self
+            .dice
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.dice >> 33) as usize % sides
+    }
+
+    fn token(&mut self) -> Token {
+        let pick = self.roll(self.tokens.len().min(4));
+        self.tokens[self.tokens.len() - 1 - pick]
+    }
+
+    /// The same command for both, but for what each calls `judged`.
+    fn command(&mut self) -> (Command, Command) {
+        let not_after = if self.roll(8) == 0 { 1 } else { LATER };
+        let both = |command: Command| (command.clone(), command);
+        match self.roll(6) {
+            0 => both(Command::Look),
+            1 | 2 => {
+                let back = self.roll(self.judged.len().min(3));
+                let (real, modelled) = self.judged[self.judged.len() - 1 - back].clone();
+                let (stale_lock, above) = (self.roll(2) == 0, self.token());
+                let begin = |judged| Command::Begin {
+                    judged,
+                    stale_lock,
+                    above,
+                    not_after,
+                    under_oom: true,
+                };
+                (begin(real), begin(modelled))
+            }
+            3 | 4 => both(Command::Renew {
+                token: self.token(),
+                not_after,
+            }),
+            _ => both(Command::Release {
+                token: self.token(),
+                not_after,
+                hold_off: Duration::ZERO,
+            }),
+        }
+    }
+
+    /// What happens to both besides commands.
+    fn befall(&mut self) {
+        match self.roll(12) {
+            0 => {
+                self.redis.tell(&["FLUSHALL"]);
+                self.model.data = Data::default();
+            }
+            1 => {
+                self.redis.tell(&["DEL", LOCK]);
+                self.model.data.lock = None;
+            }
+            2 => {
+                // Refused out of memory, as any SET is.
+                if self.redis.tell(&["SET", LOCK, "host-1", "EX", "60"]) == "+OK" {
+                    self.model.data.lock = Some(("host-1".into(), u64::MAX));
+                }
+            }
+            3 => {
+                self.redis.tell(&["DEL", RECORD]);
+                self.model.data.stored = None;
+            }
+            4 => {
+                self.redis.tell(&["SCRIPT", "FLUSH"]);
+            }
+            5 => self.redis.fill(),
+            6 => self.redis.relieve(),
+            _ => {}
+        }
+    }
+
+    async fn step(&mut self) {
+        let holder = self.roll(HOLDERS.len());
+        let (real, modelled) = self.command();
+        let answer = run(&mut self.stores[holder], &real).await;
+        // The model runs at the moment at which the script ran.
+        self.model.ahead += answer.view.store_micros as i64 - self.model.clock(0) as i64;
+        let caller = Caller {
+            holder: HOLDERS[holder],
+            ttl: TTL,
+        };
+        let expected = self.model.execute(&caller, &modelled, 0);
+        let case = format!("{} {real:?}", HOLDERS[holder]);
+        assert_eq!(answer.outcome, expected.outcome, "{case}");
+        let holder_of = |answer: &Answer| answer.view.lock.as_ref().map(|lock| lock.holder.clone());
+        assert_eq!(holder_of(&answer), holder_of(&expected), "{case}");
+        match (&answer.view.record, &expected.view.record) {
+            (RecordSeen::Known(real), RecordSeen::Known(modelled)) => {
+                let of = |it: &understudy::election::Record| {
+                    (it.holder.clone(), it.token, it.ttl, it.released)
+                };
+                assert_eq!(of(real), of(modelled), "{case}");
+                assert_eq!(
+                    real.generation, answer.view.generation,
+                    "one Redis, one generation"
+                );
+            }
+            (real, modelled) => assert_eq!(real, modelled, "{case}"),
+        }
+        // `judged` changes exactly when it does in the model.
+        let (last_real, last_modelled) = self.judged.last().expect("one");
+        let changed = (
+            *last_real != answer.view.judged,
+            *last_modelled != expected.view.judged,
+        );
+        assert_eq!(changed.0, changed.1, "{case}");
+        if let Outcome::Begun(token) = answer.outcome {
+            self.tokens.push(token);
+        }
+        self.judged.push((answer.view.judged, expected.view.judged));
+    }
+}
+
+#[tokio::test]
+async fn the_model_does_what_the_scripts_do() {
+    for seed in 1..=8 {
+        let redis = Redis::start();
+        let mut stores: Vec<Store> = HOLDERS.iter().map(|holder| store(&redis, holder)).collect();
+        let first = run(&mut stores[0], &Command::Look).await.view.judged;
+        let mut model = model::Redis::new(Duration::ZERO);
+        let caller = Caller {
+            holder: HOLDERS[0],
+            ttl: TTL,
+        };
+        let modelled = model.execute(&caller, &Command::Look, 0).view.judged;
+        let judged = vec![(first, modelled)];
+        let mut twins = Twins {
+            redis,
+            stores,
+            model,
+            judged,
+            tokens: vec![0],
+            dice: seed,
+        };
+        for _ in 0..400 {
+            twins.befall();
+            twins.step().await;
+        }
+        assert!(
+            twins.tokens.len() > 10,
+            "seed {seed}: only {} terms",
+            twins.tokens.len()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_restart_is_another_generation() {
+    let mut redis = Redis::start();
+    let mut store = store(&redis, "a-1");
+    let before = run(&mut store, &Command::Look).await.view;
+    redis.kill();
+    redis.start_again();
+    let after = loop {
+        let reply = store
+            .execute(&Command::Look, boottime() + Duration::from_secs(1))
+            .await;
+        if let Ok(answer) = reply {
+            break answer.view;
+        }
+    };
+    assert_ne!(before.generation, after.generation);
+    assert_ne!(before.judged, after.judged);
+    assert!(!after.promoted);
+}
+
+#[tokio::test]
+async fn a_lock_without_a_ttl_and_one_that_is_no_text_are_seen() {
+    let redis = Redis::start();
+    let mut store = store(&redis, "a-1");
+    redis.tell(&["SET", LOCK, "host-1"]);
+    let lock = run(&mut store, &Command::Look)
+        .await
+        .view
+        .lock
+        .expect("a lock");
+    assert_eq!((lock.holder.as_str(), lock.remaining), ("host-1", None));
+}
+
+/// The second rung, where the engine has it: the same script under `#!lua flags=allow-oom`.
+#[tokio::test]
+async fn without_the_first_rung_redis_refuses_and_with_either_it_does_not() {
+    let redis = Redis::start();
+    let mut store = store(&redis, "a-1");
+    let judged = run(&mut store, &Command::Look).await.view.judged;
+    redis.fill();
+    let begin = |under_oom| Command::Begin {
+        judged: judged.clone(),
+        stale_lock: false,
+        above: 0,
+        not_after: LATER,
+        under_oom,
+    };
+    let deadline = || boottime() + Duration::from_secs(5);
+    let refused = store
+        .execute(&begin(false), deadline())
+        .await
+        .expect_err("as a plain SET");
+    assert_eq!(refused.fault, StoreFault::OutOfMemory, "{refused}");
+    assert_eq!(redis.tell(&["EXISTS", LOCK]), ":0");
+    let begun = run(&mut store, &begin(true)).await;
+    assert!(matches!(begun.outcome, Outcome::Begun(_)));
+    assert!(begun.view.memory.out_of_memory());
+    assert_eq!(store.rung(), OomRung::FirstWrite);
+}
