@@ -170,11 +170,7 @@ fn a_wrong_password_is_told_and_never_shown() {
     wrong.wait_until_up();
     wrong.wait_for_reason("redis_auth", SOON);
     assert_eq!(wrong.get("/ready").expect("an answer").0, 503);
-    assert!(
-        !wrong
-            .logged(&["WARN", "acquisition failed", "password"])
-            .is_empty()
-    );
+    wrong.wait_for_log(&["WARN", "acquisition failed", "password"]);
     let output = understudy(&["leader", "--redis-url", &with("wrong-secret")]);
     assert_eq!(code(&output), Some(2), "{}", text(&output));
     assert!(!text(&output).contains("wrong-secret"));
@@ -226,11 +222,7 @@ fn a_key_of_another_type_is_respected() {
         agent.wait_until_up();
         agent.wait_for_reason("redis_wrong_type", SOON);
         never("it leads", Duration::from_secs(2), || agent.leads());
-        assert!(
-            !agent
-                .logged(&["WARN", "WRONGTYPE", "--lock-key"])
-                .is_empty()
-        );
+        agent.wait_for_log(&["WARN", "WRONGTYPE", "--lock-key"]);
         assert_eq!(redis.tell(&["LLEN", key]), ":1");
     }
 }
@@ -253,7 +245,7 @@ fn a_record_that_is_not_understood_is_respected() {
         agent.wait_until_up();
         agent.wait_for_reason("redis_error", SOON);
         never("it leads", Duration::from_secs(2), || agent.leads());
-        assert!(!agent.logged(&["WARN", "record"]).is_empty());
+        agent.wait_for_log(&["WARN", "record"]);
         assert_eq!(redis.tell(&["HLEN", key]), format!(":{}", record.len() / 2));
     }
 }

@@ -110,8 +110,9 @@ impl Twins {
                 self.model.data.lock = None;
             }
             2 => {
+                let answer = self.redis.tell(&["SET", LOCK, "host-1", "EX", "60"]);
                 // Refused out of memory, as any SET is.
-                if self.redis.tell(&["SET", LOCK, "host-1", "EX", "60"]) == "+OK" {
+                if answer == "+OK" {
                     self.model.data.lock = Some(("host-1".into(), u64::MAX));
                 }
             }

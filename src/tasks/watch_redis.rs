@@ -121,6 +121,9 @@ fn tell(health: &Health) {
         Health::Refusing(error) => {
             tracing::warn!(%error, hint = error.fault.hint(), "Redis answers and refuses writes");
         }
+        Health::Away(error) if error.fault == StoreFault::Auth => {
+            tracing::warn!(%error, hint = error.fault.hint(), "Redis does not let this agent in");
+        }
         Health::Away(error) => {
             tracing::warn!(%error, hint = error.fault.hint(), "Redis does not answer");
         }

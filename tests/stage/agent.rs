@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -16,6 +17,7 @@ pub struct Agent {
     pub grpc: u16,
     pub http: u16,
     lines: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Agent {
@@ -39,14 +41,17 @@ impl Agent {
             .spawn()
             .expect("the agent starts");
         let lines = Arc::default();
-        collect(child.stdout.take(), Arc::clone(&lines));
-        collect(child.stderr.take(), Arc::clone(&lines));
+        let readers = vec![
+            collect(child.stdout.take().expect("piped"), &lines),
+            collect(child.stderr.take().expect("piped"), &lines),
+        ];
         Self {
             child,
             name: name.into(),
             grpc,
             http,
             lines,
+            readers,
         }
     }
 
@@ -129,6 +134,14 @@ impl Agent {
             .collect()
     }
 
+    /// Its log trails what it says over HTTP.
+    pub fn wait_for_log(&self, parts: &[&str]) -> String {
+        let what = format!("{} logs {parts:?}", self.name);
+        wait_for(&what, Duration::from_secs(10), || {
+            self.logged(parts).into_iter().next()
+        })
+    }
+
     pub fn signal(&self, signal: Signal) {
         send(&self.child, signal);
     }
@@ -137,13 +150,23 @@ impl Agent {
         // Already gone is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.read_to_the_end();
     }
 
+    /// Its log is complete when this returns.
     pub fn wait_until_gone(&mut self, deadline: Duration) -> ExitStatus {
         let child = &mut self.child;
-        wait_for("the agent ends", deadline, || {
+        let status = wait_for("the agent ends", deadline, || {
             child.try_wait().ok().flatten()
-        })
+        });
+        self.read_to_the_end();
+        status
+    }
+
+    fn read_to_the_end(&mut self) {
+        for reader in self.readers.drain(..) {
+            reader.join().expect("no panic while logging");
+        }
     }
 
     /// The program it was started from.
@@ -158,18 +181,18 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        self.kill();
         if std::thread::panicking() {
             eprintln!("--- log of {}\n{}", self.name, self.logged(&[]).join("\n"));
         }
-        self.kill();
     }
 }
 
-fn collect(stream: Option<impl Read + Send + 'static>, lines: Arc<Mutex<Vec<String>>>) {
-    let Some(stream) = stream else { return };
+fn collect(stream: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
+    let lines = Arc::clone(lines);
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             lines.lock().expect("no panic while logging").push(line);
         }
-    });
+    })
 }

@@ -13,6 +13,7 @@ mod redis;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Child;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -26,13 +27,12 @@ pub use redis::Redis;
 pub fn wait_for<T>(what: &str, deadline: Duration, mut done: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
+        // One more look after the deadline: a busy machine may have slept through it.
+        let late = start.elapsed() >= deadline;
         if let Some(found) = done() {
             return found;
         }
-        assert!(
-            start.elapsed() < deadline,
-            "waited {deadline:?} in vain for: {what}"
-        );
+        assert!(!late, "waited {deadline:?} in vain for: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -46,10 +46,20 @@ pub fn never(what: &str, duration: Duration, mut wrong: impl FnMut() -> bool) {
     }
 }
 
-/// A port that was free a moment ago.
+/// A loopback port that was free a moment ago, below the kernel's range for outgoing connections: a client that
+/// redials a port of that range while its server is down can be given the very same port, and then talks to itself.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
-    listener.local_addr().expect("its address").port()
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 12_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Each process starts elsewhere.
+    let start = (std::process::id().wrapping_mul(101) % u32::from(COUNT)) as u16;
+    let mut ports = (0..COUNT).map(|_| {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        FIRST + (start + next) % COUNT
+    });
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(free).expect("a loopback port")
 }
 
 /// CLOCK_BOOTTIME in nanoseconds: the clock of every log.
@@ -63,6 +73,21 @@ pub fn send(child: &Child, signal: Signal) {
         // A process that has ended needs no signal.
         let _ = kill_process(pid, signal);
     }
+}
+
+/// SIGSTOP: it runs no instruction more when this returns.
+pub fn pause(child: &Child) {
+    send(child, Signal::STOP);
+    let threads = PathBuf::from(format!("/proc/{}/task", child.id()));
+    wait_for("SIGSTOP takes effect", Duration::from_secs(5), || {
+        let mut threads = threads.read_dir().ok()?;
+        let stopped = |path: PathBuf| {
+            // `pid (name) state …`, and the name may hold anything.
+            let stat = std::fs::read_to_string(path.join("stat")).ok()?;
+            stat.rsplit_once(") ")?.1.starts_with('T').then_some(())
+        };
+        threads.try_for_each(|thread| stopped(thread.ok()?.path()))
+    });
 }
 
 /// A program of this project, built beside the running one.

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -45,6 +45,10 @@ impl Redis {
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -96,7 +100,7 @@ impl Redis {
     }
 
     pub fn pause(&self) {
-        send(&self.child, Signal::STOP);
+        super::pause(&self.child);
     }
 
     pub fn resume(&self) {
@@ -158,6 +162,8 @@ fn engine() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let names = ["redis-server", "valkey-server"];
     std::env::split_paths(&path)
+        // Where `make setup` puts it.
+        .chain([concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools").into()])
         .flat_map(|folder| names.map(|name| folder.join(name)))
         .find(|candidate| candidate.is_file())
         .expect("redis-server or valkey-server is needed: `make setup` installs one")
