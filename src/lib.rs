@@ -22,9 +22,10 @@
 #![warn(clippy::disallowed_methods, clippy::pedantic)]
 #![allow(
     clippy::doc_markdown,
+    clippy::match_same_arms,
     clippy::ref_option,
     clippy::similar_names,
-    reason = "help texts are no markdown; settings are read where they stand; hear, heard, here"
+    reason = "help texts are no markdown; arms stand in the order in which they win; settings are read where they stand; hear, heard, here"
 )]
 #![cfg_attr(
     not(test),

@@ -179,6 +179,9 @@ impl Election {
 
     pub(super) fn failed(&mut self, command: &Command, error: StoreError, now: Instant) {
         self.error = Some(error.clone());
+        if self.phase == Phase::Following {
+            self.demoted = None;
+        }
         let of_term = matches!(command, Command::Renew { .. } | Command::Release { .. });
         let acquiring = !of_term && self.wants_to_lead(now);
         let count = if acquiring {

@@ -62,9 +62,10 @@ impl Election {
             };
         }
         let reason = match (self.demoted, &self.error, self.judge(now)) {
+            (Some(reason), _, _) => reason,
             (None, _, Judgement::Wait { reason, .. }) if reason == Reason::HoldOff => reason,
-            (_, Some(error), _) => Reason::from(error.fault),
-            (Some(reason), None, _) | (None, None, Judgement::Wait { reason, .. }) => reason,
+            (None, Some(error), _) => Reason::from(error.fault),
+            (None, None, Judgement::Wait { reason, .. }) => reason,
             // About to begin: until the answer is there, what it was waiting for stands.
             (None, None, Judgement::Begin { .. }) => match self.leadership.role {
                 Role::Standby => self.leadership.reason,

@@ -1,0 +1,245 @@
+//! When a term may be begun, and when not.
+
+use super::*;
+
+#[test]
+fn an_agent_without_a_miner_looks_and_never_begins() {
+    let mut stage = Stage::new();
+    stage.look();
+    assert_eq!(stage.says(), (Role::Idle, Reason::NoMiner));
+    stage.pass(TTL * 3);
+    stage.look();
+    stage.nothing();
+}
+
+#[test]
+fn an_empty_store_that_has_been_up_counts_as_waited_out() {
+    let (stage, _) = Stage::leading();
+    assert_eq!(stage.says(), (Role::Leader, Reason::Elected));
+}
+
+#[test]
+fn an_empty_store_that_is_young_or_was_promoted_is_waited_out() {
+    for (uptime, promoted) in [(31, false), (1000, true)] {
+        let mut stage = Stage::new();
+        stage.view.uptime = Duration::from_secs(uptime);
+        stage.view.promoted = promoted;
+        stage.campaign();
+        stage.look();
+        assert_eq!(stage.says(), (Role::Standby, Reason::StoreSettling));
+        let campaign = stage.election.campaign().unwrap();
+        stage.now = stage.now + TTL + MARGIN - MS;
+        stage.election.handle_heartbeat(campaign, None, stage.now);
+        stage.look();
+        stage.pass(MS);
+        stage.begin(1);
+    }
+}
+
+#[test]
+fn a_dead_leader_is_waited_out_on_our_own_clock_and_every_change_starts_it_again() {
+    let mut stage = Stage::new();
+    let campaign = stage.campaign();
+    stage.view = written("other-1", 50, false);
+    stage.look();
+    assert_eq!(stage.says(), (Role::Standby, Reason::HeldByOther));
+    stage.pass(TTL);
+    stage.election.handle_heartbeat(campaign, None, stage.now);
+    // A sign of life in the last moment: Redis says nothing of the time that has passed here.
+    stage.view.judged.push_str(" renewed");
+    stage.look();
+    stage.view.lock = None;
+    stage.pass(TTL + MARGIN - MS);
+    stage.election.handle_heartbeat(campaign, None, stage.now);
+    stage.look();
+    assert_eq!(stage.says(), (Role::Standby, Reason::WaitingOutLease));
+    stage.nothing();
+    stage.pass(MS);
+    let Command::Begin {
+        judged,
+        stale_lock,
+        above,
+        ..
+    } = stage.next().command
+    else {
+        panic!("a begin is due");
+    };
+    assert_eq!((judged, above), (stage.view.judged.clone(), 50));
+    assert!(stale_lock, "Redis' clock may have been set back meanwhile");
+}
+
+#[test]
+fn a_release_in_this_generation_is_believed_at_once() {
+    let mut stage = Stage::new();
+    stage.campaign();
+    stage.view = written("other-1", 50, true);
+    stage.look();
+    stage.begin(51);
+}
+
+#[test]
+fn a_release_of_another_generation_or_below_what_is_known_is_not() {
+    let mut older = Stage::new();
+    older.campaign();
+    older.view = written("other-1", 50, true);
+    older.view.generation = "after a restart".into();
+    older.look();
+    older.nothing();
+    assert_eq!(older.says(), (Role::Standby, Reason::StoreSettling));
+
+    let mut restored = Stage::new();
+    restored.campaign();
+    restored.view = written("other-1", 60, false);
+    restored.look();
+    restored.view = written("other-2", 50, true);
+    restored.election.handle_heard(restored.now);
+    restored.look();
+    restored.nothing();
+    assert_eq!(restored.says(), (Role::Standby, Reason::WaitingOutLease));
+}
+
+#[test]
+fn a_go_miners_lock_is_never_touched_and_makes_a_release_worthless() {
+    let mut stage = Stage::new();
+    let campaign = stage.campaign();
+    stage.view = written("other-1", 50, true);
+    stage.view.lock = Some(lock("host-1"));
+    stage.look();
+    assert_eq!(stage.says(), (Role::Standby, Reason::HeldByOther));
+    stage.pass(TTL * 2);
+    stage.election.handle_heartbeat(campaign, None, stage.now);
+    stage.look();
+    stage.nothing();
+    // It is gone, and has been waited out by now.
+    stage.view.lock = None;
+    stage.election.handle_heard(stage.now);
+    stage.look();
+    stage.nothing();
+    stage.now = stage.now + TTL + MARGIN;
+    stage.election.handle_heartbeat(campaign, None, stage.now);
+    let attempt = stage.next();
+    assert!(matches!(attempt.command, Command::Begin { .. }));
+}
+
+#[test]
+fn the_longest_ttl_ever_seen_is_waited_out() {
+    let mut stage = Stage::new();
+    let campaign = stage.campaign();
+    stage.view = written("other-1", 50, false);
+    if let RecordSeen::Known(record) = &mut stage.view.record {
+        record.ttl = TTL * 4;
+    }
+    stage.look();
+    stage.pass(TTL * 3);
+    stage.election.handle_heartbeat(campaign, None, stage.now);
+    stage.look();
+    stage.nothing();
+}
+
+#[test]
+fn nothing_is_begun_on_a_record_that_is_not_understood() {
+    let mut stage = Stage::new();
+    stage.campaign();
+    stage.view.record = RecordSeen::Unknown("its schema is 2".into());
+    stage.look();
+    stage.nothing();
+    assert_eq!(stage.says(), (Role::Standby, Reason::RedisError));
+    assert!(matches!(
+        &stage.events()[..],
+        [Event::AcquisitionFailed { .. }]
+    ));
+}
+
+#[test]
+fn an_evicting_store_is_led_by_nobody() {
+    let mut stage = Stage::new();
+    stage.campaign();
+    stage.view.memory.max_bytes = 100;
+    stage.view.memory.policy = "volatile-lru".into();
+    stage.look();
+    stage.nothing();
+    assert_eq!(stage.says(), (Role::Standby, Reason::EvictionPolicy));
+
+    let (mut leader, _) = Stage::leading();
+    leader.view.memory = stage.view.memory.clone();
+    leader.election.handle_hearing(true, leader.now);
+    let renewal = leader.next();
+    leader.answer(&renewal, Outcome::Renewed);
+    assert_eq!(leader.says(), (Role::Standby, Reason::EvictionPolicy));
+}
+
+#[test]
+fn a_begin_whose_reply_was_lost_is_found_and_begun_anew() {
+    let mut stage = Stage::new();
+    stage.campaign();
+    stage.look();
+    let begin = stage.next();
+    stage.fail(&begin, StoreError::timed_out("no answer"));
+    stage.view = written("me-1", 100, false);
+    stage.election.handle_heard(stage.now);
+    stage.look();
+    stage.begin(101);
+    // And by an agent that has no miner any more it is released.
+    let mut idle = Stage::new();
+    idle.view = written("me-1", 100, false);
+    idle.look();
+    idle.must_release(100);
+}
+
+#[test]
+fn failures_to_acquire_are_told_one_by_one_with_a_growing_pause() {
+    let mut stage = Stage::with(Liveness::Always, false);
+    stage.look();
+    let oom = "OOM command not allowed when used memory > 'maxmemory'.";
+    let mut pauses = Vec::new();
+    for count in 1..=6 {
+        let begin = stage.next();
+        assert!(matches!(
+            begin.command,
+            Command::Begin {
+                under_oom: false,
+                ..
+            }
+        ));
+        stage.fail(&begin, error(oom));
+        assert_eq!(stage.says(), (Role::Standby, Reason::RedisOom));
+        let [Event::AcquisitionFailed { error, consecutive }] = &stage.events()[..] else {
+            panic!("one event");
+        };
+        assert_eq!(
+            (error.fault, *consecutive),
+            (StoreFault::OutOfMemory, count)
+        );
+        let wake = stage.election.poll_timeout(stage.now);
+        pauses.push(wake.since(stage.now).as_secs());
+        stage.now = wake;
+    }
+    assert_eq!(pauses, [1, 2, 4, 8, 10, 10]);
+    stage.begin(1);
+    let events = stage.events();
+    assert!(
+        matches!(
+            events[..],
+            [Event::Elected {
+                after_failures: 6,
+                ..
+            }]
+        ),
+        "{events:?}"
+    );
+    assert_eq!(stage.election.consecutive_failures(), 0);
+}
+
+#[test]
+fn a_request_may_run_until_its_deadline_on_the_stores_clock_and_no_longer() {
+    let mut stage = Stage::new();
+    stage.campaign();
+    let look = stage.next();
+    stage.pass(Duration::from_millis(300));
+    stage.answer(&look, Outcome::Looked);
+    let Command::Begin { not_after, .. } = stage.next().command else {
+        panic!("a begin is due");
+    };
+    // The script ran at or before the reply came: from there the two seconds count.
+    assert_eq!(not_after, stage.view.store_micros + 2_000_000);
+}
