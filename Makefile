@@ -1,9 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help test fix demo bench-failover setup clean
-
-with_engine := UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) && export UNDERSTUDY_TEST_ENGINE &&
-# The agent and the sample miner that the story runs.
-with_examples := cargo build --release --bins --examples &&
+.PHONY: help test fix demo bench-failover bench-memory simulate setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -16,10 +12,18 @@ fix: ## format, and mend what clippy can mend
 	cargo clippy --fix --allow-dirty --allow-staged --all-targets
 
 demo: ## the story in the terminal: a real Redis, two agents, two miners, out of memory
-	@$(with_engine) $(with_examples) cargo run --release --quiet --example demo
+	@scripts/demo
 
 bench-failover: ## how long a failover takes, on this machine
-	@$(with_engine) $(with_examples) cargo bench --bench failover
+	@cargo build --locked --release --quiet --bin understudy --example miner
+	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) cargo bench --locked --quiet --bench failover
+
+bench-memory: ## how much memory an agent keeps: MINUTES=60
+	@cargo build --locked --release --quiet --bin understudy --example miner
+	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) cargo bench --locked --quiet --bench memory
+
+simulate: ## try to find a second leader: SEEDS=100000, or one SEED=… with its story
+	@cargo test --locked --release --quiet --test simulation -- --nocapture
 
 setup: ## install what the tests need: a Redis server, cargo-deny
 	@scripts/setup

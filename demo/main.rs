@@ -271,11 +271,20 @@ fn show_metric(teller: &Teller, agent: &Agent, name: &str) {
     teller.say(line);
 }
 
-/// A log line without its timestamp and its hint.
+/// A log line without its timestamp, its hint and the place in the script.
 fn shorten(line: &str) -> String {
     let line = line.split_once(' ').map_or(line, |(_, rest)| rest).trim();
     let line = line.split(" hint=").next().unwrap_or(line);
-    line.chars().take(200).collect()
+    match (
+        line.split_once(" script: "),
+        line.split_once("@user_script:"),
+    ) {
+        (Some((before, _)), Some((_, after))) => {
+            let after = after.split_once(' ').map_or("", |(_, after)| after);
+            format!("{before} {after}")
+        }
+        _ => line.to_owned(),
+    }
 }
 
 impl Teller {

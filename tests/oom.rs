@@ -185,3 +185,37 @@ fn an_evicting_policy_means_no_leadership_unless_it_is_allowed() {
     bold.wait_until_leading(SOON);
     assert!(!agent.leads());
 }
+
+#[test]
+fn another_holder_is_told_at_debug_and_is_no_failure() {
+    let mut redis = Redis::start();
+    let leader = Agent::start(
+        "a",
+        &redis,
+        &[&FLAGS[..], &["--miner-liveness", "always"]].concat(),
+    );
+    leader.wait_until_up();
+    leader.wait_until_leading(SOON);
+    let standby = Agent::start(
+        "b",
+        &redis,
+        &[&FLAGS[..], &["--miner-liveness", "always"]].concat(),
+    );
+    standby.wait_until_up();
+    standby.wait_for_log(&["DEBUG", "another instance holds the lock", "leader=a-"]);
+    let failures = "ha_miner_leader_consecutive_acquire_failures{instance=\"b\"}";
+    let failed =
+        "ha_miner_leader_acquisition_failures_total{instance=\"b\",reason=\"redis_error\"}";
+    assert_eq!(standby.metric(failed), Some(0.0));
+    redis.kill();
+    wait_for("a failure", SOON, || {
+        (standby.metric(failures) >= Some(1.0)).then_some(())
+    });
+    assert!(standby.metric(failed) >= Some(1.0));
+    standby.wait_for_log(&["WARN", "acquisition failed", "consecutive_failures=1"]);
+    // The leader is back in time and holds the lock again: Redis is well, and the count ends.
+    redis.start_again();
+    wait_for("the count ends", SOON, || {
+        (standby.metric(failures) == Some(0.0)).then_some(())
+    });
+}

@@ -1,0 +1,55 @@
+//! How much memory an agent keeps: a leader and a standby with their miners, scraped and probed, for a
+//! while. Prints the most that was ever resident; asserts nothing.
+//!
+//! `make bench-memory MINUTES=60`
+
+#[path = "../tests/stage/mod.rs"]
+mod stage;
+
+use std::time::{Duration, Instant};
+
+use stage::{Agent, Miner, Redis};
+
+fn main() {
+    let minutes = std::env::var("MINUTES")
+        .ok()
+        .and_then(|it| it.parse().ok())
+        .unwrap_or(1.0);
+    let redis = Redis::start();
+    let agents = ["a", "b"].map(|name| Agent::start(name, &redis, &[]));
+    agents.iter().for_each(Agent::wait_until_up);
+    let _miners = agents
+        .each_ref()
+        .map(|agent| Miner::start(&agent.name, agent, &redis));
+    let end = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
+    let (mut most, mut threads) = ([0; 2], [0; 2]);
+    while Instant::now() < end {
+        for (index, agent) in agents.iter().enumerate() {
+            for path in ["/ready", "/metrics", "/status"] {
+                agent.get(path).expect("the agent answers");
+            }
+            most[index] = most[index].max(status(agent, "VmRSS"));
+            threads[index] = threads[index].max(status(agent, "Threads"));
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let role = |agent: &Agent| if agent.leads() { "leader" } else { "standby" };
+    for (index, agent) in agents.iter().enumerate() {
+        let (most, threads) = (most[index], threads[index]);
+        println!(
+            "{:<8} {most} kB resident at most, {threads} threads, {minutes} min",
+            role(agent)
+        );
+    }
+}
+
+/// A number from /proc/PID/status.
+fn status(agent: &Agent, name: &str) -> u64 {
+    let text =
+        std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("the agent runs");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.expect("the kernel tells")
+}
