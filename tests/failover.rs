@@ -305,3 +305,53 @@ fn the_agent_that_is_the_candidate_itself_leads_without_a_miner() {
     std::thread::sleep(TTL);
     assert_eq!(agent.token(), token, "it renews by itself");
 }
+
+#[test]
+fn a_blocked_standard_output_stalls_nobody() {
+    use std::process::{Command, Stdio};
+    let redis = Redis::start();
+    let http = format!("127.0.0.1:{}", stage::free_port());
+    // A pipe that is full, and that nobody reads.
+    let (_reader, writer) = std::io::pipe().expect("a pipe");
+    let mut filling = writer.try_clone().expect("another handle");
+    std::thread::spawn(move || std::io::Write::write_all(&mut filling, &[b'x'; 1 << 20]));
+    let mut agent = Command::new(env!("CARGO_BIN_EXE_understudy"))
+        .args([
+            "run",
+            "--instance",
+            "a",
+            "--miner-liveness",
+            "always",
+            "--lease-ttl",
+            "1s",
+        ])
+        .args(["--redis-url", &redis.url(), "--http-listen", &http])
+        .args([
+            "--grpc-listen",
+            &format!("127.0.0.1:{}", stage::free_port()),
+        ])
+        .env("RUST_LOG", "trace")
+        .stdout(Stdio::from(writer))
+        .spawn()
+        .expect("the agent starts");
+    let leads = || {
+        let probe = Command::new(env!("CARGO_BIN_EXE_understudy"))
+            .args(["probe", "leader", "--http-listen", &http])
+            .output()
+            .expect("the command runs");
+        probe
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&probe.stdout).into_owned())
+    };
+    let token = |answer: &str| {
+        let answer: serde_json::Value = serde_json::from_str(answer).expect("JSON");
+        answer["fencing_token"].as_u64()
+    };
+    let first = wait_for("it leads", SOON, leads);
+    std::thread::sleep(Duration::from_secs(5));
+    let later = leads().expect("it leads on");
+    assert_eq!(token(&first), token(&later), "no renewal was late");
+    let _ = agent.kill();
+    let _ = agent.wait();
+}

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -55,28 +55,37 @@ impl ElectionService for Elections {
         request: Request<Streaming<CampaignRequest>>,
     ) -> Result<Response<Self::CampaignStream>, Status> {
         let place = self.shared.stream()?;
-        let peer = request
-            .extensions()
-            .get::<PeerGone>()
-            .cloned()
-            .unwrap_or_default();
-        let opened = self
-            .shared
-            .desk
-            .ask(|reply| Message::Campaign { reply })
-            .await;
-        let id = opened.map_err(closed)?.map_err(refused)?;
+        let peer = request.extensions().get::<PeerGone>().cloned();
         let (responses, receiver) = mpsc::channel(1);
-        let campaign = Campaign {
-            shared: self.shared.clone(),
-            id,
-            requests: request.into_inner(),
-            responses,
-            peer,
-            sent: VecDeque::new(),
-            _place: place,
-        };
-        tokio::spawn(campaign.run());
+        let (opened, answer) = oneshot::channel();
+        let requests = request.into_inner();
+        let shared = self.shared.clone();
+        // On its own: this call may be dropped at any moment, and a campaign that is open must be served.
+        tokio::spawn(async move {
+            let asked = shared.desk.ask(|reply| Message::Campaign { reply }).await;
+            let id = match asked
+                .map_err(closed)
+                .and_then(|opened| opened.map_err(refused))
+            {
+                Ok(id) => id,
+                Err(why) => {
+                    let _ = opened.send(Err(why));
+                    return;
+                }
+            };
+            let _ = opened.send(Ok(()));
+            let campaign = Campaign {
+                shared,
+                id,
+                requests,
+                responses,
+                peer: peer.unwrap_or_default(),
+                sent: VecDeque::new(),
+                _place: place,
+            };
+            campaign.run().await;
+        });
+        answer.await.unwrap_or_else(|_| Err(shutting_down()))?;
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -190,8 +199,15 @@ impl Campaign {
                 },
                 // The newest state, as soon as there is room for it.
                 Ok(room) = self.responses.reserve(), if answered != Some(mark) => {
+                    let leadership = {
+                        let status = board.borrow();
+                        // Never another campaign's term, however late this task gets its turn.
+                        if status.election.campaign != Some(self.id) {
+                            continue;
+                        }
+                        convert::leadership(&status, clock::boottime())
+                    };
                     answered = Some(mark);
-                    let leadership = convert::leadership(&board.borrow(), clock::boottime());
                     if self.sent.back() != Some(&leadership.version) {
                         self.sent.push_back(leadership.version);
                         if self.sent.len() > REMEMBERED_VERSIONS {
