@@ -130,15 +130,12 @@ impl Miner {
     /// One piece of work. It must be shorter than the grant, and looks at the clock before every effect.
     async fn act(&mut self, grant: Grant) {
         let accepted = self.write(grant).await;
-        if grant.holds() {
-            self.say(
-                "act",
-                &format!(
-                    "token={} until={} accepted={accepted}",
-                    grant.token,
-                    grant.valid_until()
-                ),
-            );
+        // The moment that is checked is the one that is written down.
+        let now = boottime_ns();
+        if now < grant.valid_until() {
+            let (token, until) = (grant.token, grant.valid_until());
+            let fields = format!("token={token} until={until} accepted={accepted}");
+            self.say_at(now, "act", &fields);
         }
     }
 
@@ -170,8 +167,12 @@ impl Miner {
     }
 
     fn say(&mut self, event: &str, fields: &str) {
+        self.say_at(boottime_ns(), event, fields);
+    }
+
+    fn say_at(&mut self, now: u64, event: &str, fields: &str) {
         // A log that cannot be written must not stop the work.
-        let _ = writeln!(self.log, "{} {event} {fields}", boottime_ns());
+        let _ = writeln!(self.log, "{now} {event} {fields}");
         let _ = self.log.flush();
     }
 }
