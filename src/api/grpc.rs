@@ -25,9 +25,6 @@ use crate::proto::redis_health_service_server::RedisHealthServiceServer;
 const MESSAGE: usize = 4 * 1024;
 /// How many connections are served at once; more wait for a place.
 const CONNECTIONS: usize = 64;
-/// A connection on which nothing moves is asked for a sign of life, and dropped without one.
-const KEEPALIVE: Duration = Duration::from_secs(10);
-
 /// The sockets to serve.
 #[derive(Default)]
 pub struct GrpcListeners {
@@ -67,8 +64,8 @@ impl Grpc {
             shared: shared.clone(),
         };
         Server::builder()
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE))
+            // No HTTP/2 keepalive: a connection that it cuts ends its streams as if the miner had, and the
+            // lock would be released under a miner that is only stopped. Silence ends candidacy anyway.
             .layer(MapResponseLayer::new(too_long_is_exhausted))
             .add_service(ElectionServiceServer::new(elections).max_decoding_message_size(MESSAGE))
             .add_service(RedisHealthServiceServer::new(redis).max_decoding_message_size(MESSAGE))
