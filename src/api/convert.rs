@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock;
-use crate::election::{Instant, Reason, Role};
+use crate::election::{Instant, Liveness, Reason, Role};
 use crate::fault::StoreFault;
 use crate::proto;
 use crate::status::Status;
@@ -24,6 +24,17 @@ pub(super) fn leadership(status: &Status, now: Instant) -> proto::Leadership {
         version: leadership.version,
         heartbeat_every: duration(status.identity.heartbeat_every),
     }
+}
+
+/// What those are told who are not granted anything: under `campaign` the grant belongs to one stream, and
+/// ends with it, whatever others still believe.
+pub(super) fn observed(status: &Status, liveness: Liveness, now: Instant) -> proto::Leadership {
+    let mut observed = leadership(status, now);
+    if liveness == Liveness::Campaign {
+        observed.valid_until_boottime_ns = 0;
+        observed.valid_until_monotonic_ns = 0;
+    }
+    observed
 }
 
 pub(super) fn redis_health(status: &Status, now: Instant) -> proto::RedisHealth {

@@ -1,14 +1,13 @@
 //! `ElectionService`: the miner's side of the election.
 
 use std::collections::VecDeque;
-use std::error::Error;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::socket::PeerGone;
+use super::ending::{PeerGone, StreamEnded};
 use super::stream::{self, Out};
 use super::{Shared, convert, shutting_down};
 use crate::clock;
@@ -40,6 +39,7 @@ struct Campaign {
     requests: Streaming<CampaignRequest>,
     responses: mpsc::Sender<Result<CampaignResponse, Status>>,
     peer: PeerGone,
+    stream: StreamEnded,
     /// The versions sent on this stream, oldest first.
     sent: VecDeque<u64>,
     _place: OwnedSemaphorePermit,
@@ -56,6 +56,7 @@ impl ElectionService for Elections {
     ) -> Result<Response<Self::CampaignStream>, Status> {
         let place = self.shared.stream()?;
         let peer = request.extensions().get::<PeerGone>().cloned();
+        let stream = request.extensions().get::<StreamEnded>().cloned();
         let (responses, receiver) = mpsc::channel(1);
         let (opened, answer) = oneshot::channel();
         let requests = request.into_inner();
@@ -80,6 +81,7 @@ impl ElectionService for Elections {
                 requests,
                 responses,
                 peer: peer.unwrap_or_default(),
+                stream: stream.unwrap_or_default(),
                 sent: VecDeque::new(),
                 _place: place,
             };
@@ -94,12 +96,13 @@ impl ElectionService for Elections {
         _: Request<ObserveRequest>,
     ) -> Result<Response<Self::ObserveStream>, Status> {
         let place = self.shared.stream()?;
+        let liveness = self.liveness;
         Ok(stream::watch(
             &self.shared,
             place,
             |status, now| status.leadership(now).version,
-            |status, now| ObserveResponse {
-                leadership: Some(convert::leadership(status, now)),
+            move |status, now| ObserveResponse {
+                leadership: Some(convert::observed(status, liveness, now)),
             },
         ))
     }
@@ -121,7 +124,8 @@ impl ElectionService for Elections {
                 .await;
             extended.map_err(closed)?;
         }
-        let leadership = convert::leadership(&self.shared.board.borrow(), clock::boottime());
+        let status = self.shared.board.borrow();
+        let leadership = convert::observed(&status, self.liveness, clock::boottime());
         Ok(Response::new(GetLeadershipResponse {
             leadership: Some(leadership),
         }))
@@ -165,7 +169,16 @@ impl ElectionService for Elections {
 impl Campaign {
     /// Serves the stream to its end, and then says whose end it was.
     async fn run(mut self) {
-        let by = self.serve().await;
+        if let Some(why) = self.serve().await {
+            // No room: the reader is slow or gone, and learns it from the end of the stream.
+            let _ = self.responses.try_send(Err(why));
+        }
+        // An end that is the agent's proves nothing about the miner, unless the miner's came first.
+        let by = if self.stream.0.get() || self.peer.0.get() {
+            EndedBy::Miner
+        } else {
+            EndedBy::Agent
+        };
         let ended = Message::CampaignEnded {
             campaign: self.id,
             by,
@@ -174,7 +187,8 @@ impl Campaign {
         let _ = self.shared.desk.tell(ended).await;
     }
 
-    async fn serve(&mut self) -> EndedBy {
+    /// Returns when the stream ends: with what the miner is to be told, if it is there to hear it.
+    async fn serve(&mut self) -> Option<Status> {
         let mut board = self.shared.board.clone();
         let mut answered = None;
         loop {
@@ -183,7 +197,7 @@ impl Campaign {
                 let now = clock::boottime();
                 if status.election.campaign != Some(self.id) {
                     let why = "another miner campaigns now, because this one was silent";
-                    return self.end(Status::aborted(why));
+                    return Some(Status::aborted(why));
                 }
                 (status.leadership(now).version, status.election.heartbeats)
             };
@@ -192,10 +206,11 @@ impl Campaign {
                 request = self.requests.message() => match request {
                     Ok(Some(request)) => {
                         if self.heard(request).await.is_err() {
-                            return self.end(shutting_down());
+                            return Some(shutting_down());
                         }
                     }
-                    end => return self.ended(end.err()),
+                    Ok(None) => return None,
+                    Err(error) => return Some(exhausted(error)),
                 },
                 // The newest state, as soon as there is room for it.
                 Ok(room) = self.responses.reserve(), if answered != Some(mark) => {
@@ -217,7 +232,7 @@ impl Campaign {
                     room.send(Ok(CampaignResponse { leadership: Some(leadership) }));
                 }
                 _ = board.changed() => {}
-                () = stop.cancelled() => return self.end(shutting_down()),
+                () = stop.cancelled() => return Some(shutting_down()),
             }
         }
     }
@@ -231,52 +246,14 @@ impl Campaign {
         };
         self.shared.desk.tell(heartbeat).await
     }
-
-    /// The agent ends the stream: it proves nothing about the miner, unless its socket is closed.
-    fn end(&self, why: Status) -> EndedBy {
-        // No room: the reader is slow or gone, and learns it from the end of the stream.
-        let _ = self.responses.try_send(Err(why));
-        if self.peer.get() {
-            EndedBy::Miner
-        } else {
-            EndedBy::Agent
-        }
-    }
-
-    /// The stream has ended by itself: by whom?
-    fn ended(&self, error: Option<Status>) -> EndedBy {
-        let by_miner = match &error {
-            // END_STREAM. A response that was cut off can look the same, when it is we who cut it.
-            None => !self.responses.is_closed(),
-            Some(error) => reset_by_peer(error),
-        };
-        if let Some(error) = error {
-            let code = match error.code() {
-                Code::OutOfRange => Code::ResourceExhausted,
-                code => code,
-            };
-            let _ = self
-                .responses
-                .try_send(Err(Status::new(code, error.message())));
-        }
-        if by_miner || self.peer.get() {
-            EndedBy::Miner
-        } else {
-            EndedBy::Agent
-        }
-    }
 }
 
-/// The peer sent RST_STREAM: a cancelled call.
-fn reset_by_peer(status: &Status) -> bool {
-    let mut error: Option<&(dyn Error + 'static)> = status.source();
-    while let Some(cause) = error {
-        if let Some(h2) = cause.downcast_ref::<h2::Error>() {
-            return h2.is_reset() && h2.is_remote();
-        }
-        error = cause.source();
+/// tonic calls a message beyond the limit out of range; the contract says exhausted.
+fn exhausted(error: Status) -> Status {
+    match error.code() {
+        Code::OutOfRange => Status::resource_exhausted(error.message()),
+        _ => error,
     }
-    false
 }
 
 fn label(mut miner: String) -> String {

@@ -9,9 +9,9 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tonic::transport::Server;
-use tower::util::MapResponseLayer;
+use tower::util::{MapRequestLayer, MapResponseLayer};
 
-use super::Shared;
+use super::{Shared, ending};
 use super::election_service::Elections;
 use super::health_service::Healths;
 use super::redis_health_service::RedisHealths;
@@ -25,6 +25,7 @@ use crate::proto::redis_health_service_server::RedisHealthServiceServer;
 const MESSAGE: usize = 4 * 1024;
 /// How many connections are served at once; more wait for a place.
 const CONNECTIONS: usize = 64;
+
 /// The sockets to serve.
 #[derive(Default)]
 pub struct GrpcListeners {
@@ -64,8 +65,9 @@ impl Grpc {
             shared: shared.clone(),
         };
         Server::builder()
-            // No HTTP/2 keepalive: a connection that it cuts ends its streams as if the miner had, and the
-            // lock would be released under a miner that is only stopped. Silence ends candidacy anyway.
+            // No HTTP/2 keepalive: silence ends candidacy, and a connection that is cut off under a miner
+            // which is only stopped tells it nothing.
+            .layer(MapRequestLayer::new(ending::note))
             .layer(MapResponseLayer::new(too_long_is_exhausted))
             .add_service(ElectionServiceServer::new(elections).max_decoding_message_size(MESSAGE))
             .add_service(RedisHealthServiceServer::new(redis).max_decoding_message_size(MESSAGE))

@@ -1,17 +1,17 @@
 //! The sockets of the gRPC server, and what they tell about the peer.
 
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::transport::server::Connected;
+
+use super::ending::PeerGone;
 
 /// One connection of a miner.
 pub(super) struct Peer {
@@ -25,27 +25,21 @@ pub(super) enum Stream {
     Unix(UnixStream),
 }
 
-/// Set once the peer's FIN or RST was received: a process that still acts has not closed its socket,
-/// and a killed one has. A connection that we or the transport gave up on does not set it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct PeerGone(Arc<AtomicBool>);
-
-impl PeerGone {
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-
-    fn set(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
 impl Peer {
     pub fn new(stream: Stream, place: OwnedSemaphorePermit) -> Self {
         Self {
             stream,
             gone: PeerGone::default(),
             _place: place,
+        }
+    }
+
+    /// Notes that the peer has sent RST, which whoever reads or writes next is told.
+    fn reset<T>(&self, result: &Poll<io::Result<T>>) {
+        if let Poll::Ready(Err(error)) = result
+            && error.kind() == io::ErrorKind::ConnectionReset
+        {
+            self.gone.0.set();
         }
     }
 }
@@ -70,11 +64,8 @@ impl AsyncRead for Peer {
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         };
         match &read {
-            Poll::Ready(Ok(())) if room > 0 && buf.filled().len() == before => self.gone.set(),
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
-                self.gone.set();
-            }
-            _ => {}
+            Poll::Ready(Ok(())) if room > 0 && buf.filled().len() == before => self.gone.0.set(),
+            other => self.reset(other),
         }
         read
     }
@@ -86,10 +77,12 @@ impl AsyncWrite for Peer {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
+        let written = match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
+        };
+        self.reset(&written);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -107,14 +100,30 @@ impl AsyncWrite for Peer {
     }
 }
 
-/// Removes the socket file when the agent goes.
-pub struct SocketGuard(PathBuf);
+/// Removes the socket file when the agent goes, unless a successor has put its own there.
+pub struct SocketGuard {
+    path: PathBuf,
+    inode: Option<u64>,
+}
+
+impl SocketGuard {
+    fn new(path: PathBuf) -> Self {
+        let inode = inode(&path);
+        Self { path, inode }
+    }
+}
 
 impl Drop for SocketGuard {
     fn drop(&mut self) {
-        // Whatever goes wrong here, the next agent replaces a stale file.
-        let _ = std::fs::remove_file(&self.0);
+        if self.inode.is_some() && inode(&self.path) == self.inode {
+            // Whatever goes wrong here, the next agent replaces a stale file.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    Some(std::fs::symlink_metadata(path).ok()?.ino())
 }
 
 /// Listens on a unix socket with mode 0660. A stale file is replaced; a live socket is not, and neither
@@ -139,9 +148,11 @@ pub fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketGuard)> {
     // Bound beside it and moved there, so that nobody meets a socket with other permissions.
     let mut own = path.as_os_str().to_owned();
     own.push(format!(".{}", std::process::id()));
-    let own = SocketGuard(own.into());
-    let listener = UnixListener::bind(&own.0)?;
-    std::fs::set_permissions(&own.0, std::fs::Permissions::from_mode(0o660))?;
-    std::fs::rename(&own.0, path)?;
-    Ok((listener, SocketGuard(path.to_owned())))
+    let own = PathBuf::from(own);
+    let listener = UnixListener::bind(&own)?;
+    let guard = SocketGuard::new(own.clone());
+    std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o660))?;
+    std::fs::rename(&own, path)?;
+    drop(guard);
+    Ok((listener, SocketGuard::new(path.to_owned())))
 }

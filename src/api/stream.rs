@@ -29,23 +29,20 @@ where
         let _place = place;
         let mut sent = None;
         loop {
-            let (next, item) = {
-                let status = board.borrow_and_update();
-                let now = clock::boottime();
-                (Some(mark(&status, now)), view(&status, now))
-            };
-            if next != sent {
-                sent = next;
-                if sender.send(Ok(item)).await.is_err() {
-                    return;
-                }
-            }
+            let next = mark(&board.borrow_and_update(), clock::boottime());
             tokio::select! {
+                // Looked at again once there is room: a slow reader gets the newest state only.
+                room = sender.reserve(), if sent.as_ref() != Some(&next) => {
+                    let Ok(room) = room else { return };
+                    let (status, now) = (board.borrow(), clock::boottime());
+                    sent = Some(mark(&status, now));
+                    room.send(Ok(view(&status, now)));
+                }
                 changed = board.changed() => if changed.is_err() { return },
                 () = sender.closed() => return,
                 () = stop.cancelled() => {
-                    // The reader may be gone first.
-                    let _ = sender.send(Err(shutting_down())).await;
+                    // No room: the reader learns it from the end of the stream.
+                    let _ = sender.try_send(Err(shutting_down()));
                     return;
                 }
             }

@@ -45,6 +45,11 @@ impl Command {
             Self::Release { .. } => "release",
         }
     }
+
+    /// It may take the lock.
+    pub(super) fn begins(&self) -> bool {
+        matches!(self, Self::Begin { .. })
+    }
 }
 
 /// A command on its way: a reply that bears another id is stale and dropped.
@@ -66,7 +71,7 @@ pub type Reply = Result<Answer, StoreError>;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     pub outcome: Outcome,
-    /// What the script saw before it wrote.
+    /// The store as it stood after the script.
     pub view: View,
 }
 

@@ -27,8 +27,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_millis(1500);
 /// The first pause after a failed acquisition: it doubles up to `renew_every`.
 const FIRST_CAMPAIGN_RETRY: Duration = Duration::from_secs(1);
-/// How often a standby looks that cannot hear the events channel.
-const LOOK_WHEN_DEAF: Duration = Duration::from_millis(500);
+/// How often a standby looks that cannot hear the events channel, or at an empty store.
+const LOOK_OFTEN: Duration = Duration::from_millis(500);
 /// An empty store that has been up for a TTL and this long has no leader that could come back.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
@@ -129,13 +129,20 @@ impl LeaseRules {
         longest_ttl + SETTLED_AFTER
     }
 
-    /// How often a standby looks at the store.
-    pub(super) fn look_every(&self, hears: bool) -> Duration {
-        if hears {
+    /// How often a standby looks at the store. `relaxed`: it hears of changes, and would see one that it
+    /// did not hear of.
+    pub(super) fn look_every(&self, relaxed: bool) -> Duration {
+        if relaxed {
             self.renew_every
         } else {
-            LOOK_WHEN_DEAF.min(self.renew_every)
+            LOOK_OFTEN.min(self.renew_every)
         }
+    }
+
+    /// How far apart two looks may be that together have watched an empty store: a term may have begun
+    /// between them, and its record be lost again.
+    pub(super) fn sight(&self) -> Duration {
+        LOOK_OFTEN + self.redis_timeout
     }
 
     /// The pause after the `failures`-th failure in a row to renew or to release: short, since a

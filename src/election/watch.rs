@@ -35,6 +35,8 @@ pub(super) struct Asker<'a> {
     pub highest: Token,
     /// The longest time to live that it has ever seen, its own included.
     pub longest_ttl: Duration,
+    /// How far apart two looks may be that together have watched an empty store.
+    pub sight: Duration,
 }
 
 /// Whether a term may be begun on what was seen.
@@ -75,7 +77,7 @@ impl Watch {
 
     /// Another look. Every change, a vanished record included, starts the wait again.
     pub(super) fn look(self, view: View, asker: &Asker<'_>, now: Instant) -> Self {
-        if view.judged != self.view.judged {
+        if view.judged != self.view.judged || self.out_of_sight(asker, now) {
             return Self::anew(view, asker, now);
         }
         Self {
@@ -84,6 +86,12 @@ impl Watch {
             looked_at: now,
             ..self
         }
+    }
+
+    /// An empty store was not looked at for so long that it may have been written to and emptied again,
+    /// which nothing shows. A record never comes back as it was.
+    fn out_of_sight(&self, asker: &Asker<'_>, now: Instant) -> bool {
+        self.view.record == RecordSeen::Missing && now >= self.looked_at + asker.sight
     }
 
     /// A change was announced: as good as a look that saw it.
@@ -109,6 +117,12 @@ impl Watch {
             return Judgement::Wait {
                 reason: Reason::HeldByOther,
                 until: self.lock_end(lock),
+            };
+        }
+        if self.out_of_sight(asker, now) {
+            return Judgement::Wait {
+                reason: Reason::StoreSettling,
+                until: now,
             };
         }
         let free = foreign.is_none() && !self.foreign_seen;

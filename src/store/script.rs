@@ -223,18 +223,17 @@ fn record_seen(record: &Value) -> Option<RecordSeen> {
     else {
         return None;
     };
-    // What is not text is no record of ours, and is told from a missing field.
-    let field = |value| match value {
-        &Value::Nil => None,
-        value => Some(text(value).unwrap_or("\u{fffd}")),
-    };
+    // Nor could it be judged: `judged` shows bytes that are no text as something else.
+    if fields.iter().any(|it| *it != Value::Nil && text(it).is_none()) {
+        return Some(RecordSeen::Unknown("a field of it is no text".into()));
+    }
     Some(RecordSeen::parse(RecordFields {
-        schema: field(schema),
-        holder: field(holder),
-        token: field(token),
-        ttl: field(ttl),
-        released: field(released),
-        generation: field(generation),
+        schema: text(schema),
+        holder: text(holder),
+        token: text(token),
+        ttl: text(ttl),
+        released: text(released),
+        generation: text(generation),
     }))
 }
 

@@ -20,6 +20,8 @@ const MS: u64 = 1_000_000;
 const S: u64 = 1000 * MS;
 pub const TTL: Duration = Duration::from_secs(3);
 const AGENTS: usize = 3;
+/// How far apart two looks may be: 500 ms and the Redis timeout.
+const SIGHT: u64 = 1500 * MS;
 
 /// SplitMix64: the same seed, the same run.
 pub struct Dice(u64);
@@ -113,7 +115,9 @@ pub struct World {
     pub faults: u64,
     healed: bool,
     /// When the store last lost data, and whether that was ever a FLUSHALL.
-    lost_at: u64,
+    lost_at: Option<u64>,
+    /// When a term last began on an empty store.
+    first_term_at: Option<u64>,
     flushed: bool,
     /// Token order when data loss meets a clock set back is a limit that the docs state.
     set_back: bool,
@@ -139,7 +143,8 @@ impl World {
             terms: 0,
             faults: 0,
             healed: false,
-            lost_at: 0,
+            lost_at: None,
+            first_term_at: None,
             flushed: false,
             set_back: false,
             data_lost: false,
@@ -204,10 +209,13 @@ impl World {
                 reply,
             } => {
                 if self.agents[agent].holder == holder {
-                    if reply.is_ok() {
-                        self.agents[agent].seen.get_or_insert(self.now);
-                    }
+                    let answered = reply.is_ok();
                     self.turn(agent, |election, now| election.handle_reply(id, reply, now));
+                    // A reply that came too late is dropped, and the error stands.
+                    let agent = &mut self.agents[agent];
+                    if answered && agent.election.last_error().is_none() {
+                        agent.seen.get_or_insert(self.now);
+                    }
                 }
             }
             Step::Heard { agent } => {
@@ -302,6 +310,9 @@ impl World {
                 self.violation = Some(format!("I2: token {token} after {}", self.last_token));
             }
             self.last_token = token;
+            if before.stored.is_none() {
+                self.first_term_at = Some(self.now);
+            }
         }
         if self.redis.data != before {
             for other in 0..self.agents.len() {
@@ -466,7 +477,7 @@ impl World {
                 self.agents[index].paused_until = self.now + long;
             }
             // A newborn just after a FLUSHALL is a limit that the docs state.
-            6 if self.flushed && self.now < self.lost_at + 4 * S => {}
+            6 if self.flushed && self.lost_within(4 * S) => {}
             6 => {
                 self.say(|| format!("agent {index} killed"));
                 let mut agent = self.newborn(index);
@@ -532,14 +543,12 @@ impl World {
         }
     }
 
-    /// FLUSHALL, where the docs do not state a limit: no newborn, no blind standby, not twice in a row.
+    /// FLUSHALL, where the docs do not state a limit: no newborn, not twice in a row, and not so soon after a
+    /// first term that both may fall between two looks.
     fn flush(&mut self) {
-        let seasoned = |agent: &Agent| {
-            agent.seen.is_some_and(|seen| self.now > seen + 4 * S)
-                && agent.hears
-                && self.now >= agent.paused_until
-        };
-        if self.now > self.lost_at + 20 * S && self.agents.iter().all(seasoned) {
+        let seasoned = |agent: &Agent| agent.seen.is_some_and(|seen| self.now > seen + 4 * S);
+        let first_term = self.first_term_at.is_some_and(|at| self.now < at + SIGHT);
+        if !first_term && !self.lost_within(20 * S) && self.agents.iter().all(seasoned) {
             self.say(|| "FLUSHALL".into());
             self.flushed = true;
             self.lose();
@@ -549,7 +558,11 @@ impl World {
 
     fn lose(&mut self) {
         self.data_lost = true;
-        self.lost_at = self.now;
+        self.lost_at = Some(self.now);
+    }
+
+    fn lost_within(&self, time: u64) -> bool {
+        self.lost_at.is_some_and(|at| self.now < at + time)
     }
 
     fn reconnect(&mut self) {

@@ -6,7 +6,7 @@ use super::super::command::{Answer, Attempt, Command, Outcome, Refusal};
 use super::super::event::Event;
 use super::super::leadership::Reason;
 use super::super::time::Instant;
-use super::super::view::{Token, View};
+use super::super::view::{RecordSeen, Token, View};
 use super::super::watch::Watch;
 use super::{Election, Phase, Term};
 use crate::fault::StoreError;
@@ -68,12 +68,8 @@ impl Election {
                 );
                 self.failed(command, error, now);
             }
-            (command, _) => {
-                if let Some(why) = self.unknown_record() {
-                    let error = StoreError::nonsense(format!(
-                        "the record beside the lock is not one that this version understands ({why}): no \
-                         term is begun on it; run one version of the agent, or remove the record"
-                    ));
+            (command, outcome) => {
+                if let Some(error) = self.nonsense(command, outcome) {
                     self.failed(command, error, now);
                 }
             }
@@ -88,6 +84,30 @@ impl Election {
         }
     }
 
+    /// What makes no sense of an answer to a standby: it would be asked for again without end.
+    fn nonsense(&self, command: &Command, outcome: Outcome) -> Option<StoreError> {
+        let view = &self.watch.as_ref()?.view;
+        if let RecordSeen::Unknown(why) = &view.record {
+            return Some(StoreError::nonsense(format!(
+                "the record beside the lock is not one that this version understands ({why}): no \
+                 term is begun on it; run one version of the agent, or remove the record"
+            )));
+        }
+        let Command::Begin { judged, .. } = command else {
+            return None;
+        };
+        let baseless = match outcome {
+            Outcome::Refused(Refusal::Changed) => *judged == view.judged,
+            Outcome::Refused(Refusal::Held) => view.lock.is_none(),
+            _ => false,
+        };
+        baseless.then(|| {
+            StoreError::nonsense(format!(
+                "Redis refused to begin a term ({outcome:?}) for something that it does not show"
+            ))
+        })
+    }
+
     pub(super) fn disturb(&mut self, now: Instant) {
         self.look_due = now;
         if let Some(watch) = &mut self.watch {
@@ -98,6 +118,7 @@ impl Election {
     /// Notes how the store stood when a script had run.
     fn see(&mut self, view: View, now: Instant) {
         self.demoted = None;
+        self.stray = false;
         self.store_clock = Some((view.store_micros, now));
         if let Some(record) = view.record.known() {
             self.highest = self.highest.max(record.token);

@@ -7,13 +7,13 @@ mod standing;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::command::{Attempt, AttemptId, Command, Reply};
+use super::command::{Attempt, AttemptId, Reply};
 use super::event::Event;
 use super::leadership::{Leadership, Reason};
 use super::lease::LeaseRules;
 use super::miner::{Acting, CampaignId, CampaignRefused, EndedBy, Liveness, Miner};
 use super::time::Instant;
-use super::view::{Lock, RecordSeen, Token};
+use super::view::{Lock, Token};
 use super::watch::{Asker, Watch};
 use crate::fault::StoreError;
 
@@ -52,6 +52,8 @@ pub struct Election {
     /// Why the last term ended, until the store is next seen.
     demoted: Option<Reason>,
     in_flight: Option<Attempt>,
+    /// A begin went unanswered, and the store was not seen since: a lock of ours may stand there.
+    stray: bool,
     attempts: u64,
     /// No command goes out before this moment: the pause after a failure.
     pause_until: Instant,
@@ -113,6 +115,7 @@ impl Election {
             error: None,
             demoted: None,
             in_flight: None,
+            stray: false,
             attempts: 0,
             pause_until: Instant::PAST,
             failures: 0,
@@ -140,7 +143,11 @@ impl Election {
         if let Some(attempt) = self.in_flight.take_if(|attempt| attempt.id == id) {
             match reply {
                 Ok(answer) => self.answered(&attempt, answer, now),
-                Err(error) => self.failed(&attempt.command, error, now),
+                Err(error) => {
+                    // Whoever stops looks for it once.
+                    self.stray = attempt.command.begins() || self.stray && !self.stopping;
+                    self.failed(&attempt.command, error, now);
+                }
             }
             if std::mem::take(&mut self.heard) {
                 self.disturb(now);
@@ -260,6 +267,7 @@ impl Election {
     pub fn handle_stop(&mut self, now: Instant) {
         self.elapse(now);
         self.stopping = true;
+        self.pause_until = now;
         self.end_term(Reason::Draining, Duration::ZERO, now);
         self.settle(now);
     }
@@ -300,8 +308,9 @@ impl Election {
     /// There is no term of ours left to give back, and none on its way.
     #[must_use]
     pub fn holds_no_term(&self) -> bool {
-        let begins = |attempt: &Attempt| matches!(attempt.command, Command::Begin { .. });
-        self.phase == Phase::Following && !self.in_flight.as_ref().is_some_and(begins)
+        let begins = |attempt: &Attempt| attempt.command.begins();
+        let on_its_way = self.stray || self.in_flight.as_ref().is_some_and(begins);
+        self.phase == Phase::Following && !on_its_way && self.own_token().is_none()
     }
 }
 
@@ -313,6 +322,7 @@ impl Election {
             holder: &self.settings.holder,
             highest: self.highest,
             longest_ttl: self.longest_ttl,
+            sight: self.settings.rules.sight(),
         }
     }
 
@@ -352,21 +362,17 @@ impl Election {
         watch.foreign_lock(&self.settings.holder, now)
     }
 
+    /// The token of a term of our own that the store shows as running, unless a later one is known: a late
+    /// renewal may have brought it back after data was lost, and a release would call that later one over.
     fn own_token(&self) -> Option<Token> {
-        self.watch.as_ref()?.own_token(&self.settings.holder)
+        let own = self.watch.as_ref()?.own_token(&self.settings.holder)?;
+        Some(own).filter(|token| *token >= self.highest)
     }
 
     fn record_says_released(&self, token: Token) -> bool {
         let record = self.watch.as_ref().and_then(|it| it.view.record.known());
         record
             .is_some_and(|it| it.token == token && it.holder == self.settings.holder && it.released)
-    }
-
-    fn unknown_record(&self) -> Option<String> {
-        match &self.watch.as_ref()?.view.record {
-            RecordSeen::Unknown(why) => Some(why.clone()),
-            RecordSeen::Missing | RecordSeen::Known(_) => None,
-        }
     }
 
     fn evicting(&self) -> bool {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::command::{Attempt, AttemptId, Command};
 use super::super::leadership::Reason;
 use super::super::time::Instant;
-use super::super::view::Token;
+use super::super::view::{RecordSeen, Token};
 use super::super::watch::Judgement;
 use super::{Election, Phase};
 
@@ -24,7 +24,9 @@ impl Election {
         let Plan::Send(command) = self.plan(now) else {
             return None;
         };
-        self.look_due = now + self.settings.rules.look_every(self.hears);
+        let record = self.watch.as_ref().map(|watch| &watch.view.record);
+        let relaxed = self.hears && record.is_some_and(|it| *it != RecordSeen::Missing);
+        self.look_due = now + self.settings.rules.look_every(relaxed);
         self.attempts += 1;
         let attempt = Attempt {
             id: AttemptId(self.attempts),
@@ -123,9 +125,9 @@ impl Election {
         } else {
             self.look_due.min(until)
         };
-        if self.stopping {
+        if self.stopping && !self.stray {
             Plan::Wait(Instant::NEVER)
-        } else if now >= look {
+        } else if self.stopping || now >= look {
             Plan::Send(Command::Look)
         } else {
             Plan::Wait(look)
@@ -157,12 +159,14 @@ impl Election {
         watch.judge(&self.asker(), now)
     }
 
-    /// When a command that is sent now is given up: a renewal never outlives the lease.
+    /// When a command that is sent now is given up: a renewal never outlives the lease, nor a begin
+    /// the lease that it would win.
     fn deadline(&self, now: Instant) -> Instant {
         let deadline = now + self.settings.rules.redis_timeout();
         match self.phase {
             Phase::Leading { term, .. } => deadline.min(term.lease_until),
-            Phase::Ending { .. } | Phase::Following => deadline,
+            Phase::Following => deadline.min(self.settings.rules.lease_end(now)),
+            Phase::Ending { .. } => deadline,
         }
     }
 

@@ -24,7 +24,8 @@ impl Election {
             valid_until: None,
             role_until: Instant::NEVER,
         };
-        let last = &self.leadership;
+        // What was said until now, a lapse that nobody had to tell us of included.
+        let last = self.leadership.at(now);
         let changed = (next.role, next.reason, &next.leader, next.token)
             != (last.role, last.reason, &last.leader, last.token);
         self.leadership = Leadership {
