@@ -250,6 +250,33 @@ fn a_record_that_is_not_understood_is_respected() {
     }
 }
 
+/// Bytes that are no text: they could not be judged, and must not be asked about without end either.
+#[test]
+fn a_record_of_bytes_is_respected() {
+    let redis = Redis::start();
+    let record = "redis.call('HSET', '{ha:miner:global_leader}:record', 'schema', '1', 'holder', '\\255', \
+                  'token', '1', 'ttl', '1000', 'released', '1', 'gen', 'x')";
+    redis.tell(&["EVAL", record, "0"]);
+    let flags = ["--miner-liveness", "always", "--lease-ttl", "1s"];
+    let agent = Agent::start("a", &redis, &flags);
+    agent.wait_until_up();
+    agent.wait_for_reason("redis_error", SOON);
+    let before = evaluations(&redis);
+    never("it leads", Duration::from_secs(2), || agent.leads());
+    let asked = evaluations(&redis) - before;
+    assert!(asked < 20, "{asked} scripts within two seconds");
+    agent.wait_for_log(&["WARN", "record", "no text"]);
+}
+
+fn evaluations(redis: &Redis) -> u64 {
+    let stats = redis.tell(&["INFO", "commandstats"]);
+    let line = stats
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    let calls = line.and_then(|rest| rest.split(',').next());
+    calls.map_or(0, |calls| calls.parse().expect("a number"))
+}
+
 #[test]
 fn the_commands_tell_who_leads() {
     let redis = Redis::start();

@@ -205,6 +205,54 @@ async fn a_demotion_is_released_when_it_is_acknowledged_and_else_waited_out() {
     );
 }
 
+/// A miner may end its call in either way that HTTP/2 has, END_STREAM and RST_STREAM: both times the lock is
+/// released at once, long before the grant runs out.
+#[tokio::test]
+async fn the_miners_own_end_releases_at_once_however_it_is_said() {
+    let redis = Redis::start();
+    let flags = ["--lease-ttl", "6s", "--miner-timeout", "5s"];
+    let agent = Agent::start("a", &redis, &flags);
+    agent.wait_until_up();
+    let tcp = tokio::net::TcpStream::connect(agent.address()).await;
+    let (mut client, connection) = h2::client::handshake(tcp.expect("the agent serves gRPC"))
+        .await
+        .expect("HTTP/2");
+    tokio::spawn(connection);
+    for reset in [
+        None,
+        Some(h2::Reason::CANCEL),
+        Some(h2::Reason::INTERNAL_ERROR),
+    ] {
+        let request = hyper::Request::post(format!(
+            "http://{}/understudy.v1.ElectionService/Campaign",
+            agent.address()
+        ))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+        let request = request.body(()).expect("a request");
+        let (_response, mut requests) = client.send_request(request, false).expect("a call");
+        let began = Instant::now();
+        while !agent.leads() {
+            assert!(began.elapsed() < SOON, "{reset:?}: not elected");
+            // A message without a field that is set.
+            let beat = hyper::body::Bytes::from_static(&[0; 5]);
+            requests.send_data(beat, false).expect("the stream is open");
+            sleep(Duration::from_millis(100)).await;
+        }
+        match reset {
+            Some(reason) => requests.send_reset(reason),
+            None => requests
+                .send_data(hyper::body::Bytes::new(), true)
+                .expect("the stream is open"),
+        }
+        let began = Instant::now();
+        while redis.tell(&["EXISTS", "ha:miner:global_leader"]) != ":0" {
+            assert!(began.elapsed() < SOON / 5, "{reset:?}: not released");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn resigning_answers_what_is_wrong() {
     let (_redis, _agent, channel) = start(&[]).await;
@@ -256,10 +304,26 @@ async fn observers_see_every_change_and_are_granted_nothing() {
             .expect("the stream goes on");
         assert!(Some(seen.version) > version);
         version = Some(seen.version);
+        assert_eq!(
+            (seen.valid_until_boottime_ns, seen.valid_until_monotonic_ns),
+            (0, 0)
+        );
         if seen.role() == Role::Leader {
             break;
         }
     }
+    let asked = client.get_leadership(GetLeadershipRequest::default()).await;
+    let asked = asked
+        .expect("an answer")
+        .into_inner()
+        .leadership
+        .expect("a state");
+    assert_eq!(
+        (asked.role(), asked.valid_until_boottime_ns),
+        (Role::Leader, 0),
+        "the grant belongs to the campaign"
+    );
+    assert!(asked.valid_for.is_some_and(|left| left.nanos > 0));
     let extend = client
         .get_leadership(GetLeadershipRequest { extend: true })
         .await;

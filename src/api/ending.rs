@@ -43,6 +43,9 @@ impl Ended {
 /// Puts a [`StreamEnded`] beside a request and has its body set it.
 pub(super) fn note(mut request: Request<Body>) -> Request<Body> {
     let ended = StreamEnded::default();
+    if request.body().is_end_stream() {
+        ended.0.set();
+    }
     request.extensions_mut().insert(ended.clone());
     request.map(|body| {
         Body::new(Noted {

@@ -11,11 +11,11 @@ use tokio::time::sleep;
 use tonic::transport::Server;
 use tower::util::{MapRequestLayer, MapResponseLayer};
 
-use super::{Shared, ending};
 use super::election_service::Elections;
 use super::health_service::Healths;
 use super::redis_health_service::RedisHealths;
 use super::socket::{Peer, Stream as Socket};
+use super::{Shared, ending};
 use crate::election::Liveness;
 use crate::proto::DESCRIPTORS;
 use crate::proto::election_service_server::ElectionServiceServer;

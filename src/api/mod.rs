@@ -1,8 +1,8 @@
 //! What others see: gRPC for the miner, HTTP for the cluster. Reads the board, and tells the desk.
 
 mod convert;
-mod ending;
 mod election_service;
+mod ending;
 mod grpc;
 mod health_service;
 mod http;

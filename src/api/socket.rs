@@ -156,3 +156,25 @@ pub fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketGuard)> {
     drop(guard);
     Ok((listener, SocketGuard::new(path.to_owned())))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_successors_socket_is_left_alone() {
+        let folder = std::env::temp_dir().join(format!("understudy-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("agent.sock");
+        let (first, guard) = bind_unix(&path).unwrap();
+        // It listens no more, and has not gone yet.
+        drop(first);
+        let (_second, successor) = bind_unix(&path).unwrap();
+        drop(guard);
+        assert!(path.exists());
+        drop(successor);
+        assert!(!path.exists());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

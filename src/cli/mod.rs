@@ -62,6 +62,8 @@ pub fn main() -> ExitCode {
             return if asked { Exit::Yes } else { Exit::BadFlags }.into();
         }
     };
+    // One thread is enough, and it is what the agent is written for: between two awaits nothing else of it
+    // runs, so that what a task reads on the board is still so when it sends it.
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

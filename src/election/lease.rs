@@ -28,7 +28,7 @@ const LONGEST_RETRY: Duration = Duration::from_millis(1500);
 /// The first pause after a failed acquisition: it doubles up to `renew_every`.
 const FIRST_CAMPAIGN_RETRY: Duration = Duration::from_secs(1);
 /// How often a standby looks that cannot hear the events channel, or at an empty store.
-const LOOK_OFTEN: Duration = Duration::from_millis(500);
+pub(super) const LOOK_OFTEN: Duration = Duration::from_millis(500);
 /// An empty store that has been up for a TTL and this long has no leader that could come back.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
@@ -140,9 +140,10 @@ impl LeaseRules {
     }
 
     /// How far apart two looks may be that together have watched an empty store: a term may have begun
-    /// between them, and its record be lost again.
+    /// between them, and its record be lost again. One command that fails fits in, with the longest pause
+    /// after it.
     pub(super) fn sight(&self) -> Duration {
-        LOOK_OFTEN + self.redis_timeout
+        self.renew_every + self.redis_timeout * 2
     }
 
     /// The pause after the `failures`-th failure in a row to renew or to release: short, since a

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::leadership::Reason;
-use super::lease::LeaseRules;
+use super::lease::{LOOK_OFTEN, LeaseRules};
 use super::time::Instant;
 use super::view::{Lock, Record, RecordSeen, Token, View};
 
@@ -119,28 +119,31 @@ impl Watch {
                 until: self.lock_end(lock),
             };
         }
-        if self.out_of_sight(asker, now) {
-            return Judgement::Wait {
-                reason: Reason::StoreSettling,
-                until: now,
-            };
-        }
         let free = foreign.is_none() && !self.foreign_seen;
-        if free && (self.settled || record.is_some_and(|it| self.given_back(it, asker))) {
-            return Judgement::Begin { stale_lock: false };
-        }
-        let until = self.since + LeaseRules::wait_out(asker.longest_ttl);
-        if now >= until {
-            return Judgement::Begin { stale_lock: true };
-        }
+        let at_once = free && (self.settled || record.is_some_and(|it| self.given_back(it, asker)));
+        let until = if at_once {
+            self.since
+        } else {
+            self.since + LeaseRules::wait_out(asker.longest_ttl)
+        };
         let reason = match (foreign, record) {
             (Some(_), _) => Reason::HeldByOther,
             (None, Some(record)) if record.generation == self.view.generation => {
                 Reason::WaitingOutLease
             }
+            (None, None) if at_once => Reason::Starting,
             (None, _) => Reason::StoreSettling,
         };
-        Judgement::Wait { reason, until }
+        if now < until {
+            return Judgement::Wait { reason, until };
+        }
+        // What was empty may not be any more: look first.
+        if record.is_none() && now >= self.looked_at + LOOK_OFTEN {
+            return Judgement::Wait { reason, until: now };
+        }
+        Judgement::Begin {
+            stale_lock: !at_once,
+        }
     }
 
     /// The record says, in the present generation, that nobody acts under it: it was released, or it

@@ -224,7 +224,10 @@ fn record_seen(record: &Value) -> Option<RecordSeen> {
         return None;
     };
     // Nor could it be judged: `judged` shows bytes that are no text as something else.
-    if fields.iter().any(|it| *it != Value::Nil && text(it).is_none()) {
+    if fields
+        .iter()
+        .any(|it| *it != Value::Nil && text(it).is_none())
+    {
         return Some(RecordSeen::Unknown("a field of it is no text".into()));
     }
     Some(RecordSeen::parse(RecordFields {

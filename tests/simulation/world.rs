@@ -20,8 +20,8 @@ const MS: u64 = 1_000_000;
 const S: u64 = 1000 * MS;
 pub const TTL: Duration = Duration::from_secs(3);
 const AGENTS: usize = 3;
-/// How far apart two looks may be: 500 ms and the Redis timeout.
-const SIGHT: u64 = 1500 * MS;
+/// How far apart two looks may be: renew-every and two Redis timeouts.
+const SIGHT: u64 = 3000 * MS;
 
 /// SplitMix64: the same seed, the same run.
 pub struct Dice(u64);

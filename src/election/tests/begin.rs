@@ -27,13 +27,68 @@ fn an_empty_store_that_is_young_or_was_promoted_is_waited_out() {
         stage.campaign();
         stage.look();
         assert_eq!(stage.says(), (Role::Standby, Reason::StoreSettling));
-        let campaign = stage.election.campaign().unwrap();
-        stage.now = stage.now + TTL + MARGIN - MS;
-        stage.election.handle_heartbeat(campaign, None, stage.now);
-        stage.look();
+        stage.watch(TTL + MARGIN - MS);
         stage.pass(MS);
         stage.begin(1);
     }
+}
+
+#[test]
+fn an_empty_store_that_was_out_of_sight_is_waited_out_anew() {
+    for settled in [true, false] {
+        let mut stage = Stage::new();
+        if !settled {
+            stage.view.uptime = Duration::ZERO;
+        }
+        stage.look();
+        stage.watch(TTL + MARGIN);
+        // Whoever has kept looking may begin as soon as there is a miner; whoever has not may have missed
+        // a term whose record was lost.
+        stage.pass(Duration::from_secs(10) + REDIS_TIMEOUT * 2);
+        stage.campaign();
+        stage.look();
+        assert_eq!(stage.says(), (Role::Standby, Reason::StoreSettling));
+        stage.watch(TTL + MARGIN - MS);
+        stage.pass(MS);
+        stage.begin(1);
+    }
+}
+
+#[test]
+fn a_begin_is_given_up_with_the_lease_that_it_would_win() {
+    let slow = Duration::from_secs(60);
+    let mut stage = Stage::on_a_redis_of(slow, Liveness::Campaign, true);
+    stage.campaign();
+    stage.look();
+    let attempt = stage.next();
+    assert_eq!(attempt.deadline, stage.now + (TTL - MARGIN));
+    let Command::Begin { not_after, .. } = attempt.command else {
+        panic!("a begin is due");
+    };
+    let lease = u64::try_from((TTL - MARGIN).as_micros()).unwrap();
+    assert_eq!(not_after, stage.view.store_micros + lease);
+}
+
+#[test]
+fn a_refusal_without_a_reason_is_a_failure_and_is_followed_by_a_pause() {
+    for refusal in [Refusal::Changed, Refusal::Held] {
+        let mut stage = Stage::new();
+        stage.campaign();
+        stage.look();
+        let begin = stage.next();
+        stage.answer(&begin, Outcome::Refused(refusal));
+        assert_eq!(stage.says(), (Role::Standby, Reason::RedisError));
+        stage.nothing();
+        assert!(stage.election.poll_timeout(stage.now) >= stage.now + Duration::from_secs(1));
+    }
+    // One with a reason is none: another was faster.
+    let mut stage = Stage::new();
+    stage.campaign();
+    stage.look();
+    let begin = stage.next();
+    stage.view = written("other-1", 50, true);
+    stage.answer(&begin, Outcome::Refused(Refusal::Changed));
+    stage.begin(51);
 }
 
 #[test]
@@ -184,6 +239,14 @@ fn a_begin_whose_reply_was_lost_is_found_and_begun_anew() {
     idle.view = written("me-1", 100, false);
     idle.look();
     idle.must_release(100);
+    // Unless a later term is known: to say that an older one was released would call that one over.
+    let mut resurrected = Stage::new();
+    resurrected.view = written("other-1", 200, false);
+    resurrected.look();
+    resurrected.view = written("me-1", 100, false);
+    resurrected.election.handle_heard(resurrected.now);
+    resurrected.look();
+    resurrected.nothing();
 }
 
 #[test]
@@ -193,6 +256,10 @@ fn failures_to_acquire_are_told_one_by_one_with_a_growing_pause() {
     let oom = "OOM command not allowed when used memory > 'maxmemory'.";
     let mut pauses = Vec::new();
     for count in 1..=6 {
+        if count > 1 {
+            // An empty store is looked at before each try.
+            stage.look();
+        }
         let begin = stage.next();
         assert!(matches!(
             begin.command,
@@ -215,6 +282,8 @@ fn failures_to_acquire_are_told_one_by_one_with_a_growing_pause() {
         stage.now = wake;
     }
     assert_eq!(pauses, [1, 2, 4, 8, 10, 10]);
+    stage.look();
+    assert_eq!(stage.says(), (Role::Standby, Reason::RedisOom));
     stage.begin(1);
     let events = stage.events();
     assert!(

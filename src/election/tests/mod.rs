@@ -15,6 +15,7 @@ const TTL: Duration = Duration::from_secs(30);
 /// The margin of that TTL: 1 % and 100 ms.
 const MARGIN: Duration = Duration::from_millis(400);
 const MINER_TIMEOUT: Duration = Duration::from_secs(3);
+const REDIS_TIMEOUT: Duration = Duration::from_secs(2);
 const MS: Duration = Duration::from_millis(1);
 
 /// One agent, its clock, and the store as its test says it is.
@@ -30,12 +31,11 @@ impl Stage {
     }
 
     fn with(liveness: Liveness, under_oom: bool) -> Self {
-        let rules = LeaseRules::new(
-            TTL,
-            Duration::from_secs(10),
-            MINER_TIMEOUT,
-            Duration::from_secs(2),
-        );
+        Self::on_a_redis_of(REDIS_TIMEOUT, liveness, under_oom)
+    }
+
+    fn on_a_redis_of(timeout: Duration, liveness: Liveness, under_oom: bool) -> Self {
+        let rules = LeaseRules::new(TTL, Duration::from_secs(10), MINER_TIMEOUT, timeout);
         let settings = Settings {
             holder: "me-1".into(),
             rules: rules.unwrap(),
@@ -56,6 +56,21 @@ impl Stage {
     fn pass(&mut self, time: Duration) {
         self.now = self.now + time;
         self.election.handle_timeout(self.now);
+    }
+
+    /// Time passes in which the miner keeps beating and the store is looked at whenever that is due.
+    fn watch(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now = self.now + Duration::from_millis(100).min(end.since(self.now));
+            if let Some(campaign) = self.election.campaign() {
+                self.election.handle_heartbeat(campaign, None, self.now);
+            }
+            if let Some(attempt) = self.election.next_command(self.now) {
+                assert_eq!(attempt.command, Command::Look);
+                self.answer(&attempt, Outcome::Looked);
+            }
+        }
     }
 
     /// The command that is due now.

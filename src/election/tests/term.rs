@@ -38,6 +38,18 @@ fn past_its_time_a_leader_is_none_even_before_the_election_runs() {
 }
 
 #[test]
+fn no_version_tells_of_two_states() {
+    // The lapse was seen by whoever asked; then the election finds that it is to stop as well.
+    let (mut stage, _) = Stage::leading();
+    stage.now = stage.election.leadership().valid_until.unwrap();
+    let lapsed = stage.election.leadership().at(stage.now);
+    stage.election.handle_stop(stage.now);
+    let settled = stage.election.leadership();
+    assert_eq!(stage.says(), (Role::Standby, Reason::Draining));
+    assert!(settled.version > lapsed.version);
+}
+
+#[test]
 fn a_lease_that_cannot_be_renewed_runs_out_and_not_before() {
     let (mut stage, campaign) = Stage::leading();
     let lease = stage.election.leadership().lease_until.unwrap();
@@ -173,6 +185,37 @@ fn stopping_gives_the_lock_back_and_begins_nothing() {
         stage.election.handle_campaign(stage.now),
         Err(CampaignRefused::Stopping)
     );
+}
+
+#[test]
+fn whoever_stops_looks_once_for_a_lock_whose_begin_went_unanswered() {
+    let lost = || {
+        let mut stage = Stage::new();
+        stage.campaign();
+        stage.look();
+        let begin = stage.next();
+        stage.fail(&begin, StoreError::timed_out("no answer"));
+        stage.election.handle_stop(stage.now);
+        assert!(!stage.election.holds_no_term());
+        stage
+    };
+    let mut taken = lost();
+    taken.view = written("me-1", 100, false);
+    taken.look();
+    assert!(!taken.election.holds_no_term());
+    let release = taken.must_release(100);
+    taken.view = written("me-1", 100, true);
+    taken.answer(&release, Outcome::Released);
+    assert!(taken.election.holds_no_term());
+
+    let mut not_taken = lost();
+    not_taken.look();
+    assert!(not_taken.election.holds_no_term());
+
+    let mut unreachable = lost();
+    let look = unreachable.next();
+    unreachable.fail(&look, StoreError::timed_out("no answer"));
+    assert!(unreachable.election.holds_no_term());
 }
 
 #[test]
