@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{Grpc, GrpcListeners, Http, Shared, SocketGuard, bind_unix};
 use crate::clock;
 use crate::config::Config;
-use crate::election::{Election, Settings};
+use crate::election::{Election, Remembered, Settings};
 use crate::metrics::Metrics;
 use crate::miner::desk;
 use crate::status::{Checkup, Identity, Status};
@@ -147,6 +147,7 @@ impl Agent {
                 under_oom: config.acquire_under_oom,
                 allow_eviction: config.allow_eviction,
                 seed,
+                remembered: Remembered::NOTHING,
             }),
         };
         let listen = Listen {

@@ -4,6 +4,9 @@
 #[allow(dead_code, reason = "the simulation uses more of it")]
 #[path = "simulation/redis.rs"]
 mod model;
+#[allow(dead_code, reason = "the simulation switches them off")]
+#[path = "simulation/safeguard.rs"]
+mod safeguard;
 mod stage;
 
 use std::time::Duration;
@@ -139,7 +142,10 @@ impl Twins {
             holder: HOLDERS[holder],
             ttl: TTL,
         };
-        let expected = self.model.execute(&caller, &modelled, 0);
+        let expected = self
+            .model
+            .execute(&caller, &modelled, 0)
+            .expect("an answer");
         let case = format!("{} {real:?}", HOLDERS[holder]);
         assert_eq!(answer.outcome, expected.outcome, "{case}");
         let holder_of = |answer: &Answer| answer.view.lock.as_ref().map(|lock| lock.holder.clone());
@@ -182,7 +188,8 @@ async fn the_model_does_what_the_scripts_do() {
             holder: HOLDERS[0],
             ttl: TTL,
         };
-        let modelled = model.execute(&caller, &Command::Look, 0).view.judged;
+        let modelled = model.execute(&caller, &Command::Look, 0);
+        let modelled = modelled.expect("an answer").view.judged;
         let judged = vec![(first, modelled)];
         let mut twins = Twins {
             redis,

@@ -33,12 +33,14 @@ pub(super) const LOOK_OFTEN: Duration = Duration::from_millis(500);
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// A combination of durations that keeps the promises, and what follows from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct LeaseRules {
     ttl: Duration,
     renew_every: Duration,
     miner_timeout: Duration,
     redis_timeout: Duration,
+    /// How much sooner a lease ends than the lock, and how much longer a standby waits, by the TTL.
+    margin: fn(Duration) -> Duration,
 }
 
 /// Why a combination is refused. The message names the rule and its bounds.
@@ -69,8 +71,9 @@ impl LeaseRules {
         if renew_every < Duration::from_millis(100) || renew_every > ttl / 3 {
             return Err(UnsafeRules::RenewEvery(ttl / 3));
         }
-        if miner_timeout < Duration::from_millis(100) || miner_timeout >= lease(ttl) {
-            return Err(UnsafeRules::MinerTimeout(lease(ttl)));
+        let lease = ttl.saturating_sub(margin(ttl));
+        if miner_timeout < Duration::from_millis(100) || miner_timeout >= lease {
+            return Err(UnsafeRules::MinerTimeout(lease));
         }
         if !(Duration::from_millis(50)..=Duration::from_secs(60)).contains(&redis_timeout) {
             return Err(UnsafeRules::RedisTimeout);
@@ -80,7 +83,19 @@ impl LeaseRules {
             renew_every,
             miner_timeout,
             redis_timeout,
+            margin,
         })
+    }
+
+    /// The rules without their margin, for the test of the tests: the simulation must then find a second
+    /// leader. Nothing in the program calls this.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without_margin(self) -> Self {
+        Self {
+            margin: |_| Duration::ZERO,
+            ..self
+        }
     }
 
     #[must_use]
@@ -111,17 +126,17 @@ impl LeaseRules {
 
     /// Until when a lease runs that a request sent at `sent_at` has won.
     pub(super) fn lease_end(&self, sent_at: Instant) -> Instant {
-        sent_at + lease(self.ttl)
+        sent_at + self.ttl.saturating_sub((self.margin)(self.ttl))
     }
 
     /// Until when it is worth trying to give the lock of a lease back: its TTL has ended it by then.
     pub(super) fn release_until(&self, lease_until: Instant) -> Instant {
-        lease_until + margin(self.ttl) + self.redis_timeout
+        lease_until + (self.margin)(self.ttl) + self.redis_timeout
     }
 
     /// How long a store must stay unchanged before its last leader counts as gone.
-    pub(super) fn wait_out(longest_ttl: Duration) -> Duration {
-        longest_ttl + margin(longest_ttl)
+    pub(super) fn wait_out(&self, longest_ttl: Duration) -> Duration {
+        longest_ttl + (self.margin)(longest_ttl)
     }
 
     /// How long an empty store must have been up so that nobody can come back to it.
@@ -166,12 +181,7 @@ impl LeaseRules {
     }
 }
 
-/// How much of a lock's time to live an agent may believe in.
-fn lease(ttl: Duration) -> Duration {
-    ttl.saturating_sub(margin(ttl))
-}
-
 /// 1 % for clocks that run at different rates, and 100 ms for reading them.
-pub(super) fn margin(ttl: Duration) -> Duration {
+fn margin(ttl: Duration) -> Duration {
     ttl / 100 + Duration::from_millis(100)
 }

@@ -41,7 +41,7 @@ mod watch;
 mod tests;
 
 pub use command::{Answer, Attempt, AttemptId, Command, Outcome, Refusal, Reply};
-pub use core::{Election, NotLeader, Settings};
+pub use core::{Election, NotLeader, Remembered, Settings};
 pub use event::Event;
 pub use leadership::{Leadership, Reason, Role};
 pub use lease::{LONGEST_TTL, LeaseRules, SHORTEST_TTL, UnsafeRules};

@@ -26,6 +26,10 @@ pub(super) struct Watch {
     settled: bool,
     /// A foreign live lock was seen since this record was written.
     foreign_seen: bool,
+    /// The record is ours as we know it: as this process wrote it, or of a term of ours of which the reply
+    /// was lost. One that we knew and find changed may have been brought back by a late renewal after
+    /// data was lost and a clock set back: another's term may have come and gone from the store.
+    ours: bool,
 }
 
 /// Who asks.
@@ -35,8 +39,7 @@ pub(super) struct Asker<'a> {
     pub highest: Token,
     /// The longest time to live that it has ever seen, its own included.
     pub longest_ttl: Duration,
-    /// How far apart two looks may be that together have watched an empty store.
-    pub sight: Duration,
+    pub rules: &'a LeaseRules,
 }
 
 /// Whether a term may be begun on what was seen.
@@ -58,20 +61,32 @@ impl Watch {
         let empty = view.record == RecordSeen::Missing && view.lock.is_none();
         let settled =
             empty && !view.promoted && view.uptime >= LeaseRules::settled_after(asker.longest_ttl);
+        let known = |token: Token| token >= asker.highest;
         Self {
             settled,
+            ours: bears(&view, asker, known),
             ..Self::anew(view, asker, now)
         }
     }
 
     fn anew(view: View, asker: &Asker<'_>, now: Instant) -> Self {
         let foreign_seen = foreign(&view, asker.holder).is_some();
+        let ours = bears(&view, asker, |token| token > asker.highest);
         Self {
             view,
             since: now,
             looked_at: now,
             settled: false,
             foreign_seen,
+            ours,
+        }
+    }
+
+    /// What stands there is what a script of this process has just written.
+    pub(super) fn written(view: View, asker: &Asker<'_>, now: Instant) -> Self {
+        Self {
+            ours: bears(&view, asker, |_| true),
+            ..Self::anew(view, asker, now)
         }
     }
 
@@ -91,7 +106,7 @@ impl Watch {
     /// An empty store was not looked at for so long that it may have been written to and emptied again,
     /// which nothing shows. A record never comes back as it was.
     fn out_of_sight(&self, asker: &Asker<'_>, now: Instant) -> bool {
-        self.view.record == RecordSeen::Missing && now >= self.looked_at + asker.sight
+        self.view.record == RecordSeen::Missing && now >= self.looked_at + asker.rules.sight()
     }
 
     /// A change was announced: as good as a look that saw it.
@@ -124,7 +139,7 @@ impl Watch {
         let until = if at_once {
             self.since
         } else {
-            self.since + LeaseRules::wait_out(asker.longest_ttl)
+            self.since + asker.rules.wait_out(asker.longest_ttl)
         };
         let reason = match (foreign, record) {
             (Some(_), _) => Reason::HeldByOther,
@@ -147,11 +162,11 @@ impl Watch {
     }
 
     /// The record says, in the present generation, that nobody acts under it: it was released, or it
-    /// is the asker's own, who leads no term.
+    /// is the asker's own as it knows it, who leads no term.
     fn given_back(&self, record: &Record, asker: &Asker<'_>) -> bool {
         record.generation == self.view.generation
             && record.token >= asker.highest
-            && (record.released || record.holder == asker.holder)
+            && (record.released || self.ours)
     }
 
     /// A foreign lock that has not run out since it was looked at.
@@ -166,15 +181,21 @@ impl Watch {
             .map_or(Instant::NEVER, |left| self.looked_at + left + EXPIRY_SLACK)
     }
 
-    /// The token of a term of our own that the store still shows as running.
+    /// The token of a term of our own that the store still shows as running. Not of one that was brought
+    /// back: to release it would be to say that the terms after it are over.
     pub(super) fn own_token(&self, holder: &str) -> Option<Token> {
         let lock = self.view.lock.as_ref()?;
         let record = self.view.record.known()?;
-        let own = lock.holder == holder && record.holder == holder && !record.released;
+        let own = lock.holder == holder && self.ours && !record.released;
         own.then_some(record.token)
     }
 }
 
 fn foreign<'a>(view: &'a View, holder: &str) -> Option<&'a Lock> {
     view.lock.as_ref().filter(|lock| lock.holder != holder)
+}
+
+fn bears(view: &View, asker: &Asker<'_>, token: impl Fn(Token) -> bool) -> bool {
+    let record = view.record.known();
+    record.is_some_and(|it| it.holder == asker.holder && token(it.token))
 }

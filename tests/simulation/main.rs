@@ -1,10 +1,76 @@
 //! The pure core in a seeded simulation. A failure prints its seed, what happened, and how to run it again:
-//! `SEED=… cargo test --release --test simulation -- --nocapture`.
+//! `make simulate SEED=…`.
 
+mod checks;
+mod dice;
+mod faults;
+mod miners;
 mod redis;
+mod safeguard;
 mod world;
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use safeguard::Safeguard;
 use world::World;
+
+/// How long faults last in a run, in seconds.
+const CHAOS: u64 = 40;
+/// Within so many seeds the simulation must find what a missing safeguard lets through.
+const BOUND: u64 = 30_000;
+
+/// What some seeds came to.
+#[derive(Default)]
+struct Found {
+    seeds: u64,
+    terms: u64,
+    faults: BTreeMap<&'static str, u64>,
+    /// The smallest seed with a violation, as far as anyone looked.
+    violation: Option<(u64, String, String)>,
+}
+
+/// Tries seeds on every processor, until one is violated.
+fn try_all(seeds: Range<u64>, without: Option<Safeguard>) -> Found {
+    let next = AtomicU64::new(seeds.start);
+    let found = Mutex::new(Found::default());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return;
+            }
+            let mut world = World::new(seed, without);
+            let violated = world.run(CHAOS);
+            let mut found = found.lock().expect("no panic while counting");
+            found.seeds += 1;
+            found.terms += world.checks.terms;
+            for (name, count) in world.faults {
+                *found.faults.entry(name).or_default() += count;
+            }
+            if let Some(violated) = violated {
+                next.store(seeds.end, Ordering::Relaxed);
+                if found
+                    .violation
+                    .as_ref()
+                    .is_none_or(|(first, _, _)| seed < *first)
+                {
+                    found.violation = Some((seed, violated, world.story));
+                }
+            }
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    found.into_inner().expect("no panic while counting")
+}
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -12,28 +78,36 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn no_seed_finds_a_second_leader() {
-    let seeds = match number("SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SEEDS").unwrap_or(2000),
-    };
-    let one = seeds.end - seeds.start == 1;
-    let (mut terms, mut faults, count) = (0, 0, seeds.end - seeds.start);
-    for seed in seeds {
-        let mut world = World::new(seed);
-        let violated = world.run(40);
-        if one {
-            println!("{}", world.story);
-        }
-        if let Some(violated) = violated {
-            let tail: Vec<_> = world.story.lines().rev().take(60).collect();
-            let tail: Vec<_> = tail.into_iter().rev().collect();
-            panic!(
-                "{violated}\n{}\nSEED={seed} cargo test --release --test simulation -- --nocapture",
-                tail.join("\n")
-            );
-        }
-        terms += world.terms;
-        faults += world.faults;
+    if let Some(seed) = number("SEED") {
+        let mut world = World::new(seed, None);
+        let violated = world.run(CHAOS);
+        println!("{}", world.story);
+        assert_eq!(violated, None);
+        return;
     }
-    println!("{count} seeds, {faults} faults, {terms} terms: no violation");
+    let found = try_all(0..number("SEEDS").unwrap_or(20_000), None);
+    if let Some((seed, violated, story)) = found.violation {
+        let tail: Vec<_> = story.lines().rev().take(60).collect();
+        let tail: Vec<_> = tail.into_iter().rev().collect();
+        panic!("{violated}\n{}\nmake simulate SEED={seed}", tail.join("\n"));
+    }
+    let faults: u64 = found.faults.values().sum();
+    println!(
+        "{} seeds, {faults} faults, {} terms: no violation",
+        found.seeds, found.terms
+    );
+    for (name, count) in found.faults {
+        println!("{count:>12} {name}");
+    }
+}
+
+#[test]
+fn without_any_one_safeguard_a_violation_is_found() {
+    for safeguard in Safeguard::ALL {
+        let found = try_all(0..BOUND, Some(safeguard));
+        let Some((seed, violated, _)) = found.violation else {
+            panic!("{safeguard:?} is off, and {BOUND} seeds found nothing");
+        };
+        println!("{safeguard:?} off: seed {seed}: {violated}");
+    }
 }

@@ -1,12 +1,15 @@
 //! A modelled Redis: what the scripts do, on plain values. Its wall clock may jump, its data may be
-//! lost or go back in time.
+//! lost or go back in time. `tests/conformance.rs` holds it against real ones.
 
 use std::time::Duration;
 
 use understudy::election::{
-    Answer, Command, LARGEST_TOKEN, Lock, Outcome, Record, RecordSeen, Refusal, Token, View,
+    Answer, Command, LARGEST_TOKEN, Lock, Outcome, Record, RecordSeen, Refusal, Reply, Token, View,
 };
+use understudy::fault::StoreError;
 use understudy::memory::MemoryReading;
+
+use super::safeguard::Safeguard;
 
 /// The record's hash, with the field that the core compares and does not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,18 @@ pub struct Data {
     pub stored: Option<Stored>,
 }
 
+/// How much room there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    Enough,
+    /// Out of it, and nothing is evicted.
+    Full,
+    /// Out of it, and keys are thrown away: those with a TTL, or all.
+    Evicting {
+        all: bool,
+    },
+}
+
 #[derive(Debug)]
 pub struct Redis {
     pub data: Data,
@@ -31,7 +46,15 @@ pub struct Redis {
     pub generation: u64,
     /// Wall-clock microsecond of the last start.
     pub started: u64,
-    pub out_of_memory: bool,
+    /// It was a replica before.
+    pub promoted: bool,
+    pub memory: Memory,
+    /// What it answers to every write instead of doing it.
+    pub refuses: Option<&'static str>,
+    /// The rule that is switched off.
+    pub without: Option<Safeguard>,
+    /// The greatest token that was ever written, for a store without a record.
+    greatest: Token,
 }
 
 /// Someone who asks: an agent's holder id and TTL.
@@ -41,6 +64,7 @@ pub struct Caller<'a> {
 }
 
 const EPOCH: u64 = 1_700_000_000_000_000;
+const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
 impl Redis {
     pub fn new(uptime: Duration) -> Self {
@@ -49,7 +73,11 @@ impl Redis {
             ahead: 0,
             generation: 1,
             started: EPOCH - uptime.as_micros() as u64,
-            out_of_memory: false,
+            promoted: false,
+            memory: Memory::Enough,
+            refuses: None,
+            without: None,
+            greatest: 0,
         }
     }
 
@@ -61,82 +89,124 @@ impl Redis {
     pub fn restart(&mut self, now: u64, data: Data) {
         self.generation += 1;
         self.started = self.clock(now);
+        self.promoted = false;
         self.data = data;
     }
 
-    /// Runs one command to its end, as the script does.
-    pub fn execute(&mut self, caller: &Caller<'_>, command: &Command, now: u64) -> Answer {
-        let clock = self.clock(now);
-        if self
-            .data
-            .lock
-            .as_ref()
-            .is_some_and(|(_, expires)| *expires <= clock)
-        {
+    /// A replica takes over that has `data`, on a host whose clock is `ahead`. It has been up for a day.
+    pub fn promote(&mut self, now: u64, data: Data, ahead: i64) {
+        self.ahead = ahead;
+        self.generation += 1;
+        self.started = self.clock(now).saturating_sub(86_400_000_000);
+        self.promoted = true;
+        self.data = data;
+    }
+
+    /// Throws away what its policy allows.
+    pub fn evict(&mut self) {
+        if let Memory::Evicting { all } = self.memory {
             self.data.lock = None;
-        }
-        let outcome = self.run(caller, command, clock);
-        Answer {
-            outcome,
-            view: self.view(clock),
+            if all {
+                self.data.stored = None;
+            }
         }
     }
 
-    fn run(&mut self, caller: &Caller<'_>, command: &Command, clock: u64) -> Outcome {
+    pub fn expire(&mut self, now: u64) {
+        let clock = self.clock(now);
+        self.data.lock.take_if(|(_, expires)| *expires <= clock);
+    }
+
+    /// Runs one command to its end, as the script does.
+    pub fn execute(&mut self, caller: &Caller<'_>, command: &Command, now: u64) -> Reply {
+        self.expire(now);
+        let clock = self.clock(now);
+        let outcome = self.run(caller, command, clock).map_err(StoreError::new)?;
+        Ok(Answer {
+            outcome,
+            view: self.view(caller, clock),
+        })
+    }
+
+    fn checks(&self, safeguard: Safeguard) -> bool {
+        self.without != Some(safeguard)
+    }
+
+    fn run(
+        &mut self,
+        caller: &Caller<'_>,
+        command: &Command,
+        clock: u64,
+    ) -> Result<Outcome, &'static str> {
+        let refused = |why| Ok(Outcome::Refused(why));
         let holder = caller.holder;
         let lock = self.data.lock.as_ref().map(|(holder, _)| holder.as_str());
-        let foreign = lock.is_some_and(|it| it != holder);
+        let foreign = lock.is_some_and(|it| it != holder) && self.checks(Safeguard::ForeignLock);
         let record = self.data.stored.as_ref().map(|stored| &stored.record);
+        let too_late = |not_after: u64| self.checks(Safeguard::NotAfter) && clock > not_after;
         match command {
-            Command::Look => Outcome::Looked,
+            Command::Look => Ok(Outcome::Looked),
             Command::Begin {
                 judged,
                 stale_lock,
                 above,
                 not_after,
-                ..
+                under_oom,
             } => {
-                if clock > *not_after {
-                    return Outcome::Refused(Refusal::TooLate);
+                if too_late(*not_after) {
+                    return refused(Refusal::TooLate);
                 }
-                if *judged != self.judged() {
-                    return Outcome::Refused(Refusal::Changed);
+                if self.checks(Safeguard::CompareAndSet) && *judged != self.judged() {
+                    return refused(Refusal::Changed);
                 }
                 let stale = *stale_lock
                     && record.is_some_and(|it| Some(&*it.holder) == lock && !it.released);
                 if foreign && !stale {
-                    return Outcome::Refused(Refusal::Held);
+                    return refused(Refusal::Held);
                 }
-                let recorded = record.map_or(0, |record| record.token);
-                let token = clock.max(above + 1).max(recorded + 1);
-                self.write(caller, token, clock);
-                Outcome::Begun(token)
+                let mut token = record.map_or(0, |record| record.token) + 1;
+                if self.checks(Safeguard::TokenAboveTime) {
+                    token = token.max(clock);
+                }
+                if self.checks(Safeguard::TokenAboveHighest) {
+                    token = token.max(above + 1);
+                }
+                self.write(caller, token, clock, *under_oom)?;
+                Ok(Outcome::Begun(token))
             }
             Command::Renew { token, not_after } => {
-                if clock > *not_after {
-                    return Outcome::Refused(Refusal::TooLate);
+                if too_late(*not_after) {
+                    return refused(Refusal::TooLate);
                 }
                 if foreign {
-                    return Outcome::Refused(Refusal::Held);
+                    return refused(Refusal::Held);
                 }
-                if let Some(it) = record {
+                if self.checks(Safeguard::Record)
+                    && let Some(it) = record
+                {
                     let same = it.token == *token;
                     if it.token > *token || same && (it.holder != holder || it.released) {
-                        return Outcome::Refused(Refusal::Superseded);
+                        return refused(Refusal::Superseded);
                     }
                 }
-                self.write(caller, *token, clock);
-                Outcome::Renewed
+                self.write(caller, *token, clock, true)?;
+                Ok(Outcome::Renewed)
             }
             Command::Release {
                 token, not_after, ..
             } => {
-                if clock > *not_after {
-                    return Outcome::Refused(Refusal::TooLate);
+                if too_late(*not_after) {
+                    return refused(Refusal::TooLate);
                 }
-                let own = |it: &Record| it.holder == holder && it.token == *token && !it.released;
+                let strict = self.checks(Safeguard::ReleaseCheck);
+                let own = |it: &Record| {
+                    it.holder == holder && (!strict || it.token == *token && !it.released)
+                };
                 if !record.is_some_and(own) {
-                    return Outcome::Refused(Refusal::Superseded);
+                    return refused(Refusal::Superseded);
+                }
+                if let Some(why) = self.refuses {
+                    return Err(why);
                 }
                 if !foreign {
                     self.data.lock = None;
@@ -144,13 +214,26 @@ impl Redis {
                 if let Some(stored) = &mut self.data.stored {
                     stored.record.released = true;
                 }
-                Outcome::Released
+                Ok(Outcome::Released)
             }
         }
     }
 
-    fn write(&mut self, caller: &Caller<'_>, token: Token, clock: u64) {
+    fn write(
+        &mut self,
+        caller: &Caller<'_>,
+        token: Token,
+        clock: u64,
+        under_oom: bool,
+    ) -> Result<(), &'static str> {
+        if let Some(why) = self.refuses {
+            return Err(why);
+        }
+        if self.memory == Memory::Full && !under_oom {
+            return Err(OOM);
+        }
         assert!(token <= LARGEST_TOKEN);
+        self.greatest = self.greatest.max(token);
         let deadline = clock + caller.ttl.as_micros() as u64;
         self.data.lock = Some((caller.holder.to_owned(), deadline));
         let record = Record {
@@ -158,37 +241,69 @@ impl Redis {
             token,
             ttl: caller.ttl,
             released: false,
-            generation: self.generation.to_string(),
+            generation: self.shown_generation(),
         };
         self.data.stored = Some(Stored { record, deadline });
+        Ok(())
+    }
+
+    fn shown_generation(&self) -> String {
+        let shown = self.checks(Safeguard::Generation);
+        if shown { self.generation } else { 1 }.to_string()
     }
 
     fn judged(&self) -> String {
-        format!("{} {:?}", self.generation, self.data.stored)
+        format!("{} {:?}", self.shown_generation(), self.data.stored)
     }
 
-    fn view(&self, clock: u64) -> View {
-        let max_bytes = if self.out_of_memory { 1 } else { 0 };
+    fn view(&self, caller: &Caller<'_>, clock: u64) -> View {
+        let (max_bytes, policy) = match self.memory {
+            Memory::Enough => (0, "noeviction"),
+            Memory::Full => (1, "noeviction"),
+            Memory::Evicting { all: false } => (1, "volatile-lru"),
+            Memory::Evicting { all: true } => (1, "allkeys-lru"),
+        };
         View {
             lock: self.data.lock.as_ref().map(|(holder, expires)| Lock {
                 holder: holder.clone(),
                 remaining: Some(Duration::from_micros(expires.saturating_sub(clock))),
             }),
-            record: match &self.data.stored {
-                None => RecordSeen::Missing,
-                Some(stored) => RecordSeen::Known(stored.record.clone()),
-            },
-            generation: self.generation.to_string(),
+            record: self.record_seen(caller),
+            generation: self.shown_generation(),
             judged: self.judged(),
             uptime: Duration::from_micros(clock.saturating_sub(self.started)),
-            promoted: false,
+            promoted: self.promoted,
             store_micros: clock,
             memory: MemoryReading {
                 used_bytes: 2,
                 max_bytes,
                 not_counted_bytes: 0,
-                policy: "noeviction".into(),
+                policy: policy.into(),
             },
         }
+    }
+
+    fn record_seen(&self, caller: &Caller<'_>) -> RecordSeen {
+        let record = self.data.stored.as_ref().map(|stored| &stored.record);
+        let free = self.data.lock.is_none();
+        // Without these rules a lock that is gone, by Redis' own clock, is all that a standby asks for.
+        let taken_as_released = free
+            && match self.without {
+                Some(Safeguard::Record) => true,
+                Some(Safeguard::OwnClockWait) => {
+                    record.is_some_and(|it| it.generation == self.shown_generation())
+                }
+                _ => false,
+            };
+        if taken_as_released {
+            return RecordSeen::Known(Record {
+                holder: "anyone".into(),
+                token: self.greatest,
+                ttl: caller.ttl,
+                released: true,
+                generation: self.shown_generation(),
+            });
+        }
+        record.map_or(RecordSeen::Missing, |it| RecordSeen::Known(it.clone()))
     }
 }

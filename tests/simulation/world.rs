@@ -1,92 +1,69 @@
-//! Agents with their miners around one modelled Redis, under faults drawn from a seed.
-//!
-//! Time is true time in nanoseconds; every host's clock runs at a rate of its own. A grant is checked
-//! at the moment a miner receives it: if another miner's grant still holds then, two may act at once.
+//! Agents with their miners around one modelled Redis. Time is true time in nanoseconds; every host's clock
+//! runs at a rate of its own.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Write;
 use std::time::Duration;
 
 use understudy::election::{
-    AttemptId, CampaignId, Command, Election, EndedBy, Event, Instant, LeaseRules, Liveness, Reply,
-    Role, Settings, Token,
+    AttemptId, CampaignId, Command, Election, EndedBy, Event, Instant, LeaseRules, Liveness,
+    Outcome, Reason, Remembered, Reply, Settings,
 };
 use understudy::fault::StoreError;
 
-use super::redis::{Caller, Data, Redis};
+use super::checks::Checks;
+use super::dice::Dice;
+use super::miners::Miner;
+use super::redis::{Caller, Data, Memory, Redis};
+use super::safeguard::Safeguard;
 
-const MS: u64 = 1_000_000;
-const S: u64 = 1000 * MS;
+pub const MS: u64 = 1_000_000;
+pub const S: u64 = 1000 * MS;
 pub const TTL: Duration = Duration::from_secs(3);
-const AGENTS: usize = 3;
-/// How far apart two looks may be: renew-every and two Redis timeouts.
-const SIGHT: u64 = 3000 * MS;
+/// What a standby waits for: TTL, 1 % and 100 ms.
+pub const WAIT: u64 = 3130 * MS;
+/// How far apart two looks may be at an empty store: renew-every and two Redis timeouts.
+pub const SIGHT: u64 = 3 * S;
+pub const MINER_TIMEOUT: Duration = Duration::from_secs(1);
+pub const AGENTS: usize = 3;
 
-/// SplitMix64: the same seed, the same run.
-pub struct Dice(u64);
-
-impl Dice {
-    pub fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.roll() % limit
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
-
-/// One miner process. It acts while its host's clock is below `valid_until`, whatever else it knows.
-#[derive(Debug)]
-struct Miner {
-    campaign: CampaignId,
-    token: Token,
-    valid_until: u64,
-    /// The newest version that it knows, to acknowledge.
-    version: u64,
-    paused_until: u64,
-    connected: bool,
-}
-
-struct Agent {
-    election: Election,
-    holder: String,
+pub struct Agent {
+    pub election: Election,
+    pub holder: String,
+    /// Tells the processes apart that have had this place.
+    pub process: u64,
     /// Parts per million that this host's clock is fast.
     fast: i64,
-    paused_until: u64,
+    pub paused_until: u64,
     /// Cut off from Redis until then.
-    cut_until: u64,
-    hears: bool,
-    miners: Vec<Miner>,
+    pub cut_until: u64,
+    pub hears: bool,
+    pub miners: Vec<Miner>,
     /// Bumped at every wake-up that is planned, so that an older one is dropped.
     wake: u64,
     /// When it first saw the store: a newborn until then.
-    seen: Option<u64>,
+    pub seen: Option<u64>,
+    pub under_oom: bool,
 }
 
 #[allow(clippy::large_enum_variant, reason = "most steps are replies")]
-enum Step {
+pub enum Step {
     Wake {
         agent: usize,
         number: u64,
     },
     Arrive {
         agent: usize,
+        process: u64,
         holder: String,
         id: AttemptId,
         command: Command,
+        sent: u64,
     },
     Reply {
         agent: usize,
-        holder: String,
+        process: u64,
         id: AttemptId,
         reply: Reply,
     },
@@ -96,60 +73,72 @@ enum Step {
     Beat {
         agent: usize,
         campaign: CampaignId,
+        process: u64,
     },
+    /// A miner that was in the middle of something while it was stopped ends it.
+    Write {
+        agent: usize,
+        miner: usize,
+        token: u64,
+    },
+    GoMiner,
     Fault,
 }
 
 pub struct World {
-    now: u64,
+    pub now: u64,
     order: u64,
     queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
     steps: Vec<Option<Step>>,
-    dice: Dice,
-    redis: Redis,
-    snapshot: Data,
-    agents: Vec<Agent>,
-    /// Tokens of terms in the order in which they were begun.
-    last_token: Token,
-    pub terms: u64,
-    pub faults: u64,
-    healed: bool,
-    /// When the store last lost data, and whether that was ever a FLUSHALL.
-    lost_at: Option<u64>,
-    /// When a term last began on an empty store.
-    first_term_at: Option<u64>,
-    flushed: bool,
-    /// Token order when data loss meets a clock set back is a limit that the docs state.
-    set_back: bool,
-    data_lost: bool,
+    pub dice: Dice,
+    pub redis: Redis,
+    pub snapshot: Data,
+    pub replica: Data,
+    pub agents: Vec<Agent>,
+    processes: u64,
+    pub checks: Checks,
+    pub faults: BTreeMap<&'static str, u64>,
+    pub healed: bool,
+    healed_at: u64,
+    /// When the last request from before that was carried out.
+    calm_since: u64,
+    /// When the store last lost data, and whether that was ever without a restart.
+    pub lost_at: Option<u64>,
+    pub flushed: bool,
+    pub refuses_until: u64,
+    /// How far the clock of Redis' present host is ahead of that of its first.
+    pub offset: i64,
+    pub without: Option<Safeguard>,
     pub story: String,
-    pub violation: Option<String>,
 }
 
 impl World {
-    pub fn new(seed: u64) -> Self {
-        let mut dice = Dice(seed);
-        let uptime = Duration::from_secs([0, 100][dice.below(2) as usize]);
+    pub fn new(seed: u64, without: Option<Safeguard>) -> Self {
+        let mut dice = Dice::new(seed);
+        let mut redis = Redis::new(Duration::from_secs(dice.pick(&[0, 100])));
+        redis.without = without;
         let mut world = Self {
             now: 0,
             order: 0,
             queue: BinaryHeap::new(),
             steps: Vec::new(),
             dice,
-            redis: Redis::new(uptime),
+            redis,
             snapshot: Data::default(),
+            replica: Data::default(),
             agents: Vec::new(),
-            last_token: 0,
-            terms: 0,
-            faults: 0,
+            processes: 0,
+            checks: Checks::default(),
+            faults: BTreeMap::new(),
             healed: false,
+            healed_at: 0,
+            calm_since: 0,
             lost_at: None,
-            first_term_at: None,
             flushed: false,
-            set_back: false,
-            data_lost: false,
+            refuses_until: 0,
+            offset: 0,
+            without,
             story: String::new(),
-            violation: None,
         };
         for index in 0..AGENTS {
             let agent = world.newborn(index);
@@ -157,36 +146,59 @@ impl World {
             world.plan(index);
             world.connect(index);
         }
-        world.after(world.now + S, Step::Fault);
+        world.after(S, Step::Fault);
         world
     }
 
-    /// Faults for `chaos` seconds, then none: a leader must be there in time. Returns what was violated.
+    /// Faults for `chaos` seconds, then none: a leader must be there in time, and when its miner dies then,
+    /// another at once. Returns what was violated.
     pub fn run(&mut self, chaos: u64) -> Option<String> {
-        let heal_at = chaos * S;
-        // The longest wait that one fault can start, twice over: a restart late in the first.
-        let end = heal_at + 3 * TTL.as_nanos() as u64 + 5 * S;
-        while let Some(Reverse((at, _, index))) = self.queue.pop() {
-            if at > end || self.violation.is_some() {
+        self.run_until(chaos * S);
+        self.heal();
+        // The last request from before is late by six seconds, and whoever is stopped by nine.
+        self.run_until(self.now + 9 * S);
+        // Nothing was wrong for a TTL and two seconds.
+        let due = self.calm_since + WAIT + 2 * S;
+        self.run_until(due.max(self.now));
+        let leader = (0..AGENTS).find(|index| self.leads(*index));
+        let Some(leader) = leader else {
+            self.checks
+                .violate("I7: nobody leads a TTL and two seconds after the last fault");
+            return self.checks.violation.clone();
+        };
+        self.run_until(self.now + S);
+        self.disconnect(leader, EndedBy::Miner);
+        self.run_until(self.now + 100 * MS);
+        // Where tokens may have gone back a release is not believed by who knows a greater one.
+        let believed = !self.checks.tokens_may_go_back();
+        if believed && !(0..AGENTS).any(|index| index != leader && self.leads(index)) {
+            self.checks
+                .violate("I7: nobody leads 100 ms after the leader's miner died");
+        }
+        self.checks.violation.clone()
+    }
+
+    fn leads(&self, index: usize) -> bool {
+        self.agents[index]
+            .election
+            .leadership()
+            .at(self.host_time(index))
+            .leads()
+    }
+
+    fn run_until(&mut self, end: u64) {
+        while let Some(Reverse((at, _, index))) = self.queue.peek().copied() {
+            if at > end || self.checks.violation.is_some() {
                 break;
             }
-            if at >= heal_at && !self.healed {
-                self.heal();
-            }
+            self.queue.pop();
             self.now = self.now.max(at);
             if let Some(step) = self.steps.get_mut(index).and_then(Option::take) {
                 self.step(step);
+                self.check_leases();
             }
         }
-        if self.violation.is_none()
-            && !self
-                .agents
-                .iter()
-                .any(|it| it.election.leadership().leads())
-        {
-            self.violation = Some("I7: nobody leads although nothing is wrong any more".into());
-        }
-        self.violation.clone()
+        self.now = self.now.max(end);
     }
 
     fn step(&mut self, step: Step) {
@@ -198,24 +210,25 @@ impl World {
             }
             Step::Arrive {
                 agent,
+                process,
                 holder,
                 id,
                 command,
-            } => self.arrive(agent, holder, id, &command),
+                sent,
+            } => {
+                let changed = self.arrive(agent, process, &holder, id, &command);
+                if changed && self.healed && sent < self.healed_at {
+                    self.calm_since = self.calm_since.max(self.now);
+                }
+            }
             Step::Reply {
                 agent,
-                holder,
+                process,
                 id,
                 reply,
             } => {
-                if self.agents[agent].holder == holder {
-                    let answered = reply.is_ok();
-                    self.turn(agent, |election, now| election.handle_reply(id, reply, now));
-                    // A reply that came too late is dropped, and the error stands.
-                    let agent = &mut self.agents[agent];
-                    if answered && agent.election.last_error().is_none() {
-                        agent.seen.get_or_insert(self.now);
-                    }
+                if self.agents[agent].process == process {
+                    self.replied(agent, id, reply);
                 }
             }
             Step::Heard { agent } => {
@@ -223,7 +236,17 @@ impl World {
                     self.turn(agent, Election::handle_heard);
                 }
             }
-            Step::Beat { agent, campaign } => self.beat(agent, campaign),
+            Step::Beat {
+                agent,
+                campaign,
+                process,
+            } => self.beat(agent, campaign, process),
+            Step::Write {
+                agent,
+                miner,
+                token,
+            } => self.write(agent, miner, token),
+            Step::GoMiner => self.go_miner(),
             Step::Fault => {
                 if !self.healed {
                     self.fault();
@@ -235,38 +258,44 @@ impl World {
     }
 
     /// Hands something to an election; a paused agent gets it when it continues.
-    fn turn(&mut self, index: usize, handle: impl FnOnce(&mut Election, Instant)) {
+    pub fn turn(&mut self, index: usize, handle: impl FnOnce(&mut Election, Instant)) {
         let now = self.host_time(index);
         handle(&mut self.agents[index].election, now);
         self.drain(index);
     }
 
     /// Carries out what the election wants, hands what it says to the miners, and plans the next wake-up.
-    fn drain(&mut self, index: usize) {
+    pub fn drain(&mut self, index: usize) {
         let now = self.host_time(index);
         while let Some(attempt) = self.agents[index].election.next_command(now) {
-            let holder = self.agents[index].holder.clone();
+            let (holder, process) = (
+                self.agents[index].holder.clone(),
+                self.agents[index].process,
+            );
             let (id, command) = (attempt.id, attempt.command);
             let deadline = self.true_time(index, attempt.deadline.as_nanos());
-            let error = StoreError::timed_out("modelled");
+            let reply = Err(StoreError::timed_out("modelled"));
             self.after(
                 deadline,
                 Step::Reply {
                     agent: index,
-                    holder: holder.clone(),
+                    process,
                     id,
-                    reply: Err(error),
+                    reply,
                 },
             );
             if self.now >= self.agents[index].cut_until || self.dice.chance(10) {
                 let at = self.now + self.delay();
+                let sent = self.now;
                 self.after(
                     at,
                     Step::Arrive {
                         agent: index,
+                        process,
                         holder,
                         id,
                         command,
+                        sent,
                     },
                 );
             }
@@ -280,46 +309,59 @@ impl World {
 
     fn note(&mut self, index: usize, event: &Event) {
         self.say(|| format!("agent {index}: {event:?}"));
-        if let Event::Elected { .. } = event {
-            self.terms += 1;
+        match event {
+            Event::Elected { .. } => self.checks.terms += 1,
+            Event::Lost { .. } if self.without == Some(Safeguard::Grants) => {
+                self.pretend_acknowledged(index);
+            }
+            _ => {}
         }
     }
 
     /// A fast network, most of the time; requests that arrive late, some of the time.
     fn delay(&mut self) -> u64 {
         match self.dice.below(100) {
+            _ if self.healed => self.dice.below(3 * MS),
             0..90 => self.dice.below(3 * MS),
             90..97 => self.dice.below(500 * MS),
-            _ if self.healed => self.dice.below(3 * MS),
             _ => self.dice.below(6 * S),
         }
     }
 
-    fn arrive(&mut self, index: usize, holder: String, id: AttemptId, command: &Command) {
-        let caller = Caller {
-            holder: &holder,
-            ttl: TTL,
-        };
+    /// A request is carried out. Returns whether it changed anything.
+    fn arrive(
+        &mut self,
+        index: usize,
+        process: u64,
+        holder: &str,
+        id: AttemptId,
+        command: &Command,
+    ) -> bool {
+        let caller = Caller { holder, ttl: TTL };
+        self.redis.expire(self.now);
+        if self.now >= self.refuses_until {
+            self.redis.refuses = None;
+        }
         let before = self.redis.data.clone();
-        let answer = self.redis.execute(&caller, command, self.now);
+        let reply = self.redis.execute(&caller, command, self.now);
+        let outcome = reply.as_ref().map(|answer| answer.outcome).ok();
         if !matches!(command, Command::Look) {
-            self.say(|| format!("redis: {holder} {command:?} → {:?}", answer.outcome));
+            self.say(|| format!("redis: {holder} {command:?} → {outcome:?}"));
         }
-        if let understudy::election::Outcome::Begun(token) = answer.outcome {
-            if token <= self.last_token && !(self.set_back && self.data_lost) {
-                self.violation = Some(format!("I2: token {token} after {}", self.last_token));
-            }
-            self.last_token = token;
-            if before.stored.is_none() {
-                self.first_term_at = Some(self.now);
-            }
+        let clock = self.redis.clock(self.now);
+        self.checks
+            .command(holder, command, outcome, clock, (&before, &self.redis.data));
+        if let Some(Outcome::Begun(token)) = outcome {
+            self.checks.begun(token, before.stored.is_none(), self.now);
         }
-        if self.redis.data != before {
-            for other in 0..self.agents.len() {
-                if !self.dice.chance(10) {
-                    let at = self.now + self.dice.below(2 * MS);
-                    self.after(at, Step::Heard { agent: other });
-                }
+        if matches!(outcome, Some(Outcome::Begun(_) | Outcome::Renewed)) {
+            self.checks.held(holder, self.now + TTL.as_nanos() as u64);
+        }
+        let changed = self.redis.data != before;
+        if changed {
+            self.publish();
+            if self.dice.chance(30) {
+                self.evicts();
             }
         }
         let lost = !self.healed && (self.dice.chance(3) || self.now < self.agents[index].cut_until);
@@ -329,260 +371,75 @@ impl World {
                 at,
                 Step::Reply {
                     agent: index,
-                    holder,
+                    process,
                     id,
-                    reply: Ok(answer),
+                    reply,
                 },
             );
         }
+        changed
     }
 
-    // === miners
+    fn publish(&mut self) {
+        for agent in 0..self.agents.len() {
+            if self.healed || !self.dice.chance(10) {
+                let at = self.now + self.dice.below(2 * MS);
+                self.after(at, Step::Heard { agent });
+            }
+        }
+    }
 
-    /// What the agent says reaches its miner at once. This is where two leaders would show.
-    fn tell(&mut self, index: usize) {
+    fn replied(&mut self, index: usize, id: AttemptId, reply: Reply) {
+        let fault = reply.as_ref().err().map(|error| Reason::from(error.fault));
+        self.turn(index, |election, now| election.handle_reply(id, reply, now));
         let now = self.host_time(index);
+        // A reply that came too late is dropped, and what was there before stands.
         let agent = &mut self.agents[index];
-        let (current, leadership) = (
-            agent.election.campaign(),
-            agent.election.leadership().at(now),
-        );
-        let Some(miner) = agent
-            .miners
-            .iter_mut()
-            .find(|miner| miner.connected && Some(miner.campaign) == current)
-        else {
-            return;
-        };
-        miner.version = leadership.version;
-        let (Role::Leader, Some(token), Some(until)) =
-            (leadership.role, leadership.token, leadership.valid_until)
-        else {
-            // Nothing that it had begun still acts, once it has read this.
-            if self.now >= miner.paused_until {
-                miner.valid_until = 0;
-            }
-            return;
-        };
-        if (miner.token, miner.valid_until) == (token, until.as_nanos()) {
-            return;
+        let error = agent.election.last_error();
+        if fault.is_none() && error.is_none() {
+            agent.seen.get_or_insert(self.now);
         }
-        (miner.token, miner.valid_until) = (token, until.as_nanos());
-        for (other, agent) in self.agents.iter().enumerate() {
-            let clock = host_clock(agent.fast, self.now);
-            for miner in &agent.miners {
-                let same = other == index && Some(miner.campaign) == current;
-                if !same && clock < miner.valid_until {
-                    let two = format!(
-                        "I1: agent {index} grants {token} while a miner of agent {other} may act on {}",
-                        miner.token
-                    );
-                    self.violation = Some(two);
-                }
-            }
-        }
+        let told = agent.election.leadership().at(now);
+        let error = error.map(|error| Reason::from(error.fault));
+        self.checks.reason(&told, error.filter(|_| error == fault));
     }
 
-    fn beat(&mut self, index: usize, campaign: CampaignId) {
-        let now = self.now;
-        let Some(miner) = self.agents[index]
-            .miners
-            .iter_mut()
-            .find(|it| it.campaign == campaign && it.connected)
-        else {
-            return;
-        };
-        let next = now.max(miner.paused_until) + TTL.as_nanos() as u64 / 9;
-        let version = miner.version;
-        if now >= miner.paused_until {
-            let acknowledged = Some(version);
-            self.turn(index, |election, now| {
-                election.handle_heartbeat(campaign, acknowledged, now)
-            });
-        }
-        self.after(
-            next,
-            Step::Beat {
-                agent: index,
-                campaign,
-            },
-        );
-    }
-
-    fn connect(&mut self, index: usize) {
-        let now = self.host_time(index);
-        let Ok(campaign) = self.agents[index].election.handle_campaign(now) else {
-            return;
-        };
-        self.say(|| format!("agent {index}: {campaign:?} connects"));
-        self.agents[index].miners.push(Miner {
-            campaign,
-            token: 0,
-            valid_until: 0,
-            version: 0,
-            paused_until: 0,
-            connected: true,
-        });
-        self.after(
-            self.now,
-            Step::Beat {
-                agent: index,
-                campaign,
-            },
-        );
-        self.drain(index);
-    }
-
-    /// The stream of the present miner ends: with the miner, or only the connection, so that an orphan
-    /// acts on until its grant runs out.
-    fn disconnect(&mut self, index: usize, by: EndedBy) {
-        let Some(campaign) = self.agents[index].election.campaign() else {
-            return;
-        };
-        self.say(|| format!("agent {index}: {campaign:?} ends, by {by:?}"));
-        for miner in self.agents[index]
-            .miners
-            .iter_mut()
-            .filter(|it| it.campaign == campaign)
-        {
-            miner.connected = false;
-            if by == EndedBy::Miner {
-                miner.valid_until = 0;
-            }
-        }
-        self.turn(index, |election, now| {
-            election.handle_campaign_end(campaign, by, now)
-        });
-    }
-
-    // === faults
-
-    fn fault(&mut self) {
-        self.faults += 1;
-        let index = self.dice.below(AGENTS as u64) as usize;
-        let long = self.dice.below(3 * TTL.as_nanos() as u64);
-        match self.dice.below(16) {
-            0 => self.disconnect(index, EndedBy::Miner),
-            1 => self.disconnect(index, EndedBy::Agent),
-            2 | 3 => self.connect(index),
-            4 => {
-                self.say(|| format!("miner of agent {index} paused"));
-                let until = self.now + long;
-                if let Some(miner) = self.agents[index].miners.last_mut() {
-                    miner.paused_until = until;
-                }
-            }
-            5 => {
-                self.say(|| format!("agent {index} paused"));
-                self.agents[index].paused_until = self.now + long;
-            }
-            // A newborn just after a FLUSHALL is a limit that the docs state.
-            6 if self.flushed && self.lost_within(4 * S) => {}
-            6 => {
-                self.say(|| format!("agent {index} killed"));
-                let mut agent = self.newborn(index);
-                // Its miners act on until their grants run out.
-                std::mem::swap(&mut agent.miners, &mut self.agents[index].miners);
-                agent
-                    .miners
-                    .iter_mut()
-                    .for_each(|miner| miner.connected = false);
-                agent.fast = self.agents[index].fast;
-                self.agents[index] = agent;
-                self.drain(index);
-                self.connect(index);
-            }
-            7 | 8 => {
-                self.say(|| format!("agent {index} cut off"));
-                self.agents[index].cut_until = self.now + long;
-            }
-            9 => {
-                let hears = !self.agents[index].hears;
-                self.say(|| format!("agent {index} hears: {hears}"));
-                self.agents[index].hears = hears;
-                self.turn(index, |election, now| election.handle_hearing(hears, now));
-            }
-            10 => {
-                let jump = self.dice.below(120_000_000) as i64 - 60_000_000;
-                // A clock that jumps while the store is newly empty is a limit that the docs state.
-                let settled = self
-                    .redis
-                    .clock(self.now)
-                    .saturating_sub(self.redis.started)
-                    > 20_000_000;
-                if settled && self.redis.data.stored.is_some() {
-                    self.say(|| format!("redis' clock jumps {jump} µs"));
-                    self.redis.ahead += jump;
-                    self.set_back |= jump < 0;
-                }
-            }
-            11 => {
-                self.say(|| "redis restarts empty".into());
-                self.lose();
-                self.redis.restart(self.now, Data::default());
-                self.reconnect();
-            }
-            12 => {
-                self.say(|| "redis restarts from a snapshot".into());
-                self.lose();
-                let data = self.snapshot.clone();
-                self.redis.restart(self.now, data);
-                self.reconnect();
-            }
-            13 => {
-                self.snapshot = self.redis.data.clone();
-            }
-            14 => self.flush(),
-            _ => {
-                let _ = self.agents[index].election.leadership().leads().then(|| {
-                    self.turn(index, |election, now| {
-                        let _ = election.handle_resign(Duration::from_millis(500), now);
-                    });
-                });
-            }
-        }
-    }
-
-    /// FLUSHALL, where the docs do not state a limit: no newborn, not twice in a row, and not so soon after a
-    /// first term that both may fall between two looks.
-    fn flush(&mut self) {
-        let seasoned = |agent: &Agent| agent.seen.is_some_and(|seen| self.now > seen + 4 * S);
-        let first_term = self.first_term_at.is_some_and(|at| self.now < at + SIGHT);
-        if !first_term && !self.lost_within(20 * S) && self.agents.iter().all(seasoned) {
-            self.say(|| "FLUSHALL".into());
-            self.flushed = true;
-            self.lose();
-            self.redis.data = Data::default();
-        }
-    }
-
-    fn lose(&mut self) {
-        self.data_lost = true;
-        self.lost_at = Some(self.now);
-    }
-
-    fn lost_within(&self, time: u64) -> bool {
-        self.lost_at.is_some_and(|at| self.now < at + time)
-    }
-
-    fn reconnect(&mut self) {
+    /// No agent says that it leads when its lock may have run out in Redis.
+    fn check_leases(&mut self) {
         for index in 0..AGENTS {
-            if self.agents[index].hears && self.now >= self.agents[index].paused_until {
-                self.turn(index, |election, now| election.handle_hearing(false, now));
-                self.turn(index, |election, now| election.handle_hearing(true, now));
+            let agent = &self.agents[index];
+            if self.now >= agent.paused_until && self.leads(index) {
+                let (holder, now) = (agent.holder.clone(), self.now);
+                self.checks.says_leader(&holder, now);
             }
         }
     }
 
+    /// Everything is well from now on.
     fn heal(&mut self) {
         self.healed = true;
+        self.healed_at = self.now;
+        self.calm_since = self.now;
+        self.redis.memory = Memory::Enough;
+        self.redis.refuses = None;
+        if let Some((_, expires)) = self.redis.data.lock.as_mut().filter(|it| it.0 == GO) {
+            *expires = 0;
+        }
         self.say(|| "everything is healed".into());
         for index in 0..AGENTS {
             self.agents[index].cut_until = 0;
-            self.agents[index].paused_until = 0;
-            for miner in &mut self.agents[index].miners {
-                miner.paused_until = 0;
-            }
+            self.agents[index].hears = true;
+            // What is stopped continues in its time.
+            let stopped = self.agents[index]
+                .miners
+                .iter()
+                .map(|miner| miner.paused_until);
+            let stopped = stopped
+                .max()
+                .unwrap_or_default()
+                .max(self.agents[index].paused_until);
+            self.calm_since = self.calm_since.max(stopped);
+            self.turn(index, |election, now| election.handle_hearing(true, now));
             if self.agents[index].election.campaign().is_none() {
                 self.connect(index);
             }
@@ -590,38 +447,76 @@ impl World {
         }
     }
 
-    // === time
+    // === agents
 
-    fn newborn(&mut self, index: usize) -> Agent {
+    pub fn newborn(&mut self, index: usize) -> Agent {
         let seed = self.dice.roll();
-        let holder = format!("a{index}-{:08x}", seed as u32);
-        let third = TTL / 3;
-        let rules = LeaseRules::new(TTL, third, third, Duration::from_secs(1)).expect("safe rules");
-        Agent {
-            election: Election::new(Settings {
-                holder: holder.clone(),
-                rules,
-                liveness: Liveness::Campaign,
-                under_oom: true,
-                allow_eviction: false,
-                seed,
-            }),
-            holder,
-            // Two clocks that differ by up to 1 %.
-            fast: self.dice.below(10_001) as i64 - 5000,
+        self.processes += 1;
+        // Two clocks that differ by up to 1 %.
+        let fast = self.dice.below(10_001) as i64 - 5000;
+        let mut agent = Agent {
+            election: Election::new(settings(String::new(), seed, self.without)),
+            holder: format!("a{index}-{:08x}", seed as u32),
+            process: self.processes,
+            fast,
             paused_until: 0,
             cut_until: 0,
             hears: self.dice.chance(80),
             miners: Vec::new(),
             wake: 0,
             seen: None,
-        }
+            under_oom: self.dice.chance(80),
+        };
+        let holder = agent.holder.clone();
+        agent.election = Election::new(Settings {
+            under_oom: agent.under_oom,
+            ..settings(holder, seed, self.without)
+        });
+        agent
     }
+
+    /// The process of an agent dies, and another starts in its place. With `state` it remembers.
+    pub fn restart(&mut self, index: usize, state: bool) {
+        let mut agent = self.newborn(index);
+        let old = &mut self.agents[index];
+        agent.fast = old.fast;
+        // Its miners act on until their grants run out.
+        std::mem::swap(&mut agent.miners, &mut old.miners);
+        agent
+            .miners
+            .iter_mut()
+            .for_each(|miner| miner.connected = false);
+        let seed = self.dice.roll();
+        if state {
+            agent.holder.clone_from(&old.holder);
+            let now = Instant::from_nanos(host_clock(agent.fast, self.now));
+            let quiet = self.without != Some(Safeguard::QuietRestart);
+            let acting_until = if quiet {
+                now + MINER_TIMEOUT
+            } else {
+                Instant::PAST
+            };
+            agent.election = Election::new(Settings {
+                under_oom: agent.under_oom,
+                remembered: Remembered {
+                    highest: old.election.highest_token(),
+                    acting_until,
+                },
+                ..settings(agent.holder.clone(), seed, self.without)
+            });
+        }
+        self.agents[index] = agent;
+        self.drain(index);
+        self.connect(index);
+    }
+
+    // === time
 
     fn plan(&mut self, index: usize) {
         let now = self.host_time(index);
         let at = self.agents[index].election.poll_timeout(now).as_nanos();
-        let at = self.true_time(index, at.min(now.as_nanos() + 10 * S));
+        // The program turns at least every second.
+        let at = self.true_time(index, at.min(now.as_nanos() + S));
         let at = at.max(self.now + MS / 10);
         self.agents[index].wake += 1;
         let number = self.agents[index].wake;
@@ -635,7 +530,7 @@ impl World {
     }
 
     /// Queues a step; what concerns a paused agent waits until it continues.
-    fn after(&mut self, at: u64, step: Step) {
+    pub fn after(&mut self, at: u64, step: Step) {
         let paused = match &step {
             Step::Wake { agent, .. }
             | Step::Reply { agent, .. }
@@ -644,35 +539,54 @@ impl World {
                 .agents
                 .get(*agent)
                 .map_or(0, |agent| agent.paused_until),
-            Step::Arrive { .. } | Step::Fault => 0,
+            Step::Arrive { .. } | Step::Write { .. } | Step::GoMiner | Step::Fault => 0,
         };
-        let order = self.order;
         self.order += 1;
         self.steps.push(Some(step));
         self.queue
-            .push(Reverse((at.max(paused), order, self.steps.len() - 1)));
+            .push(Reverse((at.max(paused), self.order, self.steps.len() - 1)));
     }
 
-    fn host_time(&self, index: usize) -> Instant {
+    pub fn host_time(&self, index: usize) -> Instant {
         Instant::from_nanos(host_clock(self.agents[index].fast, self.now))
     }
 
     /// The first moment of true time at which the host's clock shows `host`.
-    fn true_time(&self, index: usize, host: u64) -> u64 {
+    pub fn true_time(&self, index: usize, host: u64) -> u64 {
         let rate = 1_000_000 + self.agents[index].fast;
         let host = host.saturating_sub(HOST_EPOCH);
         (u128::from(host) * 1_000_000 / rate as u128) as u64 + 1
     }
 
-    fn say(&mut self, what: impl FnOnce() -> String) {
+    pub fn say(&mut self, what: impl FnOnce() -> String) {
         let _ = writeln!(self.story, "{:>9.3} s  {}", self.now as f64 / 1e9, what());
+    }
+}
+
+/// A Go miner's holder id.
+pub const GO: &str = "go-1";
+
+fn settings(holder: String, seed: u64, without: Option<Safeguard>) -> Settings {
+    let rules = LeaseRules::new(TTL, TTL / 3, MINER_TIMEOUT, Duration::from_secs(1));
+    let mut rules = rules.expect("safe rules");
+    if without == Some(Safeguard::Margin) {
+        rules = rules.without_margin();
+    }
+    Settings {
+        holder,
+        rules,
+        liveness: Liveness::Campaign,
+        under_oom: true,
+        allow_eviction: without == Some(Safeguard::EvictionGuard),
+        seed,
+        remembered: Remembered::NOTHING,
     }
 }
 
 /// A host has been up for a while when the run begins.
 const HOST_EPOCH: u64 = 1_000_000 * S;
 
-fn host_clock(fast: i64, now: u64) -> u64 {
+pub fn host_clock(fast: i64, now: u64) -> u64 {
     let rate = (1_000_000 + fast) as u128;
     HOST_EPOCH + (u128::from(now) * rate / 1_000_000) as u64
 }

@@ -45,7 +45,11 @@ impl Election {
         if answer.outcome != TOO_LATE {
             self.retries = 0;
         }
-        self.see(answer.view, now);
+        let wrote = matches!(
+            answer.outcome,
+            Outcome::Begun(_) | Outcome::Renewed | Outcome::Released
+        );
+        self.see(answer.view, wrote, now);
         match (&attempt.command, answer.outcome) {
             (Command::Begin { .. }, Outcome::Begun(token)) => self.begun(attempt, token, now),
             (Command::Renew { .. }, Outcome::Renewed) => self.renewed(attempt),
@@ -115,21 +119,23 @@ impl Election {
         }
     }
 
-    /// Notes how the store stood when a script had run.
-    fn see(&mut self, view: View, now: Instant) {
+    /// Notes how the store stood when a script had run, and whether that script wrote what stands there.
+    fn see(&mut self, view: View, wrote: bool, now: Instant) {
         self.demoted = None;
         self.stray = false;
         self.store_clock = Some((view.store_micros, now));
-        if let Some(record) = view.record.known() {
-            self.highest = self.highest.max(record.token);
-            self.longest_ttl = self.longest_ttl.max(record.ttl);
-        }
-        let first = self.watch.take();
+        let seen = view.record.known().map(|record| (record.token, record.ttl));
+        let watch = self.watch.take();
         let asker = self.asker();
-        self.watch = Some(match first {
+        self.watch = Some(match watch {
+            _ if wrote => Watch::written(view, &asker, now),
             Some(watch) => watch.look(view, &asker, now),
             None => Watch::first(view, &asker, now),
         });
+        if let Some((token, ttl)) = seen {
+            self.highest = self.highest.max(token);
+            self.longest_ttl = self.longest_ttl.max(ttl);
+        }
     }
 
     fn begun(&mut self, attempt: &Attempt, token: Token, now: Instant) {
@@ -203,7 +209,12 @@ impl Election {
         if self.phase == Phase::Following {
             self.demoted = None;
         }
-        let of_term = matches!(command, Command::Renew { .. } | Command::Release { .. });
+        let leads = matches!(self.phase, Phase::Leading { .. });
+        let of_term = match command {
+            Command::Renew { .. } => leads,
+            Command::Release { .. } => true,
+            Command::Look | Command::Begin { .. } => false,
+        };
         let acquiring = !of_term && self.wants_to_lead(now);
         let count = if acquiring {
             &mut self.failures
@@ -220,17 +231,15 @@ impl Election {
         };
         self.pause_until = now + pause;
         self.events.push_back(match command {
-            Command::Renew { .. } => Event::RenewalFailed {
+            Command::Renew { .. } if leads => Event::RenewalFailed {
                 error,
                 lease_remaining: self
                     .term()
                     .map_or(Duration::ZERO, |term| term.lease_until.since(now)),
             },
             Command::Release { .. } => Event::ReleaseFailed { error },
-            Command::Look | Command::Begin { .. } if acquiring => {
-                Event::AcquisitionFailed { error, consecutive }
-            }
-            Command::Look | Command::Begin { .. } => Event::LookFailed { error },
+            _ if acquiring => Event::AcquisitionFailed { error, consecutive },
+            _ => Event::LookFailed { error },
         });
     }
 

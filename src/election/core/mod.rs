@@ -30,6 +30,25 @@ pub struct Settings {
     pub allow_eviction: bool,
     /// Seeds the jitter of retries: the core has no randomness of its own.
     pub seed: u64,
+    /// What the process before this one left behind.
+    pub remembered: Remembered,
+}
+
+/// What a process of this agent knows of the one before it (`--state-dir`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remembered {
+    /// The greatest token that it had seen.
+    pub highest: Token,
+    /// The last moment at which a miner may act on what it granted under the same holder id.
+    pub acting_until: Instant,
+}
+
+impl Remembered {
+    /// There was none, or nothing is known of it.
+    pub const NOTHING: Self = Self {
+        highest: 0,
+        acting_until: Instant::PAST,
+    };
 }
 
 /// One agent's part in the election.
@@ -109,7 +128,7 @@ impl Election {
             acting: None,
             campaigns: 0,
             watch: None,
-            highest: 0,
+            highest: settings.remembered.highest,
             longest_ttl: settings.rules.ttl(),
             store_clock: None,
             error: None,
@@ -293,6 +312,12 @@ impl Election {
         self.miner.as_ref().map(|miner| miner.id)
     }
 
+    /// The greatest token that this agent knows of.
+    #[must_use]
+    pub fn highest_token(&self) -> Token {
+        self.highest
+    }
+
     /// Failures to acquire in a row.
     #[must_use]
     pub fn consecutive_failures(&self) -> u32 {
@@ -322,7 +347,7 @@ impl Election {
             holder: &self.settings.holder,
             highest: self.highest,
             longest_ttl: self.longest_ttl,
-            sight: self.settings.rules.sight(),
+            rules: &self.settings.rules,
         }
     }
 
@@ -352,9 +377,11 @@ impl Election {
         miner.last_heard + self.settings.rules.miner_timeout()
     }
 
-    /// The last moment at which a miner of this agent may still act.
+    /// The last moment at which a miner of this agent may still act, one of an earlier process included.
     fn acting_until(&self) -> Instant {
-        self.acting.map_or(Instant::PAST, |acting| acting.until)
+        let remembered = self.settings.remembered.acting_until;
+        self.acting
+            .map_or(remembered, |acting| acting.until.max(remembered))
     }
 
     fn foreign_lock(&self, now: Instant) -> Option<&Lock> {
@@ -362,11 +389,8 @@ impl Election {
         watch.foreign_lock(&self.settings.holder, now)
     }
 
-    /// The token of a term of our own that the store shows as running, unless a later one is known: a late
-    /// renewal may have brought it back after data was lost, and a release would call that later one over.
     fn own_token(&self) -> Option<Token> {
-        let own = self.watch.as_ref()?.own_token(&self.settings.holder)?;
-        Some(own).filter(|token| *token >= self.highest)
+        self.watch.as_ref()?.own_token(&self.settings.holder)
     }
 
     fn record_says_released(&self, token: Token) -> bool {

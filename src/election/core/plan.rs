@@ -47,10 +47,7 @@ impl Election {
             Plan::Wait(until) => until,
         };
         let silence = self.miner.as_ref().map(|miner| self.silent_from(miner));
-        let lock_end = self.watch.as_ref().and_then(|watch| {
-            let lock = watch.view.lock.as_ref()?;
-            Some(watch.lock_end(lock))
-        });
+        let lock_end = self.lock_end();
         let term_end = match self.phase {
             Phase::Leading { term, .. } => Some(term.lease_until),
             Phase::Ending { term, .. } => Some(self.settings.rules.release_until(term.lease_until)),
@@ -114,11 +111,18 @@ impl Election {
             }
             Judgement::Wait { until, .. } => until,
         };
-        // A lock of our own that we neither lead by nor want: a begin whose reply was lost.
-        if let Some(token) = self.own_token()
-            && !self.wants_to_lead(now)
-        {
-            return self.plan_release(token, Duration::ZERO, now);
+        if let Some(token) = self.own_token() {
+            // From before a restart: kept until a term may be begun by it.
+            if self.ends_too_soon(now) {
+                return Plan::Send(Command::Renew {
+                    token,
+                    not_after: self.not_after(self.deadline(now)),
+                });
+            }
+            // Neither led by nor wanted: a begin whose reply was lost.
+            if !self.wants_to_lead(now) {
+                return self.plan_release(token, Duration::ZERO, now);
+            }
         }
         let look = if until <= now {
             now
@@ -132,6 +136,19 @@ impl Election {
         } else {
             Plan::Wait(look)
         }
+    }
+
+    /// A lock of our own would run out before what was granted by it before a restart does. Renewed once,
+    /// it does not: a grant is shorter than a lock.
+    fn ends_too_soon(&self, now: Instant) -> bool {
+        let until = self.settings.remembered.acting_until;
+        now < until && self.lock_end().is_some_and(|end| end < until)
+    }
+
+    /// When the lock that was last seen runs out if nobody renews it.
+    fn lock_end(&self) -> Option<Instant> {
+        let watch = self.watch.as_ref()?;
+        Some(watch.lock_end(watch.view.lock.as_ref()?))
     }
 
     /// May a term be begun now? The agent's own reasons first, then the store's.

@@ -18,6 +18,21 @@ const MINER_TIMEOUT: Duration = Duration::from_secs(3);
 const REDIS_TIMEOUT: Duration = Duration::from_secs(2);
 const MS: Duration = Duration::from_millis(1);
 
+const START: Instant = Instant::from_nanos(1_000_000_000_000);
+
+fn settings(redis_timeout: Duration) -> Settings {
+    let rules = LeaseRules::new(TTL, Duration::from_secs(10), MINER_TIMEOUT, redis_timeout);
+    Settings {
+        holder: "me-1".into(),
+        rules: rules.unwrap(),
+        liveness: Liveness::Campaign,
+        under_oom: true,
+        allow_eviction: false,
+        seed: 7,
+        remembered: Remembered::NOTHING,
+    }
+}
+
 /// One agent, its clock, and the store as its test says it is.
 struct Stage {
     election: Election,
@@ -31,22 +46,17 @@ impl Stage {
     }
 
     fn with(liveness: Liveness, under_oom: bool) -> Self {
-        Self::on_a_redis_of(REDIS_TIMEOUT, liveness, under_oom)
-    }
-
-    fn on_a_redis_of(timeout: Duration, liveness: Liveness, under_oom: bool) -> Self {
-        let rules = LeaseRules::new(TTL, Duration::from_secs(10), MINER_TIMEOUT, timeout);
-        let settings = Settings {
-            holder: "me-1".into(),
-            rules: rules.unwrap(),
+        Self::of(Settings {
             liveness,
             under_oom,
-            allow_eviction: false,
-            seed: 7,
-        };
+            ..settings(REDIS_TIMEOUT)
+        })
+    }
+
+    fn of(settings: Settings) -> Self {
         let mut stage = Self {
             election: Election::new(settings),
-            now: Instant::from_nanos(1_000_000_000_000),
+            now: START,
             view: empty(),
         };
         stage.election.handle_hearing(true, stage.now);

@@ -1,0 +1,287 @@
+//! What goes wrong, drawn from the seed. What the documents state as a limit is left out, each at its place.
+
+use std::time::Duration;
+
+use understudy::election::EndedBy;
+
+use super::redis::{Data, Memory};
+use super::safeguard::Safeguard;
+use super::world::{AGENTS, Agent, GO, S, SIGHT, Step, TTL, WAIT, World};
+
+const LONG: u64 = 9 * S;
+
+impl World {
+    pub fn fault(&mut self) {
+        let index = self.dice.below(AGENTS as u64) as usize;
+        let until = self.now + self.dice.below(LONG);
+        let name = match self.dice.below(30) {
+            0 => self.stream_ends(index, EndedBy::Miner),
+            1 => self.stream_ends(index, EndedBy::Agent),
+            2 | 3 => self.miner_connects(index),
+            4 | 5 => self.miner_stops(index, until),
+            6 | 7 => self.agent_stops(index, until),
+            8 | 9 => self.agent_dies(index),
+            10 | 11 => self.cut_off(index, until),
+            12 => self.deaf_or_not(index),
+            13 => self.clock_jumps(),
+            14 => self.restart_with("redis restarts empty", Data::default()),
+            15 => self.restart_with("redis restarts from a snapshot", self.snapshot.clone()),
+            16 => self.remember(),
+            17 => self.promotion(),
+            18 => self.flush(),
+            19 => self.lock_deleted(),
+            20 => self.go_lock(),
+            21 | 22 => self.memory_changes(),
+            23 => self.refuses_writes(until),
+            24 => self.evicts(),
+            _ => self.resigns(index),
+        };
+        if let Some(name) = name {
+            *self.faults.entry(name).or_default() += 1;
+        }
+    }
+
+    fn stream_ends(&mut self, index: usize, by: EndedBy) -> Option<&'static str> {
+        self.disconnect(index, by);
+        Some(match by {
+            EndedBy::Miner => "miner dies",
+            EndedBy::Agent => "stream breaks",
+        })
+    }
+
+    fn miner_connects(&mut self, index: usize) -> Option<&'static str> {
+        self.connect(index);
+        None
+    }
+
+    fn miner_stops(&mut self, index: usize, until: u64) -> Option<&'static str> {
+        let miner = self.agents[index].miners.last_mut()?;
+        miner.paused_until = until;
+        self.say(|| {
+            format!(
+                "miner of agent {index} stopped until {:.3}",
+                until as f64 / 1e9
+            )
+        });
+        Some("miner stopped")
+    }
+
+    fn agent_stops(&mut self, index: usize, until: u64) -> Option<&'static str> {
+        self.say(|| format!("agent {index} stopped until {:.3}", until as f64 / 1e9));
+        self.agents[index].paused_until = until;
+        Some("agent stopped")
+    }
+
+    fn agent_dies(&mut self, index: usize) -> Option<&'static str> {
+        // A newborn just after a FLUSHALL is a limit, and what the agent before it had not seen is too.
+        if self.flushed && self.lost_within(WAIT + SIGHT) {
+            return None;
+        }
+        let state = self.dice.chance(50);
+        self.say(|| format!("agent {index} killed, remembers: {state}"));
+        self.restart(index, state);
+        Some("agent killed")
+    }
+
+    fn cut_off(&mut self, index: usize, until: u64) -> Option<&'static str> {
+        self.say(|| format!("agent {index} cut off until {:.3}", until as f64 / 1e9));
+        self.agents[index].cut_until = until;
+        Some("cut off from Redis")
+    }
+
+    fn deaf_or_not(&mut self, index: usize) -> Option<&'static str> {
+        let hears = !self.agents[index].hears;
+        self.say(|| format!("agent {index} hears: {hears}"));
+        self.agents[index].hears = hears;
+        self.turn(index, |election, now| election.handle_hearing(hears, now));
+        Some("events lost")
+    }
+
+    fn clock_jumps(&mut self) -> Option<&'static str> {
+        let jump = self.dice.below(120_000_000) as i64 - 60_000_000;
+        // A clock that jumps while the store is newly empty is a limit.
+        let up = self
+            .redis
+            .clock(self.now)
+            .saturating_sub(self.redis.started);
+        if up <= 20_000_000 || self.redis.data.stored.is_none() {
+            return None;
+        }
+        self.say(|| format!("redis' clock jumps {jump} µs"));
+        self.redis.ahead += jump;
+        self.checks.set_back |= jump < 0;
+        Some("clock jump")
+    }
+
+    fn restart_with(&mut self, what: &'static str, data: Data) -> Option<&'static str> {
+        self.say(|| what.into());
+        self.lose();
+        self.redis.restart(self.now, data);
+        self.reconnect();
+        Some(what)
+    }
+
+    /// What a snapshot and a lagging replica hold from now on.
+    fn remember(&mut self) -> Option<&'static str> {
+        self.snapshot = self.redis.data.clone();
+        self.replica = self.redis.data.clone();
+        None
+    }
+
+    fn promotion(&mut self) -> Option<&'static str> {
+        self.say(|| "a lagging replica is promoted".into());
+        self.lose();
+        let data = self.replica.clone();
+        // Hosts whose clocks differ by more than a TTL are a limit, for tokens.
+        let offset = self.dice.below(2_000_000) as i64 - 1_000_000;
+        let ahead = self.redis.ahead - self.offset + offset;
+        self.offset = offset;
+        self.redis.promote(self.now, data, ahead);
+        self.reconnect();
+        Some("promotion")
+    }
+
+    /// FLUSHALL, but not where that is a limit: no newborn, not twice in a row, and not so soon after a first
+    /// term that both may fall between two looks.
+    fn flush(&mut self) -> Option<&'static str> {
+        if !self.may_be_flushed() {
+            return None;
+        }
+        self.say(|| "FLUSHALL".into());
+        self.flushed = true;
+        self.lose();
+        self.redis.data = Data::default();
+        Some("FLUSHALL")
+    }
+
+    fn may_be_flushed(&self) -> bool {
+        let seasoned = |agent: &Agent| {
+            agent
+                .seen
+                .is_some_and(|seen| self.now > seen + WAIT + SIGHT)
+        };
+        let first_term = self
+            .checks
+            .first_term_at
+            .is_some_and(|at| self.now < at + SIGHT);
+        !first_term && !self.lost_within(20 * S) && self.agents.iter().all(seasoned)
+    }
+
+    fn lock_deleted(&mut self) -> Option<&'static str> {
+        self.redis.data.lock.take()?;
+        self.say(|| "the lock is deleted".into());
+        Some("lock deleted")
+    }
+
+    /// A Go miner takes the lock where it is free. That it does so while another acts is a limit.
+    fn go_lock(&mut self) -> Option<&'static str> {
+        self.redis.expire(self.now);
+        if self.redis.data.lock.is_some() || self.someone_may_act() {
+            return None;
+        }
+        self.say(|| "a Go miner takes the lock".into());
+        let expires = self.redis.clock(self.now) + TTL.as_micros() as u64;
+        self.redis.data.lock = Some((GO.into(), expires));
+        self.after(self.now + TTL.as_nanos() as u64 / 3, Step::GoMiner);
+        Some("Go miner leads")
+    }
+
+    /// It renews by GET and EXPIRE, a few times.
+    pub fn go_miner(&mut self) {
+        self.redis.expire(self.now);
+        let expires = self.redis.clock(self.now) + TTL.as_micros() as u64;
+        let own = self
+            .redis
+            .data
+            .lock
+            .as_mut()
+            .filter(|(holder, _)| holder == GO);
+        if let Some(lock) = own
+            && !self.healed
+            && self.dice.chance(70)
+        {
+            lock.1 = expires;
+            self.after(self.now + TTL.as_nanos() as u64 / 3, Step::GoMiner);
+        }
+    }
+
+    fn memory_changes(&mut self) -> Option<&'static str> {
+        let memory = match self.dice.below(4) {
+            0 | 1 => Memory::Enough,
+            2 => Memory::Full,
+            // An agent that is told to lead all the same takes the risk.
+            _ => Memory::Evicting {
+                all: self.dice.chance(50) && self.may_be_flushed(),
+            },
+        };
+        self.say(|| format!("memory: {memory:?}"));
+        self.redis.memory = memory;
+        match memory {
+            Memory::Enough => None,
+            Memory::Full => Some("out of memory"),
+            Memory::Evicting { .. } => Some("evicting policy"),
+        }
+    }
+
+    pub fn evicts(&mut self) -> Option<&'static str> {
+        let all = match self.redis.memory {
+            Memory::Evicting { all } => all,
+            Memory::Enough | Memory::Full => return None,
+        };
+        // A lost record is as a FLUSHALL. With the guard off it comes as it comes.
+        let guarded = self.without != Some(Safeguard::EvictionGuard);
+        if all && guarded && !self.may_be_flushed() {
+            return None;
+        }
+        self.say(|| "keys are evicted".into());
+        if all {
+            self.flushed = true;
+            self.lose();
+        }
+        self.redis.evict();
+        Some("eviction")
+    }
+
+    fn refuses_writes(&mut self, until: u64) -> Option<&'static str> {
+        let why = self.dice.pick(&[
+            None,
+            Some("MISCONF Redis is configured to save RDB snapshots, but it is unable to persist"),
+            Some("READONLY You can't write against a read only replica."),
+            Some("NOREPLICAS Not enough good replicas to write."),
+        ]);
+        self.say(|| format!("refuses writes: {why:?}"));
+        self.redis.refuses = why;
+        self.refuses_until = until;
+        why.map(|_| "writes refused")
+    }
+
+    fn resigns(&mut self, index: usize) -> Option<&'static str> {
+        if !self.agents[index].election.leadership().leads() {
+            return None;
+        }
+        let hold_off = Duration::from_millis(500);
+        self.turn(index, |election, now| {
+            let _ = election.handle_resign(hold_off, now);
+        });
+        Some("resignation")
+    }
+
+    fn lose(&mut self) {
+        self.checks.data_lost = true;
+        self.lost_at = Some(self.now);
+    }
+
+    fn lost_within(&self, time: u64) -> bool {
+        self.lost_at.is_some_and(|at| self.now < at + time)
+    }
+
+    /// The server was away for a moment: whoever listens notices.
+    fn reconnect(&mut self) {
+        for index in 0..AGENTS {
+            if self.agents[index].hears && self.now >= self.agents[index].paused_until {
+                self.turn(index, |election, now| election.handle_hearing(false, now));
+                self.turn(index, |election, now| election.handle_hearing(true, now));
+            }
+        }
+    }
+}

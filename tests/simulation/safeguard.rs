@@ -1,0 +1,53 @@
+//! What keeps the second leader away, one by one, to be taken away by the test of the tests.
+
+/// A rule that can be switched off in the simulation. None can be in the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Safeguard {
+    /// A lease ends before the lock does, and a standby waits for longer.
+    Margin,
+    /// The record beside the lock says whether the last term was given back.
+    Record,
+    /// A standby waits on its own clock, not on Redis'.
+    OwnClockWait,
+    /// What was written before a restart or a promotion is not believed.
+    Generation,
+    /// The lock is kept until the last grant has run out.
+    Grants,
+    /// The end of a stream that is not the miner's doing proves nothing.
+    DroppedStream,
+    /// A release is of one term, not of whatever its holder holds.
+    ReleaseCheck,
+    /// A begin fails unless the store is as it was judged.
+    CompareAndSet,
+    /// A request that was given up changes nothing.
+    NotAfter,
+    /// A new token is greater than the time, so that it grows although the data is lost.
+    TokenAboveTime,
+    /// A new token is greater than any that the caller has seen.
+    TokenAboveHighest,
+    /// Nobody leads where Redis may evict the lock.
+    EvictionGuard,
+    /// A lock that somebody else holds is not touched.
+    ForeignLock,
+    /// A restarted agent grants and releases nothing for one miner-timeout.
+    QuietRestart,
+}
+
+impl Safeguard {
+    pub const ALL: [Self; 14] = [
+        Self::Margin,
+        Self::Record,
+        Self::OwnClockWait,
+        Self::Generation,
+        Self::Grants,
+        Self::DroppedStream,
+        Self::ReleaseCheck,
+        Self::CompareAndSet,
+        Self::NotAfter,
+        Self::TokenAboveTime,
+        Self::TokenAboveHighest,
+        Self::EvictionGuard,
+        Self::ForeignLock,
+        Self::QuietRestart,
+    ];
+}
