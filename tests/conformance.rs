@@ -9,13 +9,14 @@ mod model;
 mod safeguard;
 mod stage;
 
+use std::path::Path;
 use std::time::Duration;
 
-use model::{Caller, Data};
-use stage::Redis;
+use model::{Caller, Data, Memory};
+use stage::{Redis, engines};
 use understudy::clock::boottime;
 use understudy::config::{RedisArgs, RedisSettings};
-use understudy::election::{Answer, Command, Outcome, RecordSeen, Token};
+use understudy::election::{Answer, Command, Outcome, Record, RecordSeen, Token, View};
 use understudy::fault::StoreFault;
 use understudy::store::{OomRung, Store};
 
@@ -80,12 +81,13 @@ impl Twins {
                 let back = self.roll(self.judged.len().min(3));
                 let (real, modelled) = self.judged[self.judged.len() - 1 - back].clone();
                 let (stale_lock, above) = (self.roll(2) == 0, self.token());
+                let under_oom = self.roll(4) > 0;
                 let begin = |judged| Command::Begin {
                     judged,
                     stale_lock,
                     above,
                     not_after,
-                    under_oom: true,
+                    under_oom,
                 };
                 (begin(real), begin(modelled))
             }
@@ -103,31 +105,59 @@ impl Twins {
 
     /// What happens to both besides commands.
     fn befall(&mut self) {
-        match self.roll(12) {
+        let case = self.roll(18);
+        // Refused out of memory, or by a replica, as any client is.
+        let done = |words: &[&str]| !self.redis.tell(words).starts_with('-');
+        let data = &mut self.model.data;
+        match case {
             0 => {
-                self.redis.tell(&["FLUSHALL"]);
-                self.model.data = Data::default();
+                if done(&["FLUSHALL"]) {
+                    *data = Data::default();
+                }
             }
             1 => {
-                self.redis.tell(&["DEL", LOCK]);
-                self.model.data.lock = None;
+                if done(&["DEL", LOCK]) {
+                    (data.lock, data.another_type) = (None, false);
+                }
             }
             2 => {
-                let answer = self.redis.tell(&["SET", LOCK, "host-1", "EX", "60"]);
-                // Refused out of memory, as any SET is.
-                if answer == "+OK" {
-                    self.model.data.lock = Some(("host-1".into(), u64::MAX));
+                if done(&["SET", LOCK, "host-1", "EX", "60"]) {
+                    data.lock = Some(("host-1".into(), u64::MAX));
+                    data.another_type = false;
                 }
             }
             3 => {
-                self.redis.tell(&["DEL", RECORD]);
-                self.model.data.stored = None;
+                if done(&["DEL", RECORD]) {
+                    data.stored = None;
+                }
             }
             4 => {
                 self.redis.tell(&["SCRIPT", "FLUSH"]);
             }
-            5 => self.redis.fill(),
-            6 => self.redis.relieve(),
+            5 => {
+                self.redis.tell(&["CONFIG", "SET", "maxmemory", "1"]);
+                self.model.memory = Memory::Full;
+            }
+            6 => {
+                self.redis.relieve();
+                self.model.memory = Memory::Enough;
+            }
+            7 => {
+                if done(&["DEL", LOCK]) {
+                    (data.lock, data.another_type) = (None, done(&["LPUSH", LOCK, "x"]));
+                }
+            }
+            8 => {
+                // A replica of nobody refuses writes, and is promoted again.
+                self.redis.tell(&["REPLICAOF", "127.0.0.1", "1"]);
+                self.model.refuses = Some("READONLY You can't write against a read only replica.");
+            }
+            9 | 10 if self.model.refuses.is_some() => {
+                self.redis.tell(&["REPLICAOF", "NO", "ONE"]);
+                self.model.refuses = None;
+                self.model.generation += 1;
+                self.model.promoted = true;
+            }
             _ => {}
         }
     }
@@ -135,34 +165,45 @@ impl Twins {
     async fn step(&mut self) {
         let holder = self.roll(HOLDERS.len());
         let (real, modelled) = self.command();
-        let answer = run(&mut self.stores[holder], &real).await;
+        let deadline = boottime() + Duration::from_secs(5);
+        let reply = self.stores[holder].execute(&real, deadline).await;
         // The model runs at the moment at which the script ran.
-        self.model.ahead += answer.view.store_micros as i64 - self.model.clock(0) as i64;
+        if let Ok(answer) = &reply {
+            self.model.ahead += answer.view.store_micros as i64 - self.model.clock(0) as i64;
+        }
         let caller = Caller {
             holder: HOLDERS[holder],
             ttl: TTL,
         };
-        let expected = self
-            .model
-            .execute(&caller, &modelled, 0)
-            .expect("an answer");
+        let expected = self.model.execute(&caller, &modelled, 0);
         let case = format!("{} {real:?}", HOLDERS[holder]);
+        match (reply, expected) {
+            (Ok(answer), Ok(expected)) => self.compare(answer, expected, &case),
+            (Err(error), Err(expected)) => assert_eq!(error.fault, expected.fault, "{case}"),
+            (reply, expected) => panic!("{case}: {reply:?}, and by the model {expected:?}"),
+        }
+        self.compare_keys(&case);
+    }
+
+    fn compare(&mut self, answer: Answer, expected: Answer, case: &str) {
         assert_eq!(answer.outcome, expected.outcome, "{case}");
         let holder_of = |answer: &Answer| answer.view.lock.as_ref().map(|lock| lock.holder.clone());
         assert_eq!(holder_of(&answer), holder_of(&expected), "{case}");
         match (&answer.view.record, &expected.view.record) {
             (RecordSeen::Known(real), RecordSeen::Known(modelled)) => {
-                let of = |it: &understudy::election::Record| {
-                    (it.holder.clone(), it.token, it.ttl, it.released)
-                };
+                let of = |it: &Record| (it.holder.clone(), it.token, it.ttl, it.released);
                 assert_eq!(of(real), of(modelled), "{case}");
+                let current = |view: &View, record: &Record| view.generation == record.generation;
                 assert_eq!(
-                    real.generation, answer.view.generation,
-                    "one Redis, one generation"
+                    current(&answer.view, real),
+                    current(&expected.view, modelled),
+                    "{case}"
                 );
             }
             (real, modelled) => assert_eq!(real, modelled, "{case}"),
         }
+        let seen = |view: &View| (view.promoted, view.memory.out_of_memory());
+        assert_eq!(seen(&answer.view), seen(&expected.view), "{case}");
         // `judged` changes exactly when it does in the model.
         let (last_real, last_modelled) = self.judged.last().expect("one");
         let changed = (
@@ -175,40 +216,74 @@ impl Twins {
         }
         self.judged.push((answer.view.judged, expected.view.judged));
     }
+
+    /// What stands in Redis, asked for without a script.
+    fn compare_keys(&self, case: &str) {
+        let data = &self.model.data;
+        let types = [LOCK, RECORD].map(|key| self.redis.tell(&["TYPE", key]));
+        let lock = match (&data.lock, data.another_type) {
+            (_, true) => "+list",
+            (Some(_), false) => "+string",
+            (None, false) => "+none",
+        };
+        let record = data.stored.as_ref().map_or("+none", |_| "+hash");
+        assert_eq!(types, [lock, record], "{case}");
+        if let Some(stored) = &data.stored {
+            let field = |name| self.redis.tell(&["HGET", RECORD, name]);
+            assert_eq!(field("deadline"), stored.deadline.to_string(), "{case}");
+            assert_eq!(field("schema"), "1", "{case}");
+            assert_eq!(self.redis.tell(&["TTL", RECORD]), ":-1", "{case}");
+        }
+        if let Some((_, expires)) = data.lock.as_ref().filter(|it| it.1 < u64::MAX) {
+            let left = self.redis.tell(&["PTTL", LOCK]);
+            let left: i64 = left.trim_start_matches(':').parse().expect("a number");
+            let expected = (*expires - self.model.clock(0)) as i64 / 1000;
+            // Time has passed since, and a replica expires nothing.
+            assert!((expected - left) < 5000 && left <= expected + 1, "{case}");
+        }
+    }
 }
 
+/// Every engine that the project is held against.
 #[tokio::test]
 async fn the_model_does_what_the_scripts_do() {
-    for seed in 1..=8 {
-        let redis = Redis::start();
-        let mut stores: Vec<Store> = HOLDERS.iter().map(|holder| store(&redis, holder)).collect();
-        let first = run(&mut stores[0], &Command::Look).await.view.judged;
-        let mut model = model::Redis::new(Duration::ZERO);
-        let caller = Caller {
-            holder: HOLDERS[0],
-            ttl: TTL,
-        };
-        let modelled = model.execute(&caller, &Command::Look, 0);
-        let modelled = modelled.expect("an answer").view.judged;
-        let judged = vec![(first, modelled)];
-        let mut twins = Twins {
-            redis,
-            stores,
-            model,
-            judged,
-            tokens: vec![0],
-            dice: seed,
-        };
-        for _ in 0..400 {
-            twins.befall();
-            twins.step().await;
+    for engine in engines() {
+        for seed in 1..=8 {
+            println!("{} seed {seed}", engine.display());
+            run_both(&engine, seed).await;
         }
-        assert!(
-            twins.tokens.len() > 10,
-            "seed {seed}: only {} terms",
-            twins.tokens.len()
-        );
     }
+}
+
+async fn run_both(engine: &Path, seed: u64) {
+    let redis = Redis::of(engine, &[]);
+    let mut stores: Vec<Store> = HOLDERS.iter().map(|holder| store(&redis, holder)).collect();
+    let first = run(&mut stores[0], &Command::Look).await.view.judged;
+    let mut model = model::Redis::new(Duration::ZERO);
+    let caller = Caller {
+        holder: HOLDERS[0],
+        ttl: TTL,
+    };
+    let modelled = model.execute(&caller, &Command::Look, 0);
+    let modelled = modelled.expect("an answer").view.judged;
+    let judged = vec![(first, modelled)];
+    let mut twins = Twins {
+        redis,
+        stores,
+        model,
+        judged,
+        tokens: vec![0],
+        dice: seed,
+    };
+    for _ in 0..400 {
+        twins.befall();
+        twins.step().await;
+    }
+    assert!(
+        twins.tokens.len() > 10,
+        "seed {seed}: only {} terms",
+        twins.tokens.len()
+    );
 }
 
 #[tokio::test]

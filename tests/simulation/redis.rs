@@ -24,6 +24,8 @@ pub struct Data {
     /// Holder, and the wall-clock microsecond at which it expires.
     pub lock: Option<(String, u64)>,
     pub stored: Option<Stored>,
+    /// A key of another type stands under the lock's name.
+    pub another_type: bool,
 }
 
 /// How much room there is.
@@ -64,6 +66,7 @@ pub struct Caller<'a> {
 }
 
 const EPOCH: u64 = 1_700_000_000_000_000;
+const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
 impl Redis {
@@ -120,6 +123,9 @@ impl Redis {
     /// Runs one command to its end, as the script does.
     pub fn execute(&mut self, caller: &Caller<'_>, command: &Command, now: u64) -> Reply {
         self.expire(now);
+        if self.data.another_type {
+            return Err(StoreError::new(WRONG_TYPE));
+        }
         let clock = self.clock(now);
         let outcome = self.run(caller, command, clock).map_err(StoreError::new)?;
         Ok(Answer {

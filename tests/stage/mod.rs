@@ -21,7 +21,8 @@ use rustix::process::{Pid, Signal, kill_process};
 pub use agent::Agent;
 #[allow(unused_imports, reason = "as above")]
 pub use miner::{Miner, check_acts};
-pub use redis::Redis;
+#[allow(unused_imports, reason = "as above")]
+pub use redis::{Redis, engines};
 
 /// Waits until `done` gives something, at most `deadline`; then fails with `what`.
 pub fn wait_for<T>(what: &str, deadline: Duration, mut done: impl FnMut() -> Option<T>) -> T {

@@ -13,6 +13,7 @@ use super::{free_port, send, wait_for};
 
 pub struct Redis {
     child: Child,
+    engine: PathBuf,
     pub port: u16,
     directory: TempDir,
     options: Vec<String>,
@@ -26,14 +27,20 @@ impl Redis {
 
     /// `options` are those of redis-server's command line.
     pub fn with(options: &[&str]) -> Self {
+        Self::of(&engine(), options)
+    }
+
+    /// A server of this engine.
+    pub fn of(engine: &Path, options: &[&str]) -> Self {
         let port = free_port();
         let directory = tempfile::tempdir().expect("a directory for Redis");
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
         let at = options.iter().position(|it| it == "--requirepass");
         let password = at.and_then(|at| options.get(at + 1).cloned());
-        let child = spawn(port, &directory, &options);
+        let child = spawn(engine, port, &directory, &options);
         let redis = Self {
             child,
+            engine: engine.to_owned(),
             port,
             directory,
             options,
@@ -116,7 +123,7 @@ impl Redis {
 
     /// Starts it again on the same port.
     pub fn start_again(&mut self) {
-        self.child = spawn(self.port, &self.directory, &self.options);
+        self.child = spawn(&self.engine, self.port, &self.directory, &self.options);
         self.wait_until_up();
     }
 }
@@ -127,9 +134,8 @@ impl Drop for Redis {
     }
 }
 
-fn spawn(port: u16, directory: &TempDir, options: &[String]) -> Child {
-    let engine = engine();
-    Command::new(&engine)
+fn spawn(engine: &Path, port: u16, directory: &TempDir, options: &[String]) -> Child {
+    Command::new(engine)
         .args([
             "--port",
             &port.to_string(),
@@ -152,6 +158,17 @@ fn spawn(port: u16, directory: &TempDir, options: &[String]) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {}: {error}", engine.display()))
+}
+
+/// `UNDERSTUDY_TEST_ENGINES`, as `scripts/engines` prints them; else the one of [`Redis::start`].
+pub fn engines() -> Vec<PathBuf> {
+    match std::env::var_os("UNDERSTUDY_TEST_ENGINES") {
+        Some(engines) => std::env::split_paths(&engines).collect(),
+        None => {
+            println!("skipped: other engines than this machine's, which `make test` fetches");
+            vec![engine()]
+        }
+    }
 }
 
 /// `UNDERSTUDY_TEST_ENGINE`, else what is installed.
