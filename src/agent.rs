@@ -24,9 +24,10 @@ use crate::config::Config;
 use crate::election::{Election, Remembered, Settings};
 use crate::metrics::Metrics;
 use crate::miner::desk;
+use crate::state::StateDir;
 use crate::status::{Checkup, Identity, Status};
 use crate::store::{Events, Probe, Store};
-use crate::tasks::{Elect, Listen, WatchRedis};
+use crate::tasks::{Elect, Listen, Remember, WatchRedis};
 
 /// How long open streams and half-sent requests may hold up the end of the process.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
@@ -37,6 +38,7 @@ pub struct Agent {
     http: TcpListener,
     grpc: GrpcListeners,
     socket: Option<SocketGuard>,
+    state: Option<StateDir>,
 }
 
 /// What runs, and what it takes to end it.
@@ -53,6 +55,11 @@ impl Agent {
     /// # Errors
     /// An address is taken or cannot be used.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let opened = config.state_dir.as_ref().map(|path| {
+            StateDir::open(path)
+                .with_context(|| format!("--state-dir={}: cannot be used", path.display()))
+        });
+        let state = opened.transpose()?;
         let http = bind(config.http_listen, "http-listen").await?;
         let tcp = match config.grpc_listen {
             Some(address) => Some(bind(address, "grpc-listen").await?),
@@ -68,6 +75,7 @@ impl Agent {
             http,
             grpc: GrpcListeners { tcp, unix },
             socket,
+            state,
         })
     }
 
@@ -112,10 +120,17 @@ impl Agent {
             http,
             grpc,
             socket,
+            state,
         } = self;
         let seed = RandomState::new().build_hasher().finish();
         // As many hexadecimal digits as tell this process from every other with this name.
-        let holder = format!("{}-{:08x}", config.instance, seed >> 32);
+        let fresh = format!("{}-{:08x}", config.instance, seed >> 32);
+        let before = state.as_ref().and_then(|it| it.holder(&config.instance));
+        let holder = before.map_or(fresh, ToOwned::to_owned);
+        let remembered = state.as_ref().map_or(Remembered::NOTHING, |it| {
+            let timeout = config.rules.miner_timeout();
+            it.remembered(before.is_some(), timeout, clock::boottime())
+        });
         announce(&config, &holder);
 
         let metrics = Metrics::new(&config.instance)?;
@@ -131,7 +146,7 @@ impl Agent {
         let (hearing, heard) = mpsc::channel(64);
         // Streams and servers end after the term was given back.
         let close = CancellationToken::new();
-        let shared = Shared::new(seen, desk, close.clone());
+        let shared = Shared::new(seen.clone(), desk, close.clone());
 
         let elect = Elect {
             store: Store::new(&config.redis, &holder, config.rules.ttl())?,
@@ -147,7 +162,7 @@ impl Agent {
                 under_oom: config.acquire_under_oom,
                 allow_eviction: config.allow_eviction,
                 seed,
-                remembered: Remembered::NOTHING,
+                remembered,
             }),
         };
         let listen = Listen {
@@ -164,6 +179,11 @@ impl Agent {
             memory_every: config.memory_every,
             warn_ratio: config.memory_warn_ratio,
         };
+        let remember = state.map(|state| Remember {
+            state,
+            board: seen.clone(),
+            miner_timeout: config.rules.miner_timeout(),
+        });
         let serve_http = Http {
             shared: shared.clone(),
             checkup,
@@ -180,6 +200,9 @@ impl Agent {
         let mut others = JoinSet::new();
         others.spawn(named("the listener", listen.run().map(done)));
         others.spawn(named("the watch on Redis", watching.map(done)));
+        if let Some(remember) = remember {
+            others.spawn(named("the writer of --state-dir", remember.run().map(done)));
+        }
         others.spawn(named("the gRPC server", serve_grpc.serve()));
         others.spawn(named("the HTTP server", serve_http.serve(http).map(done)));
         Ok(Parts {

@@ -51,6 +51,7 @@ pub mod metrics;
 pub mod miner;
 pub mod proto;
 pub mod shutdown;
+pub mod state;
 pub mod status;
 pub mod store;
 pub mod tasks;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::election::{CampaignId, Instant, Leadership, Reason};
+use crate::election::{CampaignId, Instant, Leadership, Reason, Token};
 use crate::fault::{StoreError, StoreFault};
 use crate::memory::{EngineInfo, Health, MemoryReading, RefusalWindow};
 
@@ -48,6 +48,8 @@ pub struct ElectionStatus {
     /// Heartbeats received: a change asks for an answer.
     pub heartbeats: u64,
     pub elections: u64,
+    /// The greatest token that this agent knows of.
+    pub highest_token: Token,
     pub consecutive_failures: u32,
     pub last_error: Option<StoreError>,
     /// Which way past out-of-memory the scripts take.
@@ -104,6 +106,7 @@ impl Status {
                 miner: String::new(),
                 heartbeats: 0,
                 elections: 0,
+                highest_token: 0,
                 consecutive_failures: 0,
                 last_error: None,
                 oom_rung: "",

@@ -110,26 +110,18 @@ impl Twins {
         let done = |words: &[&str]| !self.redis.tell(words).starts_with('-');
         let data = &mut self.model.data;
         match case {
-            0 => {
-                if done(&["FLUSHALL"]) {
-                    *data = Data::default();
-                }
+            0 if done(&["FLUSHALL"]) => {
+                *data = Data::default();
             }
-            1 => {
-                if done(&["DEL", LOCK]) {
-                    (data.lock, data.another_type) = (None, false);
-                }
+            1 if done(&["DEL", LOCK]) => {
+                (data.lock, data.another_type) = (None, false);
             }
-            2 => {
-                if done(&["SET", LOCK, "host-1", "EX", "60"]) {
-                    data.lock = Some(("host-1".into(), u64::MAX));
-                    data.another_type = false;
-                }
+            2 if done(&["SET", LOCK, "host-1", "EX", "60"]) => {
+                data.lock = Some(("host-1".into(), u64::MAX));
+                data.another_type = false;
             }
-            3 => {
-                if done(&["DEL", RECORD]) {
-                    data.stored = None;
-                }
+            3 if done(&["DEL", RECORD]) => {
+                data.stored = None;
             }
             4 => {
                 self.redis.tell(&["SCRIPT", "FLUSH"]);
@@ -142,10 +134,8 @@ impl Twins {
                 self.redis.relieve();
                 self.model.memory = Memory::Enough;
             }
-            7 => {
-                if done(&["DEL", LOCK]) {
-                    (data.lock, data.another_type) = (None, done(&["LPUSH", LOCK, "x"]));
-                }
+            7 if done(&["DEL", LOCK]) => {
+                (data.lock, data.another_type) = (None, done(&["LPUSH", LOCK, "x"]));
             }
             8 => {
                 // A replica of nobody refuses writes, and is promoted again.

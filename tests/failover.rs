@@ -144,6 +144,39 @@ fn a_killed_agents_miner_stops_before_the_other_leads() {
 }
 
 #[test]
+fn an_agent_that_remembers_takes_its_own_lock_back_at_once() {
+    let redis = Redis::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("UTF-8");
+    let flags = ["--lease-ttl", "9s", "--miner-timeout", "1s"];
+    let mut first = Agent::start("a", &redis, &[&flags[..], &["--state-dir", path]].concat());
+    let second = Agent::start("b", &redis, &flags);
+    first.wait_until_up();
+    second.wait_until_up();
+    let miner = Miner::start("first", &first, &redis);
+    miner.wait_until_acting(0, 3 * 3 * TTL);
+    let other = Miner::start("second", &second, &redis);
+    second.wait_for_reason("held_by_other", SOON);
+    let (token, holder) = (first.token(), first.status()["instance_id"].clone());
+    let since = boottime_ns();
+    first.start_again();
+    let act = miner.wait_until_acting(since + 1_000_000_000, SOON);
+    let took = Duration::from_nanos(act.at - since);
+    // Not before what was granted has run out, and long before the lock has.
+    assert!(took > Duration::from_millis(900), "{took:?}");
+    assert!(took < SOON, "{took:?}");
+    assert_eq!(first.status()["instance_id"], holder);
+    assert!(first.token() > token);
+    let told = other.told_to_lead(0);
+    assert!(told.is_none(), "the other led meanwhile");
+    check_acts(&[&miner, &other]);
+    // Nobody else may use the folder.
+    let mut third = Agent::start("c", &redis, &["--state-dir", path]);
+    assert!(!third.wait_until_gone(SOON).success());
+    third.wait_for_log(&["--state-dir=", "another agent uses it"]);
+}
+
+#[test]
 fn a_stopped_miner_is_succeeded_and_does_not_act_when_it_continues() {
     for_calm_and_oom(|pair| {
         let since = boottime_ns();

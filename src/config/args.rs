@@ -169,4 +169,13 @@ pub struct RunArgs {
         hide_env_values = true
     )]
     pub drain_timeout: Option<String>,
+    /// Folder in which this agent remembers its holder id and the highest token, so that after a restart it
+    /// takes its own lock back at once [default: none]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "UNDERSTUDY_STATE_DIR",
+        hide_env_values = true
+    )]
+    pub state_dir: Option<String>,
 }

@@ -37,6 +37,7 @@ pub struct Config {
     pub http_listen: SocketAddr,
     pub log_format: LogFormat,
     pub drain_timeout: Duration,
+    pub state_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +129,7 @@ impl Config {
                 http_listen: http_listen?,
                 log_format: log_format?,
                 drain_timeout: drain_timeout?,
+                state_dir: given(&args.state_dir).map(PathBuf::from),
             })
         })();
         reader.finish(config)

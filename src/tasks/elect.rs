@@ -190,6 +190,7 @@ impl Shell {
                 miner: self.miner.clone(),
                 heartbeats: self.heartbeats,
                 elections: self.elections,
+                highest_token: self.election.highest_token(),
                 consecutive_failures: self.election.consecutive_failures(),
                 last_error: self.election.last_error().cloned(),
                 oom_rung: self.oom_rung,

@@ -2,8 +2,10 @@
 
 mod elect;
 mod listen;
+mod remember;
 mod watch_redis;
 
 pub use elect::Elect;
 pub use listen::{Heard, Listen};
+pub use remember::Remember;
 pub use watch_redis::WatchRedis;

@@ -16,7 +16,8 @@ pub struct Agent {
     pub name: String,
     pub grpc: u16,
     pub http: u16,
-    lines: Arc<Mutex<Vec<String>>>,
+    flags: Vec<String>,
+    lines: Lines,
     readers: Vec<JoinHandle<()>>,
 }
 
@@ -29,30 +30,25 @@ impl Agent {
 
     pub fn spawn(name: &str, flags: &[&str]) -> Self {
         let (grpc, http) = (free_port(), free_port());
-        let mut child = Command::new(program("UNDERSTUDY_BIN", "understudy"))
-            .args(["run", "--instance", name])
-            .args(["--grpc-listen", &format!("127.0.0.1:{grpc}")])
-            .args(["--http-listen", &format!("127.0.0.1:{http}")])
-            .args(flags)
-            .env("RUST_LOG", "debug,h2=info,hyper=info,tower=info")
-            .env("NO_COLOR", "1")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the agent starts");
+        let flags = flags.iter().map(ToString::to_string).collect();
         let lines = Arc::default();
-        let readers = vec![
-            collect(child.stdout.take().expect("piped"), &lines),
-            collect(child.stderr.take().expect("piped"), &lines),
-        ];
+        let (child, readers) = launch(name, (grpc, http), &flags, &lines);
         Self {
             child,
             name: name.into(),
             grpc,
             http,
+            flags,
             lines,
             readers,
         }
+    }
+
+    /// Another process in the place of the one that was killed, at the same addresses.
+    pub fn start_again(&mut self) {
+        self.kill();
+        let ports = (self.grpc, self.http);
+        (self.child, self.readers) = launch(&self.name, ports, &self.flags, &self.lines);
     }
 
     pub fn address(&self) -> String {
@@ -188,7 +184,33 @@ impl Drop for Agent {
     }
 }
 
-fn collect(stream: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
+type Lines = Arc<Mutex<Vec<String>>>;
+
+fn launch(
+    name: &str,
+    (grpc, http): (u16, u16),
+    flags: &Vec<String>,
+    lines: &Lines,
+) -> (Child, Vec<JoinHandle<()>>) {
+    let mut child = Command::new(program("UNDERSTUDY_BIN", "understudy"))
+        .args(["run", "--instance", name])
+        .args(["--grpc-listen", &format!("127.0.0.1:{grpc}")])
+        .args(["--http-listen", &format!("127.0.0.1:{http}")])
+        .args(flags)
+        .env("RUST_LOG", "debug,h2=info,hyper=info,tower=info")
+        .env("NO_COLOR", "1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the agent starts");
+    let readers = vec![
+        collect(child.stdout.take().expect("piped"), lines),
+        collect(child.stderr.take().expect("piped"), lines),
+    ];
+    (child, readers)
+}
+
+fn collect(stream: impl Read + Send + 'static, lines: &Lines) -> JoinHandle<()> {
     let lines = Arc::clone(lines);
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {

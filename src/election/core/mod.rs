@@ -10,46 +10,12 @@ use std::time::Duration;
 use super::command::{Attempt, AttemptId, Reply};
 use super::event::Event;
 use super::leadership::{Leadership, Reason};
-use super::lease::LeaseRules;
 use super::miner::{Acting, CampaignId, CampaignRefused, EndedBy, Liveness, Miner};
+use super::settings::Settings;
 use super::time::Instant;
 use super::view::{Lock, Token};
 use super::watch::{Asker, Watch};
 use crate::fault::StoreError;
-
-/// What an agent is told once.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// What this agent writes into the lock. Unique to this process.
-    pub holder: String,
-    pub rules: LeaseRules,
-    pub liveness: Liveness,
-    /// Take the lock even where Redis is out of memory.
-    pub under_oom: bool,
-    /// Lead even where Redis may evict the lock.
-    pub allow_eviction: bool,
-    /// Seeds the jitter of retries: the core has no randomness of its own.
-    pub seed: u64,
-    /// What the process before this one left behind.
-    pub remembered: Remembered,
-}
-
-/// What a process of this agent knows of the one before it (`--state-dir`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Remembered {
-    /// The greatest token that it had seen.
-    pub highest: Token,
-    /// The last moment at which a miner may act on what it granted under the same holder id.
-    pub acting_until: Instant,
-}
-
-impl Remembered {
-    /// There was none, or nothing is known of it.
-    pub const NOTHING: Self = Self {
-        highest: 0,
-        acting_until: Instant::PAST,
-    };
-}
 
 /// One agent's part in the election.
 #[derive(Debug)]
@@ -80,9 +46,7 @@ pub struct Election {
     failures: u32,
     retries: u32,
     look_due: Instant,
-    /// Something was heard while a command was in flight, which may have run before it.
-    heard: bool,
-    hears: bool,
+    hearing: Hearing,
     hold_off_until: Instant,
     stopping: bool,
     leadership: Leadership,
@@ -105,6 +69,15 @@ enum Phase {
         reason: Reason,
         hold_off: Duration,
     },
+}
+
+/// The events channel.
+#[derive(Debug, Default)]
+struct Hearing {
+    /// The subscription stands.
+    stands: bool,
+    /// Something was heard while a command was in flight, which may have run before it.
+    meanwhile: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,8 +113,7 @@ impl Election {
             failures: 0,
             retries: 0,
             look_due: Instant::PAST,
-            heard: false,
-            hears: false,
+            hearing: Hearing::default(),
             hold_off_until: Instant::PAST,
             stopping: false,
             leadership: Leadership::starting(),
@@ -168,7 +140,7 @@ impl Election {
                     self.failed(&attempt.command, error, now);
                 }
             }
-            if std::mem::take(&mut self.heard) {
+            if std::mem::take(&mut self.hearing.meanwhile) {
                 self.disturb(now);
             }
         }
@@ -179,7 +151,7 @@ impl Election {
     /// wait starts again, and a look tells what it was. Never relied on.
     pub fn handle_heard(&mut self, now: Instant) {
         self.elapse(now);
-        self.heard |= self.in_flight.is_some();
+        self.hearing.meanwhile |= self.in_flight.is_some();
         self.disturb(now);
         if self.phase == Phase::Following {
             self.pause_until = now;
@@ -191,7 +163,7 @@ impl Election {
     /// (then Redis may have lost the lock): a leader re-asserts its term, a standby looks.
     pub fn handle_hearing(&mut self, hears: bool, now: Instant) {
         self.elapse(now);
-        self.hears = hears;
+        self.hearing.stands = hears;
         self.look_due = now;
         self.pause_until = now;
         if let Phase::Leading { renew_due, .. } = &mut self.phase {

@@ -25,7 +25,7 @@ impl Election {
             return None;
         };
         let record = self.watch.as_ref().map(|watch| &watch.view.record);
-        let relaxed = self.hears && record.is_some_and(|it| *it != RecordSeen::Missing);
+        let relaxed = self.hearing.stands && record.is_some_and(|it| *it != RecordSeen::Missing);
         self.look_due = now + self.settings.rules.look_every(relaxed);
         self.attempts += 1;
         let attempt = Attempt {

@@ -1,0 +1,40 @@
+//! What an agent is told once.
+
+use super::lease::LeaseRules;
+use super::miner::Liveness;
+use super::time::Instant;
+use super::view::Token;
+
+/// What an agent is told once.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What this agent writes into the lock. Unique to this process.
+    pub holder: String,
+    pub rules: LeaseRules,
+    pub liveness: Liveness,
+    /// Take the lock even where Redis is out of memory.
+    pub under_oom: bool,
+    /// Lead even where Redis may evict the lock.
+    pub allow_eviction: bool,
+    /// Seeds the jitter of retries: the core has no randomness of its own.
+    pub seed: u64,
+    /// What the process before this one left behind.
+    pub remembered: Remembered,
+}
+
+/// What a process of this agent knows of the one before it (`--state-dir`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remembered {
+    /// The greatest token that it had seen.
+    pub highest: Token,
+    /// The last moment at which a miner may act on what it granted under the same holder id.
+    pub acting_until: Instant,
+}
+
+impl Remembered {
+    /// There was none, or nothing is known of it.
+    pub const NOTHING: Self = Self {
+        highest: 0,
+        acting_until: Instant::PAST,
+    };
+}

@@ -1,0 +1,228 @@
+//! What an agent remembers across a restart (`--state-dir`): its holder id, by which it takes its own lock
+//! back at once, and the greatest token that it has seen.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use serde_json::{Value, json};
+
+use crate::election::{Instant, LARGEST_TOKEN, LONGEST_TTL, Remembered, Token};
+
+const SCHEMA: u64 = 1;
+/// Changes at every start of the kernel: then nobody of before acts any more, and no clock goes on.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// A folder that belongs to one running agent.
+#[derive(Debug)]
+pub struct StateDir {
+    file: PathBuf,
+    boot_id: String,
+    found: Option<Memory>,
+    /// Held for as long as the process lives.
+    _lock: File,
+}
+
+/// What the file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Memory {
+    boot_id: String,
+    holder: String,
+    highest: Token,
+    /// For how long a miner may act on a grant of that process.
+    miner_timeout: Duration,
+}
+
+impl StateDir {
+    /// Locks the folder and reads what an earlier process has left there. A file that makes no sense is
+    /// put aside.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or another agent uses it.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(folder.join("lock"))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
+            match io::Error::from(error) {
+                busy if busy.kind() == io::ErrorKind::WouldBlock => io::Error::other(
+                    "another agent uses it: stop that one, or give each a folder of its own",
+                ),
+                error => error,
+            }
+        })?;
+        let file = folder.join("state.json");
+        let found = match fs::read_to_string(&file) {
+            Ok(text) => Memory::parse(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Self::new(file, None, lock);
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+            Err(error) => return Err(error),
+        };
+        if found.is_none() {
+            let aside = folder.join("state.json.bad");
+            tracing::warn!(file = %file.display(), aside = %aside.display(),
+                "the state file makes no sense and is put aside: this agent starts as a new one");
+            fs::rename(&file, aside)?;
+        }
+        Self::new(file, found, lock)
+    }
+
+    fn new(file: PathBuf, found: Option<Memory>, lock: File) -> io::Result<Self> {
+        let boot_id = fs::read_to_string(BOOT_ID)?.trim().to_owned();
+        Ok(Self {
+            file,
+            boot_id,
+            found,
+            _lock: lock,
+        })
+    }
+
+    /// The holder id of the process before this one, if it ran under the same kernel and instance name.
+    #[must_use]
+    pub fn holder(&self, instance: &str) -> Option<&str> {
+        let holder = &self
+            .found
+            .as_ref()
+            .filter(|it| it.boot_id == self.boot_id)?
+            .holder;
+        let (name, suffix) = holder.rsplit_once('-')?;
+        (name == instance && suffix.len() == 8).then_some(holder)
+    }
+
+    /// What the election is told of the process before this one, which starts at `now` and bears its
+    /// holder id if `again`.
+    #[must_use]
+    pub fn remembered(&self, again: bool, miner_timeout: Duration, now: Instant) -> Remembered {
+        let Some(found) = &self.found else {
+            return Remembered::NOTHING;
+        };
+        Remembered {
+            highest: found.highest,
+            acting_until: if again {
+                now + miner_timeout.max(found.miner_timeout)
+            } else {
+                Instant::PAST
+            },
+        }
+    }
+
+    /// Writes what the next process is to know. All of it or nothing is there afterwards.
+    ///
+    /// # Errors
+    /// The file cannot be written: the next process starts as a new one, or knows an older token.
+    pub fn write(&self, holder: &str, highest: Token, miner_timeout: Duration) -> io::Result<()> {
+        let memory = Memory {
+            boot_id: self.boot_id.clone(),
+            holder: holder.to_owned(),
+            highest,
+            miner_timeout,
+        };
+        let new = self.file.with_extension("json.new");
+        let mut file = File::create(&new)?;
+        file.write_all(memory.to_text().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(new, &self.file)
+    }
+}
+
+impl Memory {
+    fn to_text(&self) -> String {
+        let text = json!({
+            "schema": SCHEMA,
+            "boot_id": self.boot_id,
+            "holder": self.holder,
+            "highest_token": self.highest,
+            "miner_timeout_ms": u64::try_from(self.miner_timeout.as_millis()).unwrap_or(u64::MAX),
+        });
+        format!("{text}\n")
+    }
+
+    /// `None` where it makes no sense.
+    fn parse(text: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(text).ok()?;
+        let text = |name: &str| Some(value.get(name)?.as_str()?.to_owned());
+        let number = |name: &str| value.get(name)?.as_u64();
+        if number("schema")? != SCHEMA {
+            return None;
+        }
+        Some(Self {
+            boot_id: text("boot_id")?,
+            holder: text("holder")?,
+            highest: number("highest_token").filter(|token| *token <= LARGEST_TOKEN)?,
+            miner_timeout: Some(Duration::from_millis(number("miner_timeout_ms")?))
+                .filter(|it| *it <= LONGEST_TTL)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(3);
+
+    fn folder(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("understudy-{name}-{}", std::process::id()));
+        // Of an earlier run.
+        let _ = fs::remove_dir_all(&path);
+        path
+    }
+
+    #[test]
+    fn the_next_process_is_the_same_holder_and_waits_for_what_was_granted() {
+        let path = folder("state");
+        let now = Instant::from_nanos(1);
+        {
+            let first = StateDir::open(&path).unwrap();
+            assert_eq!(first.holder("a"), None);
+            assert_eq!(first.remembered(false, TIMEOUT, now), Remembered::NOTHING);
+            first.write("a-00c0ffee", 7, TIMEOUT * 2).unwrap();
+            let second = StateDir::open(&path).unwrap_err().to_string();
+            assert!(second.contains("another agent"), "{second}");
+        }
+        let mut next = StateDir::open(&path).unwrap();
+        assert_eq!(next.holder("a"), Some("a-00c0ffee"));
+        assert_eq!(next.holder("b"), None, "another name, another holder");
+        let remembered = next.remembered(true, TIMEOUT, now);
+        assert_eq!(remembered.highest, 7);
+        assert_eq!(remembered.acting_until, now + TIMEOUT * 2);
+        // After a reboot only the token counts.
+        next.boot_id = "another".into();
+        assert_eq!(next.holder("a"), None);
+        let remembered = next.remembered(false, TIMEOUT, now);
+        assert_eq!(
+            (remembered.highest, remembered.acting_until),
+            (7, Instant::PAST)
+        );
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_makes_no_sense_is_put_aside() {
+        for text in [
+            "",
+            "{}",
+            "nonsense",
+            r#"{"schema":2}"#,
+            r#"{"schema":1,"holder":7}"#,
+        ] {
+            let path = folder("bad-state");
+            fs::create_dir_all(&path).unwrap();
+            fs::write(path.join("state.json"), text).unwrap();
+            let state = StateDir::open(&path).unwrap();
+            assert_eq!(state.holder("a"), None);
+            assert_eq!(
+                fs::read_to_string(path.join("state.json.bad")).unwrap(),
+                text
+            );
+            fs::remove_dir_all(&path).unwrap();
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Writes down what the next process is to know (`--state-dir`), away from the election.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::state::StateDir;
+use crate::status::Status;
+
+pub struct Remember {
+    pub state: StateDir,
+    pub board: watch::Receiver<Status>,
+    pub miner_timeout: Duration,
+}
+
+impl Remember {
+    /// Runs until the board is gone. A disk that hangs holds up nothing but this.
+    pub async fn run(mut self) {
+        let state = Arc::new(self.state);
+        let mut written = None;
+        loop {
+            let (holder, highest) = {
+                let status = self.board.borrow_and_update();
+                (
+                    status.identity.holder.clone(),
+                    status.election.highest_token,
+                )
+            };
+            if written != Some(highest) {
+                let (state, timeout) = (Arc::clone(&state), self.miner_timeout);
+                let write = move || state.write(&holder, highest, timeout);
+                match tokio::task::spawn_blocking(write).await {
+                    Ok(Ok(())) => written = Some(highest),
+                    Ok(Err(error)) => {
+                        // Once for each token: what is on the disk is older, and no harm by itself.
+                        written = Some(highest);
+                        tracing::warn!(%error, highest, "--state-dir: cannot write what to remember: after a \
+                            restart this agent may have to wait for its own lock; look at the disk");
+                    }
+                    Err(panicked) => {
+                        tracing::error!(%panicked, "--state-dir: the writer has failed");
+                    }
+                }
+            }
+            if self.board.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
