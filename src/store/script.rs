@@ -196,7 +196,8 @@ fn read(reply: &Value) -> Option<Result<Answer, StoreError>> {
             record: record_seen(record)?,
             generation: text(generation)?.to_owned(),
             judged: lossy(judged)?,
-            uptime: Duration::from_secs(text(uptime)?.parse().ok()?),
+            // Below zero on a server whose clock was set back to before its start.
+            uptime: Duration::from_secs(text(uptime)?.parse::<i64>().ok()?.try_into().unwrap_or(0)),
             promoted: text(replid2)?.bytes().any(|byte| byte != b'0'),
             store_micros: text(time)?.parse().ok()?,
             memory,
@@ -253,5 +254,55 @@ fn lossy(value: &Value) -> Option<String> {
     match value {
         Value::BulkString(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+
+    fn reply(uptime: &str) -> Value {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let memory = "used_memory:1\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n";
+        Value::Array(vec![
+            text("looked"),
+            text("0"),
+            text("1700000000000000"),
+            Value::Nil,
+            Value::Int(-2),
+            text("g - - - - - - - - -"),
+            Value::Array(vec![Value::Nil; 9]),
+            text("g"),
+            text(uptime),
+            text("0000"),
+            text(memory),
+        ])
+    }
+
+    #[test]
+    fn a_server_whose_clock_was_set_back_before_its_start_is_understood() {
+        let view = answer(&reply("-29")).unwrap().view;
+        assert_eq!(
+            (view.uptime, view.record),
+            (Duration::ZERO, RecordSeen::Missing)
+        );
+        assert_eq!(answer(&reply("7")).unwrap().view.uptime.as_secs(), 7);
+    }
+
+    #[test]
+    fn what_is_no_answer_of_ours_is_an_error_and_nothing_else() {
+        let nonsense = [
+            Value::Nil,
+            Value::Okay,
+            Value::Int(7),
+            Value::Array(vec![]),
+            Value::Array(vec![Value::Nil; 11]),
+            reply("soon"),
+        ];
+        for value in nonsense {
+            let error = answer(&value).unwrap_err();
+            assert!(error.to_string().contains("no sense"), "{error}");
+        }
     }
 }

@@ -92,7 +92,7 @@ pub fn pause(child: &Child) {
 }
 
 /// A program of this project, built beside the running one.
-fn program(variable: &str, name: &str) -> PathBuf {
+pub fn program(variable: &str, name: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {
         return path.into();
     }

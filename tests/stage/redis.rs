@@ -17,6 +17,7 @@ pub struct Redis {
     pub port: u16,
     directory: TempDir,
     options: Vec<String>,
+    faked: bool,
     password: Option<String>,
 }
 
@@ -32,18 +33,35 @@ impl Redis {
 
     /// A server of this engine.
     pub fn of(engine: &Path, options: &[&str]) -> Self {
+        Self::on(engine, options, false)
+    }
+
+    /// A server whose wall clock can be set with [`Self::set_clock`], where libfaketime is installed and
+    /// gets on with the engine.
+    pub fn with_clock(engine: &Path, options: &[&str]) -> Option<Self> {
+        let probe = tempfile::tempdir().ok()?;
+        std::fs::write(probe.path().join("clock"), "+0").ok()?;
+        let mut version = Command::new(engine);
+        let runs = fake(version.arg("--version"), probe.path()).output().ok()?;
+        let clash = String::from_utf8_lossy(&runs.stderr).contains("libfaketime");
+        let installed = Path::new(FAKETIME).is_file();
+        (installed && runs.status.success() && !clash).then(|| Self::on(engine, options, true))
+    }
+
+    fn on(engine: &Path, options: &[&str], faked: bool) -> Self {
         let port = free_port();
         let directory = tempfile::tempdir().expect("a directory for Redis");
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
         let at = options.iter().position(|it| it == "--requirepass");
         let password = at.and_then(|at| options.get(at + 1).cloned());
-        let child = spawn(engine, port, &directory, &options);
+        let child = spawn(engine, port, &directory, &options, faked);
         let redis = Self {
             child,
             engine: engine.to_owned(),
             port,
             directory,
             options,
+            faked,
             password,
         };
         redis.wait_until_up();
@@ -102,6 +120,12 @@ impl Redis {
         );
     }
 
+    /// Sets the wall clock, in seconds from the true time. It lasts over restarts.
+    pub fn set_clock(&self, ahead: i64) {
+        let told = std::fs::write(self.directory.path().join("clock"), format!("{ahead:+}"));
+        told.expect("the clock's file");
+    }
+
     pub fn relieve(&self) {
         self.tell(&["CONFIG", "SET", "maxmemory", "0"]);
     }
@@ -123,7 +147,13 @@ impl Redis {
 
     /// Starts it again on the same port.
     pub fn start_again(&mut self) {
-        self.child = spawn(&self.engine, self.port, &self.directory, &self.options);
+        self.child = spawn(
+            &self.engine,
+            self.port,
+            &self.directory,
+            &self.options,
+            self.faked,
+        );
         self.wait_until_up();
     }
 }
@@ -134,8 +164,26 @@ impl Drop for Redis {
     }
 }
 
-fn spawn(engine: &Path, port: u16, directory: &TempDir, options: &[String]) -> Child {
-    Command::new(engine)
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+fn fake<'a>(command: &'a mut Command, directory: &Path) -> &'a mut Command {
+    command
+        .env("LD_PRELOAD", FAKETIME)
+        .env("FAKETIME_TIMESTAMP_FILE", directory.join("clock"))
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("DONT_FAKE_MONOTONIC", "1")
+}
+
+fn spawn(engine: &Path, port: u16, directory: &TempDir, options: &[String], faked: bool) -> Child {
+    let mut command = Command::new(engine);
+    if faked {
+        let clock = directory.path().join("clock");
+        if !clock.is_file() {
+            std::fs::write(clock, "+0").expect("the clock's file");
+        }
+        fake(&mut command, directory.path());
+    }
+    command
         .args([
             "--port",
             &port.to_string(),

@@ -1,0 +1,332 @@
+//! What goes wrong with real processes, drawn from a seed, several at once. What the documents state as a
+//! limit is left out, each at its place.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::proxy::Mode;
+use crate::stage::send;
+use crate::{Chaos, TTL};
+
+/// What ends a fault.
+#[derive(Debug, Clone)]
+pub enum Undo {
+    MinerContinues(usize),
+    AgentContinues(usize),
+    NetworkPasses(usize),
+    PodIsCompleted(usize),
+    RedisContinues,
+    RedisIsThere,
+    /// A command to Redis.
+    Tell(&'static [&'static str]),
+}
+
+const LOCK: &str = "ha:miner:global_leader";
+const RECORD: &str = "{ha:miner:global_leader}:record";
+
+impl Chaos {
+    /// One fault, and when and how it ends. Returns its name; `None` where it is not possible now.
+    pub fn fault(&mut self) -> Option<&'static str> {
+        let pod = self.dice.below(self.pods.len() as u64) as usize;
+        let short = Duration::from_millis(50 + self.dice.below(500));
+        let long = Duration::from_millis(100 + self.dice.below(2 * TTL.as_millis() as u64));
+        match self.dice.below(46) {
+            // === the miner
+            0..3 => {
+                self.pods[pod].kill_miner();
+                self.later(short, Undo::PodIsCompleted(pod));
+                Some("miner SIGKILLed")
+            }
+            3..5 => {
+                self.pods[pod].stop_miner();
+                self.later(short, Undo::PodIsCompleted(pod));
+                Some("miner ends in order")
+            }
+            5..8 => {
+                send(self.pods[pod].miner(), Signal::STOP);
+                self.later(long, Undo::MinerContinues(pod));
+                Some("miner SIGSTOPped")
+            }
+            8 => {
+                for _ in 0..5 {
+                    self.pods[pod].kill_miner();
+                    self.pods[pod].start_miner();
+                }
+                Some("miner reconnects in a storm")
+            }
+            // === the agent
+            9..12 => self.agent_killed(pod, short),
+            12 | 13 => self.agent_asked_to_stop(pod, long),
+            14..17 => {
+                send(self.pods[pod].elector(), Signal::STOP);
+                self.later(long, Undo::AgentContinues(pod));
+                Some("agent SIGSTOPped")
+            }
+            17 => self.agent_throttled(pod),
+            // === the network
+            18..26 => {
+                let (mode, name) = self.dice.pick(&[
+                    (Mode::Refuse, "network: refused"),
+                    (Mode::BlackHole, "network: black-holed, delivered late"),
+                    (Mode::OneWay, "network: one-way"),
+                    (Mode::RepliesLost, "network: replies lost after execution"),
+                    (Mode::HalfOpen, "network: half-open"),
+                    (Mode::Slow(Duration::from_millis(150)), "network: slow"),
+                    (Mode::CutShort, "network: bytes cut short"),
+                ]);
+                self.pods[pod].proxy.set(mode);
+                self.later(long, Undo::NetworkPasses(pod));
+                Some(name)
+            }
+            26 => {
+                self.pods[pod].proxy.cut();
+                Some("network: connection cut")
+            }
+            // === Redis
+            27..29 => {
+                self.ask(&["CONFIG", "SET", "maxmemory", "1"])?;
+                self.later(long, Undo::Tell(&["CONFIG", "SET", "maxmemory", "0"]));
+                Some("Redis: out of memory")
+            }
+            29 => self.flickers(),
+            30 => {
+                let policy = self.dice.pick(&["volatile-lru", "volatile-ttl"]);
+                self.ask(&["CONFIG", "SET", "maxmemory-policy", policy])?;
+                self.ask(&["CONFIG", "SET", "maxmemory", "1"])?;
+                self.later(
+                    long,
+                    Undo::Tell(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]),
+                );
+                self.later(long, Undo::Tell(&["CONFIG", "SET", "maxmemory", "0"]));
+                Some("Redis: evicts keys with a TTL")
+            }
+            31 => self.redis_dies(short),
+            32 => {
+                self.redis.pause();
+                self.later(long, Undo::RedisContinues);
+                Some("Redis: SIGSTOPped")
+            }
+            33 => {
+                let time = long.as_millis().to_string();
+                self.ask(&["CLIENT", "PAUSE", &time])?;
+                Some("Redis: CLIENT PAUSE")
+            }
+            34 => {
+                self.ask(&["SCRIPT", "FLUSH"])?;
+                Some("Redis: SCRIPT FLUSH")
+            }
+            35 => self.flush(),
+            36 => {
+                self.ask(&["DEL", LOCK])?;
+                Some("Redis: lock deleted")
+            }
+            37 => {
+                // Only where nobody leads: a Go miner in the middle of a term is a limit.
+                self.ask(&["SET", LOCK, "go-1", "PX", "1000", "NX"])
+                    .filter(|it| it == "+OK")?;
+                Some("Redis: a Go miner's lock")
+            }
+            38 => self.another_type(short),
+            39 => {
+                self.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"])?;
+                self.later(
+                    long,
+                    Undo::Tell(&["CONFIG", "SET", "min-replicas-to-write", "0"]),
+                );
+                Some("Redis: NOREPLICAS")
+            }
+            40 => {
+                self.ask(&["REPLICAOF", "127.0.0.1", "1"])?;
+                self.later(short, Undo::Tell(&["REPLICAOF", "NO", "ONE"]));
+                Some("Redis: READONLY, then promoted")
+            }
+            41 => self.misconf(long),
+            42 => {
+                self.ask(&["ACL", "SETUSER", "default", "-evalsha", "-eval"])?;
+                self.later(short, Undo::Tell(&["ACL", "SETUSER", "default", "+@all"]));
+                Some("Redis: NOPERM")
+            }
+            43 => self.busy(),
+            44 => self.clock_jumps(),
+            _ => self.failover(),
+        }
+    }
+
+    fn agent_killed(&mut self, pod: usize, short: Duration) -> Option<&'static str> {
+        // A newborn just after a FLUSHALL is a limit.
+        if Instant::now() < self.no_newborn_until {
+            return None;
+        }
+        self.pods[pod].kill_agent();
+        self.born = Instant::now();
+        self.later(short, Undo::PodIsCompleted(pod));
+        Some("agent SIGKILLed")
+    }
+
+    fn agent_asked_to_stop(&mut self, pod: usize, long: Duration) -> Option<&'static str> {
+        if Instant::now() < self.no_newborn_until {
+            return None;
+        }
+        self.pods[pod].ask_agent_to_stop();
+        self.born = Instant::now() + long;
+        self.later(long, Undo::PodIsCompleted(pod));
+        Some("agent SIGTERMed")
+    }
+
+    /// It runs a tenth of the time, for a second.
+    fn agent_throttled(&mut self, pod: usize) -> Option<&'static str> {
+        for _ in 0..20 {
+            send(self.pods[pod].elector(), Signal::STOP);
+            std::thread::sleep(Duration::from_millis(45));
+            send(self.pods[pod].elector(), Signal::CONT);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Some("agent throttled")
+    }
+
+    fn flickers(&mut self) -> Option<&'static str> {
+        for _ in 0..20 {
+            self.ask(&["CONFIG", "SET", "maxmemory", "1"])?;
+            std::thread::sleep(Duration::from_millis(10));
+            self.ask(&["CONFIG", "SET", "maxmemory", "0"])?;
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Some("Redis: flickers at its limit")
+    }
+
+    /// SIGKILL. What it has afterwards: nothing, an old snapshot, or what it had, if it writes a log.
+    fn redis_dies(&mut self, short: Duration) -> Option<&'static str> {
+        let old = self.dice.below(2) == 0;
+        if old {
+            // A snapshot of some time ago, if one was made.
+            let _ = self.ask(&["SAVE"]);
+            std::thread::sleep(Duration::from_millis(self.dice.below(500)));
+        } else {
+            // There may be none.
+            let _ = fs::remove_file(self.redis.directory().join("dump.rdb"));
+        }
+        self.redis.kill();
+        self.redis_up = false;
+        self.later(short, Undo::RedisIsThere);
+        Some(match old {
+            true => "Redis: SIGKILLed, an older snapshot restored",
+            false => "Redis: SIGKILLed, without its data",
+        })
+    }
+
+    /// FLUSHALL, but not where that is a limit: every agent has seen the store for a while, and no two follow
+    /// each other closely.
+    fn flush(&mut self) -> Option<&'static str> {
+        let (now, wait) = (Instant::now(), 2 * TTL + Duration::from_secs(2));
+        if now < self.born + 2 * wait
+            || now < self.flushed + 2 * wait
+            || now < self.emptied + 2 * wait
+        {
+            return None;
+        }
+        self.ask(&["FLUSHALL"])?;
+        self.flushed = now;
+        self.no_newborn_until = now + wait;
+        Some("Redis: FLUSHALL")
+    }
+
+    fn another_type(&mut self, short: Duration) -> Option<&'static str> {
+        self.ask(&["DEL", LOCK])?;
+        self.ask(&["LPUSH", LOCK, "x"])?;
+        self.later(short, Undo::Tell(&["DEL", LOCK]));
+        Some("Redis: a key of another type")
+    }
+
+    /// A snapshot that cannot be written, until one can.
+    fn misconf(&mut self, long: Duration) -> Option<&'static str> {
+        self.ask(&["CONFIG", "SET", "save", "3600 1"])?;
+        self.ask(&["CONFIG", "SET", "dbfilename", "no-such-place.rdb"]);
+        // A folder in the way of the file.
+        let place = self.redis.directory().join("no-such-place.rdb");
+        fs::create_dir_all(place.join("x")).ok()?;
+        self.ask(&["BGSAVE"])?;
+        self.later(
+            long,
+            Undo::Tell(&["CONFIG", "SET", "dbfilename", "dump.rdb"]),
+        );
+        self.later(long, Undo::Tell(&["BGSAVE"]));
+        self.later(long, Undo::Tell(&["CONFIG", "SET", "save", ""]));
+        Some("Redis: MISCONF")
+    }
+
+    /// A script that runs for half a second, longer than Redis waits before it says BUSY.
+    fn busy(&mut self) -> Option<&'static str> {
+        let script = "local e = redis.call('TIME') e = e[1] * 1000000 + e[2] + 500000 \
+                      repeat local t = redis.call('TIME') until t[1] * 1000000 + t[2] > e";
+        self.ask(&["EVAL", script, "0"])?;
+        Some("Redis: a slow script, BUSY")
+    }
+
+    fn clock_jumps(&mut self) -> Option<&'static str> {
+        // Soon after an empty start, with a newborn, is a limit.
+        let wait = Duration::from_secs(10);
+        let now = Instant::now();
+        let quiet =
+            now >= self.emptied + wait && now >= self.born + wait && now >= self.flushed + wait;
+        let recorded = || {
+            self.redis
+                .ask(&["EXISTS", RECORD])
+                .is_ok_and(|it| it == ":1")
+        };
+        if !self.clock || !quiet || !recorded() {
+            return None;
+        }
+        let ahead = self.dice.below(121) as i64 - 60;
+        self.redis.set_clock(ahead);
+        Some("Redis: its clock jumps")
+    }
+
+    /// The replica, which misses the last writes, takes over from a primary that dies.
+    fn failover(&mut self) -> Option<&'static str> {
+        if !self.redis_up || self.replica.ask(&["PING"]).is_err() {
+            return None;
+        }
+        self.replica.pause();
+        std::thread::sleep(Duration::from_millis(self.dice.below(1000)));
+        self.redis.kill();
+        self.replica.resume();
+        self.replica.ask(&["REPLICAOF", "NO", "ONE"]).ok()?;
+        std::mem::swap(&mut self.redis, &mut self.replica);
+        for pod in &self.pods {
+            pod.proxy.lead_to(self.redis.port);
+        }
+        // The old one comes back as the replica of the new one.
+        let _ = fs::remove_file(self.replica.directory().join("dump.rdb"));
+        self.replica.start_again();
+        let port = self.redis.port.to_string();
+        self.replica.tell(&["REPLICAOF", "127.0.0.1", &port]);
+        self.emptied = Instant::now();
+        Some("Redis: a lagging replica is promoted")
+    }
+
+    pub fn undo(&mut self, undo: &Undo) {
+        match *undo {
+            Undo::MinerContinues(pod) => send(self.pods[pod].miner(), Signal::CONT),
+            Undo::AgentContinues(pod) => send(self.pods[pod].elector(), Signal::CONT),
+            Undo::NetworkPasses(pod) => self.pods[pod].proxy.set(Mode::Pass),
+            Undo::PodIsCompleted(pod) => {
+                let blocked = self.dice.below(10) == 0;
+                self.pods[pod].complete(blocked);
+            }
+            Undo::RedisContinues => self.redis.resume(),
+            Undo::RedisIsThere => {
+                if !self.redis_up {
+                    self.redis.start_again();
+                    self.redis_up = true;
+                    self.emptied = Instant::now();
+                }
+            }
+            Undo::Tell(words) => {
+                // A server that is away has forgotten the fault with the rest.
+                let _ = self.redis.ask(words);
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! A double of the elector that miners carry inside them today, for comparison: the rules of its public
+//! source, told in words in docs/safety.md, written anew. A miner is in it that acts while it believes that it leads.
+
+use std::fs::File;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use redis::{Client, Connection, ErrorKind, RedisError, RedisResult, Script};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Parser)]
+struct Args {
+    #[arg(long)]
+    redis_url: String,
+    #[arg(long)]
+    name: String,
+    /// Where it writes down what it did
+    #[arg(long)]
+    log: String,
+    #[arg(long, default_value_t = 30_000)]
+    ttl_ms: u64,
+    #[arg(long, default_value_t = 10_000)]
+    heartbeat_ms: u64,
+    #[arg(long, default_value_t = 5)]
+    work_every_ms: u64,
+}
+
+const LOCK: &str = "ha:miner:global_leader";
+/// Not leader: take the lock if there is none.
+const ACQUIRE: &str = "
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  return 1
+end
+return 0";
+/// Leader: extend it if it is ours.
+const RENEW: &str = "
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return 0";
+const RELEASE: &str = "
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0";
+/// Beside the first try.
+const RETRIES: u32 = 3;
+
+/// A client with the time limits of the incumbent's library, in proportion to the TTL: 3 s a read and 5 s a
+/// dial where that is 30 s.
+struct Library {
+    client: Client,
+    connection: Option<Connection>,
+    read: Duration,
+    dial: Duration,
+}
+
+impl Library {
+    fn run(&mut self, script: &Script, id: &str, ttl: u64) -> RedisResult<bool> {
+        let mut tries = 0;
+        loop {
+            let result = self.once(script, id, ttl);
+            match result {
+                Err(error) if tries < RETRIES && retried(&error) => tries += 1,
+                result => return result,
+            }
+            thread::sleep(self.read / 300 * (1 << tries));
+        }
+    }
+
+    fn once(&mut self, script: &Script, id: &str, ttl: u64) -> RedisResult<bool> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.client.get_connection_with_timeout(self.dial)?,
+        };
+        connection.set_read_timeout(Some(self.read))?;
+        connection.set_write_timeout(Some(self.read))?;
+        let done = script.key(LOCK).arg(id).arg(ttl).invoke(&mut connection);
+        if done.as_ref().is_ok_and(|_: &u8| true) || done.as_ref().is_err_and(|it| !broken(it)) {
+            self.connection = Some(connection);
+        }
+        done.map(|done| done == 1)
+    }
+}
+
+fn broken(error: &RedisError) -> bool {
+    error.is_io_error() || error.is_timeout() || error.is_connection_dropped()
+}
+
+fn retried(error: &RedisError) -> bool {
+    broken(error)
+        || matches!(
+            error.code(),
+            Some("LOADING" | "READONLY" | "CLUSTERDOWN" | "TRYAGAIN")
+        )
+        || error.kind() == ErrorKind::Io
+}
+
+/// Elects, on a thread of its own.
+fn elect(args: &Args, leads: &AtomicBool) {
+    let id = format!("{}-{}", args.name, std::process::id());
+    let mut library = Library {
+        client: Client::open(args.redis_url.as_str()).expect("a URL"),
+        connection: None,
+        read: Duration::from_millis(args.ttl_ms / 10),
+        dial: Duration::from_millis(args.ttl_ms / 6),
+    };
+    let (acquire, renew) = (Script::new(ACQUIRE), Script::new(RENEW));
+    let every = Duration::from_millis(args.heartbeat_ms);
+    let mut next = Instant::now();
+    loop {
+        let script = if leads.load(Ordering::Relaxed) {
+            &renew
+        } else {
+            &acquire
+        };
+        // Any error demotes, and so does a lock that is not ours.
+        let now = library.run(script, &id, args.ttl_ms).unwrap_or(false);
+        leads.store(now, Ordering::Relaxed);
+        // As a ticker does: beats that were missed are one.
+        next += every;
+        let now = Instant::now();
+        if next > now {
+            thread::sleep(next - now);
+        } else {
+            next = now;
+        }
+    }
+}
+
+fn act(args: &Args, leads: &AtomicBool) {
+    let mut log = File::options()
+        .create(true)
+        .append(true)
+        .open(&args.log)
+        .expect("the log");
+    loop {
+        if leads.load(Ordering::Relaxed) {
+            let time = clock_gettime(ClockId::Boottime);
+            let now = time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64;
+            let line = format!("{now} act token=0 accepted=none\n");
+            log.write_all(line.as_bytes()).expect("the log");
+        }
+        thread::sleep(Duration::from_millis(args.work_every_ms));
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let args = Arc::new(Args::parse());
+    let leads = Arc::new(AtomicBool::new(false));
+    for work in [elect, act] {
+        let (args, leads) = (Arc::clone(&args), Arc::clone(&leads));
+        thread::spawn(move || work(&args, &leads));
+    }
+    let mut stop = signal(SignalKind::terminate()).expect("a signal");
+    stop.recv().await;
+    leads.store(false, Ordering::Relaxed);
+    let id = format!("{}-{}", args.name, std::process::id());
+    // Nobody is told: a standby learns it at its next heartbeat.
+    if let Ok(client) = Client::open(args.redis_url.as_str())
+        && let Ok(mut connection) = client.get_connection_with_timeout(Duration::from_secs(1))
+    {
+        let _: RedisResult<u8> = Script::new(RELEASE)
+            .key(LOCK)
+            .arg(id)
+            .invoke(&mut connection);
+    }
+}

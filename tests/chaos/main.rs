@@ -1,0 +1,230 @@
+//! Real agents, real miners, a real Redis, and every fault of the design that one machine can make, drawn from
+//! a seed, several at once. The miners write down what they did; a checker reads that and nothing else.
+//!
+//! `make chaos MINUTES=90 ENGINE=/path/to/redis-server SEED=7`; `SUBJECT=incumbent` puts the same schedule on a
+//! double of the elector that miners carry today.
+
+#[path = "../simulation/dice.rs"]
+#[allow(dead_code, reason = "the simulation uses more of it")]
+mod dice;
+#[path = "../stage/mod.rs"]
+mod stage;
+
+mod checker;
+mod faults;
+mod pods;
+mod proxy;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use dice::Dice;
+use faults::Undo;
+use pods::{Pod, Subject};
+use proxy::Mode;
+use rustix::process::Signal;
+use stage::{Redis, boottime_ns, engines, send};
+
+pub const TTL: Duration = Duration::from_secs(2);
+const PODS: usize = 3;
+
+pub struct Chaos {
+    pub dice: Dice,
+    pub redis: Redis,
+    pub redis_up: bool,
+    pub replica: Redis,
+    /// Redis' wall clock can be set.
+    pub clock: bool,
+    pub pods: Vec<Pod>,
+    undos: Vec<(Instant, Undo)>,
+    /// When an agent was last born, the store last emptied by a command, and lost by a restart.
+    pub born: Instant,
+    pub flushed: Instant,
+    pub emptied: Instant,
+    pub no_newborn_until: Instant,
+    counts: BTreeMap<&'static str, u64>,
+}
+
+impl Chaos {
+    fn new(
+        subject: Subject,
+        engine: &PathBuf,
+        seed: u64,
+        folder: &std::path::Path,
+        register: &str,
+    ) -> Self {
+        let mut options = vec!["--lua-time-limit", "100", "--repl-diskless-sync-delay", "0"];
+        let version = std::process::Command::new(engine).arg("--version").output();
+        let version = String::from_utf8(version.expect("an engine").stdout).expect("text");
+        if !version.contains("v=6.") {
+            options.extend(["--enable-protected-configs", "yes"]);
+        }
+        let with_clock = Redis::with_clock(engine, &options);
+        let clock = with_clock.is_some();
+        let redis = with_clock.unwrap_or_else(|| Redis::of(engine, &options));
+        let replica = match clock {
+            true => Redis::with_clock(engine, &options).expect("as before"),
+            false => Redis::of(engine, &options),
+        };
+        let port = redis.port.to_string();
+        replica.tell(&["REPLICAOF", "127.0.0.1", &port]);
+        let pods = (0..PODS)
+            .map(|number| {
+                let name = ["a", "b", "c"][number];
+                let state = folder.join(format!("state-{name}"));
+                let state = state.to_str().expect("UTF-8");
+                let flags: &[&str] = match (subject, number) {
+                    (Subject::Incumbent, _) => &["--ttl-ms", "2000", "--heartbeat-ms", "666"],
+                    // One of them remembers, as a pod with a volume does.
+                    (Subject::Understudy, 0) => &[
+                        "--lease-ttl",
+                        "2s",
+                        "--redis-timeout",
+                        "500ms",
+                        "--state-dir",
+                        state,
+                    ],
+                    (Subject::Understudy, _) => &["--lease-ttl", "2s", "--redis-timeout", "500ms"],
+                };
+                Pod::start(subject, name, redis.port, register, folder, flags)
+            })
+            .collect();
+        let now = Instant::now();
+        Self {
+            dice: Dice::new(seed),
+            redis,
+            redis_up: true,
+            replica,
+            clock,
+            pods,
+            undos: Vec::new(),
+            born: now,
+            flushed: now,
+            emptied: now,
+            no_newborn_until: now,
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// `None` where Redis is away or refuses: then the fault is not possible.
+    pub fn ask(&self, words: &[&str]) -> Option<String> {
+        let answer = self.redis.ask(words).ok();
+        answer.filter(|answer| !answer.starts_with('-'))
+    }
+
+    pub fn later(&mut self, pause: Duration, undo: Undo) {
+        self.undos.push((Instant::now() + pause, undo));
+    }
+
+    fn undo_until(&mut self, now: Instant) {
+        let due = self
+            .undos
+            .extract_if(.., |(at, _)| *at <= now)
+            .collect::<Vec<_>>();
+        for (_, undo) in due {
+            self.undo(&undo);
+        }
+    }
+
+    fn run(&mut self, end: Instant) {
+        while Instant::now() < end {
+            if let Some(name) = self.fault() {
+                *self.counts.entry(name).or_default() += 1;
+            }
+            let pause = Duration::from_millis(self.dice.below(400));
+            let next = Instant::now() + pause;
+            while Instant::now() < next {
+                self.undo_until(Instant::now());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
+    /// Everything is well again.
+    fn heal(&mut self) {
+        let rest = std::mem::take(&mut self.undos);
+        for (_, undo) in rest {
+            self.undo(&undo);
+        }
+        for pod in &mut self.pods {
+            pod.proxy.set(Mode::Pass);
+            send(pod.elector(), Signal::CONT);
+            send(pod.miner(), Signal::CONT);
+        }
+        // Whoever was asked to stop has done so by then.
+        std::thread::sleep(2 * TTL);
+        for pod in &mut self.pods {
+            pod.complete(false);
+        }
+    }
+}
+
+fn number(name: &str) -> Option<f64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn no_two_miners_act_at_once_whatever_fails() {
+    let minutes = number("MINUTES").unwrap_or(2.0);
+    let seed = number("SEED").map_or_else(|| boottime_ns() % 1_000_000, |seed| seed as u64);
+    let subject = match std::env::var("SUBJECT").as_deref() {
+        Ok("incumbent") => Subject::Incumbent,
+        _ => Subject::Understudy,
+    };
+    let engines = match std::env::var_os("ENGINE") {
+        Some(engine) => vec![engine.into()],
+        None => engines(),
+    };
+    let share = Duration::from_secs_f64(minutes * 60.0 / engines.len() as f64);
+    for engine in engines {
+        println!(
+            "{} under {subject:?}, seed {seed}, {share:.0?}",
+            engine.display()
+        );
+        try_engine(subject, &engine, seed, share);
+    }
+}
+
+fn try_engine(subject: Subject, engine: &PathBuf, seed: u64, share: Duration) {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Where the fenced writes go: nothing befalls it.
+    let register = Redis::start();
+    let mut chaos = Chaos::new(subject, engine, seed, folder.path(), &register.url());
+    if !chaos.clock {
+        println!(
+            "skipped: jumps of Redis' clock, for which libfaketime is missing or clashes with this engine"
+        );
+    }
+    std::thread::sleep(3 * TTL);
+    let from = boottime_ns();
+    chaos.run(Instant::now() + share);
+    let to = boottime_ns();
+    chaos.heal();
+    let healed = boottime_ns();
+    std::thread::sleep(2 * TTL + Duration::from_secs(2));
+    let end = boottime_ns();
+    let faults: u64 = chaos.counts.values().sum();
+    for (name, count) in &chaos.counts {
+        println!("{count:>8} {name}");
+    }
+    drop(chaos);
+    let acts = folder.path().join("acts");
+    let report = checker::check(&acts, from, to);
+    println!("{faults} faults: {report}");
+    let after = checker::check(&acts, healed, end);
+    let led_again = after.longest_gap < (end - healed) as f64 / 1e9 - 0.5;
+    if subject == Subject::Incumbent {
+        return;
+    }
+    if !report.violations.is_empty() || !led_again {
+        let kept = folder.keep();
+        panic!(
+            "{:?}\nleads again after the last fault: {led_again}\nlogs: {}\n\
+             make chaos SEED={seed} ENGINE={}",
+            report.violations.iter().take(5).collect::<Vec<_>>(),
+            kept.display(),
+            engine.display()
+        );
+    }
+}

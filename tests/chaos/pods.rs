@@ -1,0 +1,181 @@
+//! What is under test: a miner with its agent beside it, or a miner that elects itself as today.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::Signal;
+
+use crate::proxy::Proxy;
+use crate::stage::{free_port, program, send};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    Understudy,
+    Incumbent,
+}
+
+pub struct Pod {
+    pub name: String,
+    subject: Subject,
+    pub proxy: Proxy,
+    ports: (u16, u16),
+    folder: PathBuf,
+    flags: Vec<String>,
+    /// Where its writes go, fenced.
+    register: String,
+    /// The agent; the incumbent has none.
+    agent: Option<Child>,
+    miner: Child,
+    starts: u32,
+}
+
+impl Pod {
+    pub fn start(
+        subject: Subject,
+        name: &str,
+        redis: u16,
+        register: &str,
+        folder: &Path,
+        flags: &[&str],
+    ) -> Self {
+        std::fs::create_dir_all(folder.join("acts")).expect("a folder");
+        let mut flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+        let proxy = Proxy::start(redis);
+        flags.extend([
+            "--redis-url".into(),
+            format!("redis://127.0.0.1:{}", proxy.port),
+        ]);
+        let mut pod = Self {
+            name: name.to_owned(),
+            subject,
+            proxy,
+            ports: (free_port(), free_port()),
+            folder: folder.to_owned(),
+            flags,
+            register: register.to_owned(),
+            agent: None,
+            miner: Command::new("true").spawn().expect("a process"),
+            starts: 0,
+        };
+        pod.start_agent(false);
+        pod.start_miner();
+        pod
+    }
+
+    pub fn miner(&self) -> &Child {
+        &self.miner
+    }
+
+    /// The process that elects.
+    pub fn elector(&self) -> &Child {
+        self.agent.as_ref().unwrap_or(&self.miner)
+    }
+
+    pub fn start_miner(&mut self) {
+        let log = self.folder.join("acts").join(&self.name);
+        let mut command = match self.subject {
+            Subject::Understudy => {
+                let mut command = Command::new(program("UNDERSTUDY_MINER", "examples/miner"));
+                let agent = format!("127.0.0.1:{}", self.ports.0);
+                command.args(["--agent", &agent, "--redis-url", &self.register]);
+                command
+            }
+            Subject::Incumbent => {
+                let mut command =
+                    Command::new(program("UNDERSTUDY_INCUMBENT", "examples/incumbent"));
+                command.args(&self.flags);
+                command
+            }
+        };
+        self.miner = command
+            .args(["--name", &self.name, "--work-every-ms", "5", "--log"])
+            .arg(log)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the miner starts");
+    }
+
+    /// `deaf`: nobody ever reads its standard output.
+    pub fn start_agent(&mut self, blocked: bool) {
+        if self.subject == Subject::Incumbent {
+            return;
+        }
+        self.starts += 1;
+        let log = || {
+            let name = format!("{}.{}.log", self.name, self.starts);
+            Stdio::from(File::create(self.folder.join(name)).expect("a log"))
+        };
+        let agent = Command::new(program("UNDERSTUDY_BIN", "understudy"))
+            .args(["run", "--instance", &self.name])
+            .args(["--grpc-listen", &format!("127.0.0.1:{}", self.ports.0)])
+            .args(["--http-listen", &format!("127.0.0.1:{}", self.ports.1)])
+            .args(&self.flags)
+            .env(
+                "RUST_LOG",
+                if blocked {
+                    "trace"
+                } else {
+                    "debug,h2=info,hyper=info,tower=info"
+                },
+            )
+            .env("NO_COLOR", "1")
+            .stdout(if blocked { Stdio::piped() } else { log() })
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the agent starts");
+        self.agent = Some(agent);
+    }
+
+    pub fn kill_miner(&mut self) {
+        end(&mut self.miner, Signal::KILL);
+    }
+
+    /// Asks it to end, and waits.
+    pub fn stop_miner(&mut self) {
+        end(&mut self.miner, Signal::TERM);
+    }
+
+    pub fn kill_agent(&mut self) {
+        match &mut self.agent {
+            Some(agent) => end(agent, Signal::KILL),
+            None => end(&mut self.miner, Signal::KILL),
+        }
+    }
+
+    /// SIGTERM. It may take as long as its miner does to let go.
+    pub fn ask_agent_to_stop(&self) {
+        send(self.elector(), Signal::TERM);
+    }
+
+    /// Whatever of it is not running is started again.
+    pub fn complete(&mut self, blocked: bool) {
+        if let Some(agent) = &mut self.agent
+            && ended(agent)
+        {
+            self.start_agent(blocked);
+        }
+        if ended(&mut self.miner) {
+            self.start_miner();
+        }
+    }
+}
+
+fn ended(child: &mut Child) -> bool {
+    !matches!(child.try_wait(), Ok(None))
+}
+
+fn end(child: &mut Child, signal: Signal) {
+    send(child, signal);
+    // A stopped process ends when it continues.
+    send(child, Signal::CONT);
+    let _ = child.wait();
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        self.kill_miner();
+        self.kill_agent();
+    }
+}

@@ -1,0 +1,153 @@
+//! A TCP proxy in front of Redis that behaves as bad networks do.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use crate::stage::free_port;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Pass,
+    /// Connections are closed, and new ones too.
+    Refuse,
+    /// What is sent arrives when this ends, as after retransmissions: late requests.
+    BlackHole,
+    /// Requests arrive, replies do when this ends.
+    OneWay,
+    /// Requests arrive, and the connection ends before the reply does.
+    RepliesLost,
+    /// Connections are accepted and never served.
+    HalfOpen,
+    Slow(Duration),
+    /// A reply ends in the middle, and the connection with it.
+    CutShort,
+}
+
+#[derive(Clone)]
+pub struct Proxy {
+    pub port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    mode: Mutex<Mode>,
+    upstream: AtomicU16,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Request,
+    Reply,
+}
+
+impl Proxy {
+    pub fn start(upstream: u16) -> Self {
+        let port = free_port();
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a port");
+        let shared = Arc::new(Shared {
+            mode: Mutex::new(Mode::Pass),
+            upstream: AtomicU16::new(upstream),
+            open: Mutex::default(),
+        });
+        let proxy = Self {
+            port,
+            shared: Arc::clone(&shared),
+        };
+        // It ends with the process.
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || shared.serve(&client));
+            }
+        });
+        proxy
+    }
+
+    pub fn set(&self, mode: Mode) {
+        *self.shared.mode.lock().expect("no panic") = mode;
+        if mode == Mode::Refuse {
+            self.cut();
+        }
+    }
+
+    /// Leads to another server from now on.
+    pub fn lead_to(&self, upstream: u16) {
+        self.shared.upstream.store(upstream, Ordering::Relaxed);
+        self.cut();
+    }
+
+    /// Closes every connection.
+    pub fn cut(&self) {
+        for stream in self.shared.open.lock().expect("no panic").drain(..) {
+            // Already closed is as good.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Shared {
+    fn mode(&self) -> Mode {
+        *self.mode.lock().expect("no panic")
+    }
+
+    fn serve(&self, client: &TcpStream) {
+        self.keep(client);
+        while self.mode() == Mode::HalfOpen {
+            thread::sleep(Duration::from_millis(5));
+        }
+        if self.mode() == Mode::Refuse {
+            return;
+        }
+        let upstream = self.upstream.load(Ordering::Relaxed);
+        let Ok(server) = TcpStream::connect(("127.0.0.1", upstream)) else {
+            return;
+        };
+        self.keep(&server);
+        // Without it a reply waits for an acknowledgement.
+        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        thread::scope(|scope| {
+            scope.spawn(|| self.pump(client, &server, Way::Request));
+            self.pump(&server, client, Way::Reply);
+        });
+    }
+
+    fn keep(&self, stream: &TcpStream) {
+        let mut open = self.open.lock().expect("no panic");
+        open.extend(stream.try_clone());
+        // Those that have ended.
+        open.retain(|stream| stream.peer_addr().is_ok());
+    }
+
+    fn pump(&self, mut from: &TcpStream, mut to: &TcpStream, way: Way) {
+        let mut buffer = [0; 16 * 1024];
+        while let Ok(length @ 1..) = from.read(&mut buffer) {
+            loop {
+                match (self.mode(), way) {
+                    (Mode::BlackHole | Mode::HalfOpen, _) | (Mode::OneWay, Way::Reply) => {
+                        thread::sleep(Duration::from_millis(2));
+                    }
+                    (Mode::Slow(delay), _) => {
+                        thread::sleep(delay);
+                        break;
+                    }
+                    _ => break,
+                }
+            }
+            let length = match (self.mode(), way) {
+                (Mode::RepliesLost, Way::Reply) => break,
+                (Mode::CutShort, Way::Reply) => length / 2,
+                _ => length,
+            };
+            if to.write_all(&buffer[..length]).is_err() || self.mode() == Mode::CutShort {
+                break;
+            }
+        }
+        // The other direction ends with this one.
+        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    }
+}
