@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help test fix demo bench-failover bench-memory simulate setup clean
+.PHONY: help test fix demo bench-failover bench-memory compare chaos simulate setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -22,8 +22,17 @@ bench-memory: ## how much memory an agent keeps: MINUTES=60
 	@cargo build --locked --release --quiet --bin understudy --example miner
 	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) cargo bench --locked --quiet --bench memory
 
+compare: ## today's elector and understudy side by side, fault by fault: RUNS=8
+	@cargo build --locked --release --quiet --bin understudy --example miner --example incumbent
+	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) cargo bench --locked --quiet --bench compare
+
+chaos: ## real processes under every fault, many at once: MINUTES=2 ENGINE=… SEED=… SUBJECT=incumbent
+	@cargo build --locked --quiet --all-targets
+	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) UNDERSTUDY_TEST_ENGINES=$$(scripts/engines 2>/dev/null | paste -sd:) \
+	    cargo test --locked --quiet --test chaos -- --nocapture
+
 simulate: ## try to find a second leader: SEEDS=100000, or one SEED=… with its story
-	@cargo test --locked --release --quiet --test simulation -- --nocapture
+	@cargo test --locked --release --quiet --test simulation no_seed -- --nocapture
 
 setup: ## install what the tests need: a Redis server, cargo-deny
 	@scripts/setup

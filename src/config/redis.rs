@@ -176,11 +176,25 @@ impl RedisEndpoint {
                         "a URL without skip_verify: certificates are always verified".into(),
                     );
                 }
-                _ => endpoint.ignored.push(name.into()),
+                name if is_option(name) => endpoint.ignored.push(name.into()),
+                // It may be the rest of a password: it is neither kept nor shown.
+                _ => {
+                    return Err(
+                        "a URL with options such as ?db=0 behind the host (a `?` in a password is \
+                         written %3F)"
+                            .into(),
+                    );
+                }
             }
         }
         Ok(endpoint)
     }
+}
+
+/// As the options of go-redis are named.
+fn is_option(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    (1..=40).contains(&name.len()) && name.bytes().all(plain)
 }
 
 /// The host of a URL that names none.
@@ -220,10 +234,15 @@ fn decoded(text: &str) -> Result<String, Allowed> {
 /// A URL as it may be shown: everything between `//` and the last `@` is left out, and so is the query.
 #[must_use]
 pub fn shown(url: &str) -> String {
-    let url = url.split('?').next().unwrap_or_default();
-    match (url.split_once("//"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, place))) => format!("{scheme}//***@{place}"),
-        (None, Some((_, place))) => format!("***@{place}"),
+    let (url, query) = url.split_once('?').unwrap_or((url, ""));
+    let scheme = url.split_once("//").map_or("", |(scheme, _)| scheme);
+    if query.contains('@') {
+        // A password with a question mark in it, most likely.
+        return format!("{scheme}//***");
+    }
+    match (scheme, url.rsplit_once('@')) {
+        ("", Some((_, place))) => format!("***@{place}"),
+        (scheme, Some((_, place))) => format!("{scheme}//***@{place}"),
         (_, None) => url.into(),
     }
 }
@@ -293,10 +312,29 @@ mod tests {
             "redis://u:x@hunter2@h:notaport",
             "u:hunter2@h",
             "redis://h?password=hunter2",
+            "redis://u:hunter2?x@h",
+            "redis://u:x?hunter2@h",
+            "redis://?hunter2@h",
         ] {
             assert!(!shown(url).contains(secret), "{}", shown(url));
             let parsed = format!("{:?}", RedisEndpoint::parse(url));
             assert!(!parsed.contains(secret), "{parsed}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_url_makes_it_panic_and_no_password_is_shown(
+            scheme in "redis|rediss|redis\\+unix|unix|http|.{0,3}",
+            user in "[^@:/]{0,5}",
+            rest in ".{0,30}",
+            any in ".{0,40}",
+        ) {
+            let _ = RedisEndpoint::parse(&any);
+            let url = format!("{scheme}://{user}:hunter2@{rest}");
+            let parsed = format!("{:?}", RedisEndpoint::parse(&url));
+            proptest::prop_assert!(!parsed.contains("hunter2"), "{}", parsed);
+            proptest::prop_assert!(!shown(&url).contains("hunter2"), "{}", shown(&url));
         }
     }
 

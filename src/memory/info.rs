@@ -93,6 +93,15 @@ impl EngineInfo {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic_or_long(text in ".{0,200}", version in ".{0,200}") {
+            EngineInfo::parse(&text);
+            let info = EngineInfo::parse(&format!("redis_version:{version}\r\n"));
+            proptest::prop_assert!(info.version.len() <= 4 * 100 && info.engine.len() <= 4 * 100);
+        }
+    }
+
     #[test]
     fn an_engine_is_told_by_its_own_version() {
         let of = |text| {

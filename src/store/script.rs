@@ -261,6 +261,7 @@ fn lossy(value: &Value) -> Option<String> {
 #[allow(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn reply(uptime: &str) -> Value {
         let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
@@ -303,6 +304,36 @@ mod tests {
         for value in nonsense {
             let error = answer(&value).unwrap_err();
             assert!(error.to_string().contains("no sense"), "{error}");
+        }
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Nil),
+            Just(Value::Okay),
+            any::<i64>().prop_map(Value::Int),
+            any::<Vec<u8>>().prop_map(Value::BulkString),
+            "looked|begun|too_late|-?[0-9]{1,20}|.{0,10}".prop_map(Value::SimpleString),
+            "looked|begun|too_late|1|0|-?[0-9]{1,20}"
+                .prop_map(|text| Value::BulkString(text.into_bytes())),
+        ];
+        leaf.prop_recursive(3, 64, 12, |inner| {
+            prop::collection::vec(inner, 0..12).prop_map(Value::Array)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_reply_makes_it_panic(value in any_value(), parts in prop::collection::vec(any_value(), 11)) {
+            let _ = answer(&value);
+            let _ = answer(&Value::Array(parts));
+        }
+
+        #[test]
+        fn no_record_makes_it_panic(parts in prop::collection::vec(any_value(), 9)) {
+            let Value::Array(mut whole) = reply("7") else { unreachable!() };
+            whole[6] = Value::Array(parts);
+            let _ = answer(&Value::Array(whole));
         }
     }
 }

@@ -1,0 +1,237 @@
+//! The elector that miners carry today, by its double, and understudy, side by side under one fault at a time.
+//! Prints for each how long nobody acted, and whether two did at once. `make compare RUNS=8`
+
+#[path = "../tests/chaos/checker.rs"]
+mod checker;
+#[allow(dead_code, reason = "the chaos uses more of it")]
+#[path = "../tests/chaos/pods.rs"]
+mod pods;
+#[allow(dead_code, reason = "the chaos uses more of it")]
+#[path = "../tests/chaos/proxy.rs"]
+mod proxy;
+#[path = "../tests/stage/mod.rs"]
+mod stage;
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use pods::{Pod, Subject};
+use proxy::Mode;
+use rustix::process::Signal;
+use stage::{Redis, boottime_ns, send, wait_for};
+
+const TTL: Duration = Duration::from_secs(3);
+/// Of both: a third of the TTL.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Nobody waits longer for a leader. In proportion to the TTL it is two minutes where that is 30 s.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// One fault, at the pod that leads.
+struct Fault {
+    name: &'static str,
+    strike: fn(&mut Scene),
+    /// For how long what follows is watched.
+    watch: Duration,
+}
+
+struct Scene {
+    redis: Redis,
+    leader: Pod,
+    standby: Pod,
+}
+
+const FAULTS: &[Fault] = &[
+    Fault {
+        name: "leader's miner SIGKILLed",
+        strike: |scene| scene.leader.kill_miner(),
+        watch: Duration::from_secs(7),
+    },
+    Fault {
+        name: "leader's pod SIGKILLed",
+        strike: kill_pod,
+        watch: Duration::from_secs(7),
+    },
+    Fault {
+        name: "leader's miner shut down cleanly",
+        strike: |scene| scene.leader.stop_miner(),
+        watch: Duration::from_secs(7),
+    },
+    Fault {
+        name: "leader's miner SIGKILLed in hard OOM",
+        strike: |scene| {
+            scene.redis.fill();
+            scene.leader.kill_miner();
+        },
+        watch: PATIENCE,
+    },
+    Fault {
+        name: "leader's pod SIGKILLed in hard OOM",
+        strike: |scene| {
+            scene.redis.fill();
+            kill_pod(scene);
+        },
+        watch: PATIENCE,
+    },
+    Fault {
+        name: "one renewal answered by an error",
+        strike: |scene| {
+            let rights = |change| {
+                scene
+                    .redis
+                    .tell(&["ACL", "SETUSER", "default", change, "-eval"])
+            };
+            rights("-evalsha");
+            sleep(HEARTBEAT);
+            scene.redis.tell(&["ACL", "SETUSER", "default", "+@all"]);
+        },
+        watch: Duration::from_secs(7),
+    },
+    Fault {
+        name: "Redis silent for 0.1 TTL",
+        strike: |scene| silent(scene, TTL / 10),
+        watch: Duration::from_secs(7),
+    },
+    Fault {
+        name: "Redis silent for 0.5 TTL",
+        strike: |scene| silent(scene, TTL / 2),
+        watch: Duration::from_secs(8),
+    },
+    Fault {
+        name: "leader's pod SIGSTOPped past the TTL, continued",
+        strike: |scene| {
+            send(scene.leader.elector(), Signal::STOP);
+            send(scene.leader.miner(), Signal::STOP);
+            sleep(2 * TTL);
+            send(scene.leader.miner(), Signal::CONT);
+            send(scene.leader.elector(), Signal::CONT);
+        },
+        watch: Duration::from_secs(3),
+    },
+    Fault {
+        name: "Redis restarted without its data",
+        strike: |scene| {
+            scene.redis.kill();
+            scene.redis.start_again();
+        },
+        watch: Duration::from_secs(7),
+    },
+    Fault {
+        name: "packets to Redis dropped, for the leader",
+        strike: |scene| scene.leader.proxy.set(Mode::BlackHole),
+        watch: Duration::from_secs(10),
+    },
+];
+
+fn kill_pod(scene: &mut Scene) {
+    // The miner first would be a hand-over: here both go at once.
+    send(scene.leader.elector(), Signal::KILL);
+    scene.leader.kill_miner();
+}
+
+fn silent(scene: &Scene, time: Duration) {
+    scene.redis.pause();
+    sleep(time);
+    scene.redis.resume();
+}
+
+/// One run: how long nobody acted after the fault, and how often two did.
+fn run(subject: Subject, fault: &Fault, number: u32) -> (f64, usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let register = Redis::start();
+    let redis = Redis::start();
+    let flags: &[&str] = match subject {
+        Subject::Incumbent => &["--ttl-ms", "3000", "--heartbeat-ms", "1000"],
+        Subject::Understudy => &["--lease-ttl", "3s", "--redis-timeout", "1s"],
+    };
+    let start = |name: &str| {
+        Pod::start(
+            subject,
+            name,
+            redis.port,
+            &register.url(),
+            folder.path(),
+            flags,
+        )
+    };
+    let acts = folder.path().join("acts");
+    let leader = start("leader");
+    wait_for("somebody acts", 5 * TTL, || acted(&acts.join("leader")));
+    // The beats of the two fall apart as they may.
+    sleep(HEARTBEAT * (number * 37 % 100) / 100);
+    let standby = start("standby");
+    sleep(HEARTBEAT * 2 + HEARTBEAT * (number * 61 % 100) / 100);
+    let mut scene = Scene {
+        redis,
+        leader,
+        standby,
+    };
+    let from = boottime_ns();
+    (fault.strike)(&mut scene);
+    sleep(fault.watch);
+    let to = boottime_ns();
+    drop(scene.leader);
+    drop(scene.standby);
+    let report = checker::check(&acts, from, to);
+    (
+        report.longest_gap,
+        report.overlaps + report.violations.len(),
+    )
+}
+
+fn acted(log: &Path) -> Option<()> {
+    let text = std::fs::read_to_string(log).ok()?;
+    text.contains(" act ").then_some(())
+}
+
+fn main() {
+    let runs = std::env::var("RUNS")
+        .ok()
+        .and_then(|it| it.parse().ok())
+        .unwrap_or(8);
+    println!("TTL {TTL:?}, heartbeat and renewal every {HEARTBEAT:?}, {runs} runs each");
+    println!(
+        "longest time without a leader, in TTLs: least, median, most; runs with two at once\n"
+    );
+    println!(
+        "{:<48} {:>26} {:>26}",
+        "fault", "today's elector", "understudy"
+    );
+    for fault in FAULTS {
+        let cells = [Subject::Incumbent, Subject::Understudy].map(|subject| {
+            let mut gaps = Vec::new();
+            let mut twice = 0;
+            for number in 0..runs {
+                let (gap, two) = run(subject, fault, number);
+                gaps.push(gap);
+                twice += u32::from(two > 0);
+            }
+            cell(&mut gaps, twice, fault)
+        });
+        println!("{:<48} {:>26} {:>26}", fault.name, cells[0], cells[1]);
+    }
+}
+
+fn cell(gaps: &mut [f64], twice: u32, fault: &Fault) -> String {
+    gaps.sort_by(f64::total_cmp);
+    let ttls = |gap: f64| {
+        let nobody = gap > fault.watch.as_secs_f64() - 0.5;
+        if nobody && fault.watch == PATIENCE {
+            "never".into()
+        } else {
+            format!("{:.2}", gap / TTL.as_secs_f64())
+        }
+    };
+    let two = if twice > 0 {
+        format!(" two: {twice}")
+    } else {
+        String::new()
+    };
+    let (least, most) = (gaps[0], gaps[gaps.len() - 1]);
+    format!(
+        "{} {} {}{two}",
+        ttls(least),
+        ttls(gaps[gaps.len() / 2]),
+        ttls(most)
+    )
+}
