@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help test fix demo bench-failover bench-memory compare chaos simulate setup clean
+.PHONY: help test fix demo bench-failover bench-memory bench-oom compare chaos simulate setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -21,6 +21,10 @@ bench-failover: ## how long a failover takes, on this machine
 bench-memory: ## how much memory an agent keeps: MINUTES=60
 	@cargo build --locked --release --quiet --bin understudy --example miner
 	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) cargo bench --locked --quiet --bench memory
+
+bench-oom: ## an hour out of memory, today's elector and understudy side by side: MINUTES=60
+	@cargo build --locked --release --quiet --bin understudy --example miner --example incumbent
+	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) cargo bench --locked --quiet --bench oom_hour
 
 compare: ## today's elector and understudy side by side, fault by fault: RUNS=8
 	@cargo build --locked --release --quiet --bin understudy --example miner --example incumbent

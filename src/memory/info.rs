@@ -96,7 +96,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_text_makes_it_panic_or_long(text in ".{0,200}", version in ".{0,200}") {
-            EngineInfo::parse(&text);
+            let _ = EngineInfo::parse(&text);
             let info = EngineInfo::parse(&format!("redis_version:{version}\r\n"));
             proptest::prop_assert!(info.version.len() <= 4 * 100 && info.engine.len() <= 4 * 100);
         }

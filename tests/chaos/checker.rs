@@ -121,9 +121,9 @@ impl Report {
         let mut last = from;
         for at in within.chain([to]) {
             let gap = at.saturating_sub(last);
+            self.longest_gap = self.longest_gap.max(gap as f64 / 1e9);
             if gap > TOGETHER {
                 self.leaderless += gap as f64 / 1e9;
-                self.longest_gap = self.longest_gap.max(gap as f64 / 1e9);
             }
             last = at;
         }
