@@ -339,6 +339,19 @@ fn the_agent_that_is_the_candidate_itself_leads_without_a_miner() {
     assert_eq!(agent.token(), token, "it renews by itself");
 }
 
+/// Found by the chaos: a miner that dials a stopped agent must still end when it is asked to.
+#[test]
+fn a_miner_ends_although_its_agent_hangs() {
+    let redis = Redis::start();
+    let agent = Agent::start("a", &redis, &FLAGS);
+    agent.wait_until_up();
+    agent.signal(Signal::STOP);
+    let mut miner = Miner::start("first", &agent, &redis);
+    std::thread::sleep(Duration::from_millis(300));
+    miner.signal(Signal::TERM);
+    miner.wait_until_gone(SOON);
+}
+
 #[test]
 fn a_blocked_standard_output_stalls_nobody() {
     use std::process::{Command, Stdio};

@@ -64,7 +64,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut stop = signal(SignalKind::terminate())?;
     let mut backoff = Duration::from_millis(50);
     loop {
-        match Campaign::start(&args.agent, &args.name).await {
+        let started = tokio::select! {
+            started = Campaign::start(&args.agent, &args.name) => started,
+            // An agent that hangs keeps nobody from stopping.
+            _ = stop.recv() => return Ok(()),
+        };
+        match started {
             Ok(campaign) => {
                 backoff = Duration::from_millis(50);
                 let asked = miner

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -170,7 +171,13 @@ fn end(child: &mut Child, signal: Signal) {
     send(child, signal);
     // A stopped process ends when it continues.
     send(child, Signal::CONT);
-    let _ = child.wait();
+    for _ in 0..1000 {
+        if ended(child) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("a process that was asked to end does not: {child:?}");
 }
 
 impl Drop for Pod {

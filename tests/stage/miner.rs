@@ -125,6 +125,13 @@ impl Miner {
         send(&self.child, signal);
     }
 
+    pub fn wait_until_gone(&mut self, deadline: Duration) {
+        let child = &mut self.child;
+        wait_for("the miner ends", deadline, || {
+            child.try_wait().ok().flatten()
+        });
+    }
+
     pub fn kill(&mut self) {
         // Already gone is as good.
         let _ = self.child.kill();
