@@ -6,12 +6,14 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
-use redis::{Client, Connection, ErrorKind, RedisError, RedisResult, Script};
+use redis::aio::MultiplexedConnection;
+use redis::{Client, ErrorKind, RedisError, RedisResult, Script};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 #[derive(Parser)]
 struct Args {
@@ -50,37 +52,37 @@ return 0";
 /// Beside the first try.
 const RETRIES: u32 = 3;
 
-/// A client with the time limits of the incumbent's library, in proportion to the TTL: 3 s a read and 5 s a
-/// dial where that is 30 s.
+/// A client with the time limits of the incumbent's library: 3 s for an answer, where the TTL is 30 s, and three
+/// more tries.
 struct Library {
     client: Client,
-    connection: Option<Connection>,
-    read: Duration,
-    dial: Duration,
+    connection: Option<MultiplexedConnection>,
+    limit: Duration,
 }
 
 impl Library {
-    fn run(&mut self, script: &Script, id: &str, ttl: u64) -> RedisResult<bool> {
+    async fn run(&mut self, script: &Script, id: &str, ttl: u64) -> RedisResult<bool> {
         let mut tries = 0;
         loop {
-            let result = self.once(script, id, ttl);
+            let once = timeout(self.limit, self.once(script, id, ttl)).await;
+            let result = once.unwrap_or_else(|_| Err((ErrorKind::Io, "no answer").into()));
             match result {
                 Err(error) if tries < RETRIES && retried(&error) => tries += 1,
                 result => return result,
             }
-            thread::sleep(self.read / 300 * (1 << tries));
+            sleep(self.limit / 300 * (1 << tries)).await;
         }
     }
 
-    fn once(&mut self, script: &Script, id: &str, ttl: u64) -> RedisResult<bool> {
+    async fn once(&mut self, script: &Script, id: &str, ttl: u64) -> RedisResult<bool> {
+        // One that is given up on is not used again.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.client.get_connection_with_timeout(self.dial)?,
+            None => self.client.get_multiplexed_async_connection().await?,
         };
-        connection.set_read_timeout(Some(self.read))?;
-        connection.set_write_timeout(Some(self.read))?;
-        let done = script.key(LOCK).arg(id).arg(ttl).invoke(&mut connection);
-        if done.as_ref().is_ok_and(|_: &u8| true) || done.as_ref().is_err_and(|it| !broken(it)) {
+        let mut call = script.key(LOCK);
+        let done: RedisResult<u8> = call.arg(id).arg(ttl).invoke_async(&mut connection).await;
+        if !done.as_ref().is_err_and(broken) {
             self.connection = Some(connection);
         }
         done.map(|done| done == 1)
@@ -101,34 +103,25 @@ fn retried(error: &RedisError) -> bool {
 }
 
 /// Elects, on a thread of its own.
-fn elect(args: &Args, leads: &AtomicBool) {
+#[tokio::main(flavor = "current_thread")]
+async fn elect(args: &Args, leads: &AtomicBool) {
     let id = format!("{}-{}", args.name, std::process::id());
     let mut library = Library {
         client: Client::open(args.redis_url.as_str()).expect("a URL"),
         connection: None,
-        read: Duration::from_millis(args.ttl_ms / 10),
-        dial: Duration::from_millis(args.ttl_ms / 6),
+        limit: Duration::from_millis(args.ttl_ms / 10),
     };
     let (acquire, renew) = (Script::new(ACQUIRE), Script::new(RENEW));
-    let every = Duration::from_millis(args.heartbeat_ms);
-    let mut next = Instant::now();
+    // As a ticker does: beats that were missed are one.
+    let mut beat = interval(Duration::from_millis(args.heartbeat_ms));
+    beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        let script = if leads.load(Ordering::Relaxed) {
-            &renew
-        } else {
-            &acquire
-        };
+        beat.tick().await;
+        let leader = leads.load(Ordering::Relaxed);
+        let script = if leader { &renew } else { &acquire };
         // Any error demotes, and so does a lock that is not ours.
-        let now = library.run(script, &id, args.ttl_ms).unwrap_or(false);
+        let now = library.run(script, &id, args.ttl_ms).await.unwrap_or(false);
         leads.store(now, Ordering::Relaxed);
-        // As a ticker does: beats that were missed are one.
-        next += every;
-        let now = Instant::now();
-        if next > now {
-            thread::sleep(next - now);
-        } else {
-            next = now;
-        }
     }
 }
 
