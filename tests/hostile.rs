@@ -24,7 +24,7 @@ struct Leading {
 
 fn leading() -> Leading {
     let redis = Redis::start();
-    let flags = ["--miner-liveness", "always", "--lease-ttl", "1s"];
+    let flags = ["--miner-liveness", "always", "--lease-ttl", "3s"];
     let agent = Agent::start("a", &redis, &flags);
     agent.wait_until_up();
     agent.wait_until_leading(SOON);

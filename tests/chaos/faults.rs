@@ -323,9 +323,11 @@ impl Chaos {
                     self.emptied = Instant::now();
                 }
             }
+            // One that does not answer is told again: it may only be stopped.
             Undo::Tell(words) => {
-                // A server that is away has forgotten the fault with the rest.
-                let _ = self.redis.ask(words);
+                if self.redis.ask(words).is_err() {
+                    self.later(Duration::from_millis(300), undo.clone());
+                }
             }
         }
     }

@@ -143,9 +143,11 @@ impl Chaos {
 
     /// Everything is well again.
     fn heal(&mut self) {
-        let rest = std::mem::take(&mut self.undos);
-        for (_, undo) in rest {
-            self.undo(&undo);
+        for _ in 0..10 {
+            let rest = std::mem::take(&mut self.undos);
+            for (_, undo) in rest {
+                self.undo(&undo);
+            }
         }
         for pod in &mut self.pods {
             pod.proxy.set(Mode::Pass);

@@ -177,7 +177,15 @@ fn end(child: &mut Child, signal: Signal) {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    panic!("a process that was asked to end does not: {child:?}");
+    let pid = child.id();
+    let told =
+        |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    panic!(
+        "a process that was asked to end does not: {} {}\n{}",
+        told("cmdline").replace('\0', " "),
+        told("wchan"),
+        told("status")
+    );
 }
 
 impl Drop for Pod {
