@@ -220,7 +220,10 @@ fn announce(config: &Config, holder: &str) {
         version = crate::VERSION,
         instance = %config.instance,
         holder,
+        redis = %config.redis.endpoint.address,
         lock_key = %config.redis.keys.lock,
+        grpc = config.grpc_listen.map(tracing::field::display),
+        socket = config.grpc_socket.as_ref().map(|path| tracing::field::display(path.display())),
         http = %config.http_listen,
         "started"
     );

@@ -220,7 +220,9 @@ impl StoreFault {
             Self::Unkillable => {
                 "a script that has written holds the Redis server: it must end, or the server be shut down"
             }
-            Self::Auth => "check --redis-username and the password: Redis refuses them",
+            Self::Auth => {
+                "check --redis-username and --redis-password-file: Redis refuses what it was sent, or was sent nothing"
+            }
             Self::NoPermission => {
                 "give the Redis user: ~ha:* ~{ha:* &{ha:* -@all +eval +evalsha +get +set +hset +hmget +pttl +pexpire \
                  +persist +del +publish +subscribe +time +info +ping (with a lock key of your own in the patterns)"

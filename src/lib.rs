@@ -58,7 +58,7 @@ pub mod tasks;
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The revision it was built from, where the build was told (`UNDERSTUDY_REVISION`).
+/// The revision it was built from: `UNDERSTUDY_REVISION` at build time, else what git says.
 pub const REVISION: &str = match option_env!("UNDERSTUDY_REVISION") {
     Some(revision) => revision,
     None => "unknown",

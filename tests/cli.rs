@@ -277,6 +277,30 @@ fn evaluations(redis: &Redis) -> u64 {
     calls.map_or(0, |calls| calls.parse().expect("a number"))
 }
 
+/// Nobody can be elected for ever: that must not look like another instance that leads.
+#[test]
+fn a_lock_that_never_ends_is_told() {
+    let redis = Redis::start();
+    redis.tell(&["SET", "ha:miner:global_leader", "gohost-123"]);
+    let agent = Agent::start("a", &redis, &["--miner-liveness", "always"]);
+    agent.wait_until_up();
+    agent.wait_for_reason("held_by_other", SOON);
+    agent.wait_for_log(&["WARN", "never ends", "gohost-123", "delete the key"]);
+    let told = understudy(&["leader", "--redis-url", &redis.url()]);
+    assert!(text(&told).contains("never ends"), "{}", text(&told));
+}
+
+#[test]
+fn an_unset_variable_is_no_wish_for_the_default() {
+    let refused = understudy(&["run", "--instance", "a", "--redis-url", ""]);
+    assert_eq!(code(&refused), Some(64));
+    assert!(
+        text(&refused).contains("--redis-url="),
+        "{}",
+        text(&refused)
+    );
+}
+
 #[test]
 fn the_commands_tell_who_leads() {
     let redis = Redis::start();

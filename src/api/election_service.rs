@@ -148,6 +148,12 @@ impl ElectionService for Elections {
         let hold_off = hold_off
             .filter(|hold_off| *hold_off <= LONGEST_HOLD_OFF)
             .ok_or_else(|| Status::invalid_argument("`hold_off` must be between 0 and 1 hour"))?;
+        if self.shared.board.borrow().redis.reachable() == Some(false) {
+            return Err(Status::failed_precondition(
+                "Redis does not answer: the lock cannot be given back, and nobody would lead until its TTL ends; \
+                 resign when Redis is back",
+            ));
+        }
         let reason = request.reason;
         let resigned = self.shared.desk.ask(|reply| Message::Resign {
             reason,

@@ -102,7 +102,8 @@ fn as_text(view: &View) -> String {
 }
 
 fn left(remaining: Option<Duration>) -> String {
-    remaining.map_or("without a TTL".into(), |left| {
-        format!("{:.1} s left", left.as_secs_f64())
-    })
+    remaining.map_or(
+        "without a TTL: it never ends (if its holder is gone, delete the key)".into(),
+        |left| format!("{:.1} s left", left.as_secs_f64()),
+    )
 }

@@ -148,6 +148,14 @@ impl RedisSettings {
     }
 
     fn read(args: &RedisArgs, reader: &mut Reader) -> Option<Self> {
+        if args.redis_url.as_deref() == Some("") {
+            // A variable that was never set, most likely: not a wish for the default.
+            reader.bad(
+                "redis-url",
+                "",
+                "a URL such as redis://host:6379/0; leave the flag out for the default",
+            );
+        }
         let url = given(&args.redis_url).unwrap_or(DEFAULT_REDIS_URL);
         let endpoint = reader.keep("redis-url", &redis::shown(url), RedisEndpoint::parse(url));
         let password = reader.password(args);

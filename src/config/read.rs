@@ -140,7 +140,7 @@ impl Reader {
             flag,
             text,
             text.parse()
-                .map_err(|_| "an address such as 127.0.0.1:9095 or [::]:9095"),
+                .map_err(|_| format!("an address and a port, such as {default}")),
         )
     }
 

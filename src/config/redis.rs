@@ -33,6 +33,16 @@ pub enum RedisAddress {
     Unix(PathBuf),
 }
 
+impl fmt::Display for RedisAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
 /// The names of everything that the election keeps in Redis, all in one cluster slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {

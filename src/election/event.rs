@@ -43,9 +43,11 @@ pub enum Event {
     },
     ReleaseFailed {
         error: StoreError,
+        consecutive: u32,
     },
-    /// Another instance holds the lock: nothing is wrong.
+    /// Another instance holds the lock: nothing is wrong, unless the lock never ends.
     HeldByOther {
         leader: String,
+        endless: bool,
     },
 }

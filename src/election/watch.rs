@@ -183,10 +183,11 @@ impl Watch {
 
     /// The token of a term of our own that the store still shows as running. Not of one that was brought
     /// back: to release it would be to say that the terms after it are over.
-    pub(super) fn own_token(&self, holder: &str) -> Option<Token> {
+    pub(super) fn own_token(&self, holder: &str, now: Instant) -> Option<Token> {
         let lock = self.view.lock.as_ref()?;
         let record = self.view.record.known()?;
-        let own = lock.holder == holder && self.ours && !record.released;
+        let runs = !record.released && now < self.lock_end(lock);
+        let own = lock.holder == holder && self.ours && runs;
         own.then_some(record.token)
     }
 }

@@ -18,15 +18,20 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) struct Link {
     client: Client,
+    /// For whoever reads the error at night.
+    address: String,
     connection: Option<MultiplexedConnection>,
 }
 
 impl Link {
-    pub fn new(client: Client) -> Self {
-        Self {
-            client,
+    /// # Errors
+    /// The endpoint cannot be used. Nothing is dialled yet.
+    pub fn new(endpoint: &RedisEndpoint) -> Result<Self, StoreError> {
+        Ok(Self {
+            client: client(endpoint)?,
+            address: endpoint.address.to_string(),
             connection: None,
-        }
+        })
     }
 
     /// Runs `work` on the connection, dialling first if there is none, all within `limit`.
@@ -51,16 +56,30 @@ impl Link {
             let result = work(&mut connection).await;
             Ok((connection, result))
         };
+        let address = &self.address;
         let (connection, result) = timeout(limit, run)
             .await
-            .map_err(|_| StoreError::timed_out(format!("no answer within {limit:.0?}")))?
-            .map_err(store_error)?;
-        let result = result.map_err(store_error);
+            .map_err(|_| {
+                StoreError::timed_out(format!("no answer from {address} within {limit:.0?}"))
+            })?
+            .map_err(|error| at(address, store_error(error)))?;
+        let result = result.map_err(|error| at(address, store_error(error)));
         let in_doubt = matches!(&result, Err(error) if error.fault.lost_connection());
         if !in_doubt {
             self.connection = Some(connection);
         }
         result
+    }
+}
+
+/// An error that is about the way to the server names it.
+fn at(address: &str, error: StoreError) -> StoreError {
+    if !matches!(error.fault, StoreFault::TimedOut | StoreFault::Unreachable) {
+        return error;
+    }
+    StoreError {
+        message: format!("{address}: {}", error.message),
+        ..error
     }
 }
 

@@ -49,7 +49,7 @@ impl Store {
     /// The endpoint cannot be used. Nothing is dialled yet.
     pub fn new(settings: &RedisSettings, holder: &str, ttl: Duration) -> Result<Self, StoreError> {
         Ok(Self {
-            link: Link::new(link::client(&settings.endpoint)?),
+            link: Link::new(&settings.endpoint)?,
             scripts: Scripts::new(settings.keys.clone(), holder, ttl),
             rung: OomRung::FirstWrite,
         })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::link::{self, Link};
+use super::link::Link;
 use crate::config::RedisSettings;
 use crate::fault::{StoreError, StoreFault};
 use crate::memory::{EngineInfo, Health, MemoryReading};
@@ -17,7 +17,7 @@ impl Probe {
     /// The endpoint cannot be used. Nothing is dialled yet.
     pub fn new(settings: &RedisSettings) -> Result<Self, StoreError> {
         Ok(Self {
-            link: Link::new(link::client(&settings.endpoint)?),
+            link: Link::new(&settings.endpoint)?,
             key: settings.keys.probe(),
         })
     }

@@ -47,6 +47,8 @@ struct Shell {
     hears: bool,
     oom_rung: &'static str,
     last: Leadership,
+    /// The holder of a lock that never ends, once it has been told of.
+    endless: Option<String>,
 }
 
 impl Elect {
@@ -64,6 +66,7 @@ impl Elect {
             elections: 0,
             hears: false,
             oom_rung: self.store.rung().name(),
+            endless: None,
         };
         let mut store = Some(self.store);
         let mut in_flight: Option<Pin<Box<dyn Future<Output = Executed> + Send>>> = None;
@@ -78,7 +81,7 @@ impl Elect {
                 }
             }
             shell.publish(now);
-            if stopping && shell.election.holds_no_term() {
+            if stopping && shell.election.holds_no_term(now) {
                 return;
             }
             let pause = shell.election.poll_timeout(now).since(now).min(TURN_EVERY);
@@ -261,11 +264,22 @@ impl Shell {
                         "renewal failed: still leader until the lease ends, trying again");
                 }
             }
-            Event::ReleaseFailed { error } => {
-                tracing::warn!(%instance, %error, "release failed: trying again until the TTL ends the lock");
+            // Tried many times within one TTL: told ever more rarely.
+            Event::ReleaseFailed { error, consecutive } if consecutive.is_power_of_two() => {
+                tracing::warn!(%instance, %error, consecutive_failures = consecutive, hint = error.fault.hint(),
+                    "release failed: nothing is granted any more; trying again until the TTL ends the lock");
             }
-            Event::HeldByOther { leader } => {
+            Event::ReleaseFailed { error, .. } => {
+                tracing::debug!(%instance, %error, "release failed: trying again");
+            }
+            Event::HeldByOther { leader, endless } => {
                 tracing::debug!(%instance, %leader, "another instance holds the lock");
+                let known = self.endless.as_ref() == Some(&leader);
+                if endless && !known {
+                    tracing::warn!(%instance, %leader, "the lock has no TTL and never ends: nobody else can lead; if its \
+                        holder is gone, delete the key");
+                }
+                self.endless = endless.then_some(leader);
             }
         }
     }

@@ -82,9 +82,10 @@ impl Election {
             self.end_term(Reason::EvictionPolicy, Duration::ZERO, now);
         }
         if let Some(lock) = self.foreign_lock(now) {
-            let leader = lock.holder.clone();
+            let (leader, endless) = (lock.holder.clone(), lock.remaining.is_none());
             self.failures = 0;
-            self.events.push_back(Event::HeldByOther { leader });
+            self.events
+                .push_back(Event::HeldByOther { leader, endless });
         }
     }
 
@@ -237,7 +238,7 @@ impl Election {
                     .term()
                     .map_or(Duration::ZERO, |term| term.lease_until.since(now)),
             },
-            Command::Release { .. } => Event::ReleaseFailed { error },
+            Command::Release { .. } => Event::ReleaseFailed { error, consecutive },
             _ if acquiring => Event::AcquisitionFailed { error, consecutive },
             _ => Event::LookFailed { error },
         });

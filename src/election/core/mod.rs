@@ -304,10 +304,10 @@ impl Election {
 
     /// There is no term of ours left to give back, and none on its way.
     #[must_use]
-    pub fn holds_no_term(&self) -> bool {
+    pub fn holds_no_term(&self, now: Instant) -> bool {
         let begins = |attempt: &Attempt| attempt.command.begins();
         let on_its_way = self.stray || self.in_flight.as_ref().is_some_and(begins);
-        self.phase == Phase::Following && !on_its_way && self.own_token().is_none()
+        self.phase == Phase::Following && !on_its_way && self.own_token(now).is_none()
     }
 }
 
@@ -361,8 +361,9 @@ impl Election {
         watch.foreign_lock(&self.settings.holder, now)
     }
 
-    fn own_token(&self) -> Option<Token> {
-        self.watch.as_ref()?.own_token(&self.settings.holder)
+    /// The token of a term of our own that the store shows as running, as long as its lock may be there.
+    fn own_token(&self, now: Instant) -> Option<Token> {
+        self.watch.as_ref()?.own_token(&self.settings.holder, now)
     }
 
     fn record_says_released(&self, token: Token) -> bool {

@@ -111,7 +111,7 @@ impl Election {
             }
             Judgement::Wait { until, .. } => until,
         };
-        if let Some(token) = self.own_token() {
+        if let Some(token) = self.own_token(now) {
             // From before a restart: kept until a term may be begun by it.
             if self.ends_too_soon(now) {
                 return Plan::Send(Command::Renew {

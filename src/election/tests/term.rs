@@ -107,7 +107,7 @@ fn a_miner_that_ends_its_stream_is_released_for_at_once() {
     let release = stage.must_release(100);
     stage.view = written("me-1", 100, true);
     stage.answer(&release, Outcome::Released);
-    assert!(stage.election.holds_no_term());
+    assert!(stage.election.holds_no_term(stage.now));
 }
 
 #[test]
@@ -172,14 +172,14 @@ fn stopping_gives_the_lock_back_and_begins_nothing() {
     let (mut stage, campaign) = Stage::leading();
     stage.election.handle_stop(stage.now);
     assert_eq!(stage.says(), (Role::Standby, Reason::Draining));
-    assert!(!stage.election.holds_no_term());
+    assert!(!stage.election.holds_no_term(stage.now));
     stage
         .election
         .handle_campaign_end(campaign, EndedBy::Miner, stage.now);
     let release = stage.must_release(100);
     stage.view = written("me-1", 100, true);
     stage.answer(&release, Outcome::Released);
-    assert!(stage.election.holds_no_term());
+    assert!(stage.election.holds_no_term(stage.now));
     stage.nothing();
     assert_eq!(
         stage.election.handle_campaign(stage.now),
@@ -196,26 +196,26 @@ fn whoever_stops_looks_once_for_a_lock_whose_begin_went_unanswered() {
         let begin = stage.next();
         stage.fail(&begin, StoreError::timed_out("no answer"));
         stage.election.handle_stop(stage.now);
-        assert!(!stage.election.holds_no_term());
+        assert!(!stage.election.holds_no_term(stage.now));
         stage
     };
     let mut taken = lost();
     taken.view = written("me-1", 100, false);
     taken.look();
-    assert!(!taken.election.holds_no_term());
+    assert!(!taken.election.holds_no_term(taken.now));
     let release = taken.must_release(100);
     taken.view = written("me-1", 100, true);
     taken.answer(&release, Outcome::Released);
-    assert!(taken.election.holds_no_term());
+    assert!(taken.election.holds_no_term(taken.now));
 
     let mut not_taken = lost();
     not_taken.look();
-    assert!(not_taken.election.holds_no_term());
+    assert!(not_taken.election.holds_no_term(not_taken.now));
 
     let mut unreachable = lost();
     let look = unreachable.next();
     unreachable.fail(&look, StoreError::timed_out("no answer"));
-    assert!(unreachable.election.holds_no_term());
+    assert!(unreachable.election.holds_no_term(unreachable.now));
 }
 
 #[test]
