@@ -38,7 +38,7 @@ chaos: ## real processes under every fault, many at once: MINUTES=2 ENGINE=… S
 simulate: ## try to find a second leader: SEEDS=100000, or one SEED=… with its story
 	@cargo test --locked --release --quiet --test simulation no_seed -- --nocapture
 
-setup: ## install what the tests need: a Redis server, cargo-deny
+setup: ## install what the tests need: Redis and Valkey servers, cargo-deny, faketime
 	@scripts/setup
 
 clean: ## remove everything that was built

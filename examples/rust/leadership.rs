@@ -43,7 +43,9 @@ impl Campaign {
         let outgoing = ReceiverStream::new(outgoing);
         let responses = ElectionServiceClient::new(channel)
             .campaign(outgoing)
-            .await?
+            .await
+            // Why, in the agent's own words.
+            .map_err(|status| status.message().to_owned())?
             .into_inner();
         let (leadership, name) = (Leadership::default(), name.to_owned());
         Ok(Self {

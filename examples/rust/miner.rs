@@ -20,7 +20,7 @@ struct Args {
     /// The agent beside this miner
     #[arg(long, env = "UNDERSTUDY_GRPC_ADDR", default_value = "127.0.0.1:50051")]
     agent: String,
-    /// The miner's name, for `understudy status`
+    /// The miner's name, for the agent's `/status`
     #[arg(long, default_value = "sample-miner")]
     name: String,
     /// Where the fenced writes go; without it the miner only says that it acts
@@ -79,7 +79,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                     return Ok(());
                 }
             }
-            Err(error) => miner.say("no_agent", &format!("error={:?}", error.to_string())),
+            Err(error) => miner.say(
+                "no_campaign",
+                &format!("agent={} error={:?}", args.agent, error.to_string()),
+            ),
         }
         tokio::select! {
             _ = stop.recv() => return Ok(()),
