@@ -282,6 +282,28 @@ async fn resigning_answers_what_is_wrong() {
     }
 }
 
+/// Giving up what cannot be given back would stop the leader for nobody.
+#[tokio::test]
+async fn nobody_resigns_while_redis_is_away() {
+    let redis = Redis::start();
+    let agent = Agent::start(
+        "a",
+        &redis,
+        &["--miner-liveness", "always", "--lease-ttl", "8s"],
+    );
+    let channel = connect(&agent).await;
+    agent.wait_until_leading(2 * SOON);
+    drop(redis);
+    stage::wait_for("Redis is found to be away", SOON, || {
+        agent.metric("ha_miner_redis_up").filter(|up| *up == 0.0)
+    });
+    let mut client = ElectionServiceClient::new(channel);
+    let refused = client.resign(ResignRequest::default()).await;
+    let refused = refused.expect_err("refused");
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(agent.leads(), "{refused}");
+}
+
 #[tokio::test]
 async fn observers_see_every_change_and_are_granted_nothing() {
     let (_redis, _agent, channel) = start(&[]).await;
