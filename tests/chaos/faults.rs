@@ -103,11 +103,12 @@ impl Chaos {
                 Some("Redis: evicts keys with a TTL")
             }
             31 => self.redis_dies(short),
-            32 => {
+            32 if self.redis_up => {
                 self.redis.pause();
                 self.later(long, Undo::RedisContinues);
                 Some("Redis: SIGSTOPped")
             }
+            32 => None,
             33 => {
                 let time = long.as_millis().to_string();
                 self.ask(&["CLIENT", "PAUSE", &time])?;
@@ -198,6 +199,9 @@ impl Chaos {
 
     /// SIGKILL. What it has afterwards: nothing, an old snapshot, or what it had, if it writes a log.
     fn redis_dies(&mut self, short: Duration) -> Option<&'static str> {
+        if !self.redis_up {
+            return None;
+        }
         let old = self.dice.below(2) == 0;
         if old {
             // A snapshot of some time ago, if one was made.
