@@ -171,7 +171,8 @@ fn end(child: &mut Child, signal: Signal) {
     send(child, signal);
     // A stopped process ends when it continues.
     send(child, Signal::CONT);
-    for _ in 0..1000 {
+    // A kernel under load may take seconds to bury a process that has ended.
+    for _ in 0..12_000 {
         if ended(child) {
             return;
         }
