@@ -33,6 +33,7 @@ compare: ## today's elector and understudy side by side, fault by fault: RUNS=8
 chaos: ## real processes under every fault, many at once: MINUTES=2 ENGINE=… SEED=… SUBJECT=incumbent
 	@cargo build --locked --quiet --all-targets
 	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) UNDERSTUDY_TEST_ENGINES=$$(scripts/engines 2>/dev/null | paste -sd:) \
+	    UNDERSTUDY_PREVIOUS_BIN=$$(scripts/previous) \
 	    cargo test --locked --quiet --test chaos -- --nocapture
 
 simulate: ## try to find a second leader: SEEDS=100000, or one SEED=… with its story

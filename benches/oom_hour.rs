@@ -5,6 +5,9 @@
 #[path = "../tests/chaos/checker.rs"]
 mod checker;
 #[allow(dead_code, reason = "the chaos uses more of it")]
+#[path = "../tests/chaos/names.rs"]
+mod names;
+#[allow(dead_code, reason = "the chaos uses more of it")]
 #[path = "../tests/chaos/pods.rs"]
 mod pods;
 #[allow(dead_code, reason = "the chaos uses more of it")]
@@ -18,7 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use checker::Report;
-use pods::{Pod, Subject};
+use pods::{Setting, Subject};
 use stage::{Redis, boottime_ns};
 
 const KILL_EVERY: Duration = Duration::from_secs(60);
@@ -48,17 +51,14 @@ fn run(subject: Subject, time: Duration) -> Report {
         Subject::Incumbent => &["--ttl-ms", "30000", "--heartbeat-ms", "10000"],
         Subject::Understudy => &[],
     };
-    let mut pods = ["a", "b"].map(|name| {
-        Pod::start(
-            subject,
-            name,
-            redis.port,
-            &register.url(),
-            folder.path(),
-            flags,
-        )
-    });
-    let acts = folder.path().join("acts");
+    let setting = Setting {
+        subject,
+        redis: redis.port,
+        register: &register,
+        folder: folder.path(),
+    };
+    let mut pods = ["a", "b"].map(|name| setting.pod(name, flags));
+    let acts = setting.acts();
     thread::sleep(Duration::from_secs(40));
     redis.fill();
     let (from, end) = (boottime_ns(), Instant::now() + time);

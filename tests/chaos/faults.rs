@@ -16,6 +16,7 @@ pub enum Undo {
     MinerContinues(usize),
     AgentContinues(usize),
     NetworkPasses(usize),
+    NameIsTold(usize),
     PodIsCompleted(usize),
     RedisContinues,
     RedisIsThere,
@@ -32,41 +33,59 @@ impl Chaos {
         let pod = self.dice.below(self.pods.len() as u64) as usize;
         let short = Duration::from_millis(50 + self.dice.below(500));
         let long = Duration::from_millis(100 + self.dice.below(2 * TTL.as_millis() as u64));
-        match self.dice.below(46) {
-            // === the miner
+        // A fault of Redis' own befalls every pod: with many of them nobody ever leads, and nothing is tried.
+        match self.dice.below(10) {
+            0..3 => Some(self.miner_fault(pod, short, long)),
+            3..6 => self.agent_fault(pod, short, long),
+            6..8 => Some(self.network_fault(pod, long)),
+            8 => self.redis_fault(short, long),
+            _ => self.store_fault(short, long),
+        }
+    }
+
+    fn miner_fault(&mut self, pod: usize, short: Duration, long: Duration) -> &'static str {
+        match self.dice.below(9) {
             0..3 => {
                 self.pods[pod].kill_miner();
                 self.later(short, Undo::PodIsCompleted(pod));
-                Some("miner SIGKILLed")
+                "miner SIGKILLed"
             }
             3..5 => {
                 self.pods[pod].stop_miner();
                 self.later(short, Undo::PodIsCompleted(pod));
-                Some("miner ends in order")
+                "miner ends in order"
             }
             5..8 => {
                 send(self.pods[pod].miner(), Signal::STOP);
                 self.later(long, Undo::MinerContinues(pod));
-                Some("miner SIGSTOPped")
+                "miner SIGSTOPped"
             }
-            8 => {
+            _ => {
                 for _ in 0..5 {
                     self.pods[pod].kill_miner();
                     self.pods[pod].start_miner();
                 }
-                Some("miner reconnects in a storm")
+                "miner reconnects in a storm"
             }
-            // === the agent
-            9..12 => self.agent_killed(pod, short),
-            12 | 13 => self.agent_asked_to_stop(pod, long),
-            14..17 => {
+        }
+    }
+
+    fn agent_fault(&mut self, pod: usize, short: Duration, long: Duration) -> Option<&'static str> {
+        match self.dice.below(9) {
+            0..3 => self.agent_killed(pod, short),
+            3..5 => self.agent_asked_to_stop(pod, long),
+            5..8 => {
                 send(self.pods[pod].elector(), Signal::STOP);
                 self.later(long, Undo::AgentContinues(pod));
                 Some("agent SIGSTOPped")
             }
-            17 => self.agent_throttled(pod),
-            // === the network
-            18..26 => {
+            _ => Some(self.agent_throttled(pod)),
+        }
+    }
+
+    fn network_fault(&mut self, pod: usize, long: Duration) -> &'static str {
+        match self.dice.below(12) {
+            0..8 => {
                 let (mode, name) = self.dice.pick(&[
                     (Mode::Refuse, "network: refused"),
                     (Mode::BlackHole, "network: black-holed, delivered late"),
@@ -78,20 +97,85 @@ impl Chaos {
                 ]);
                 self.pods[pod].proxy.set(mode);
                 self.later(long, Undo::NetworkPasses(pod));
-                Some(name)
+                name
             }
-            26 => {
+            8 => {
                 self.pods[pod].proxy.cut();
-                Some("network: connection cut")
+                "network: connection cut"
             }
-            // === Redis
-            27..29 => {
+            9 => {
+                // The connection is cut, so that the name is asked for.
+                self.name_is(pod, long, true);
+                self.pods[pod].proxy.cut();
+                self.later(2 * long, Undo::NameIsTold(pod));
+                "DNS: slow"
+            }
+            10 => {
+                self.name_is(pod, Duration::ZERO, false);
+                self.pods[pod].proxy.cut();
+                self.later(long, Undo::NameIsTold(pod));
+                "DNS: no answer"
+            }
+            _ => {
+                // The name follows, a while later.
+                self.pods[pod].proxy.move_house();
+                self.later(long, Undo::NameIsTold(pod));
+                "DNS: the name moves"
+            }
+        }
+    }
+
+    fn name_is(&self, pod: usize, delay: Duration, answers: bool) {
+        let pod = &self.pods[pod];
+        pod.names.tell(delay, answers.then(|| pod.proxy.house()));
+    }
+
+    /// Redis refuses, or is slow, and loses nothing.
+    fn redis_fault(&mut self, short: Duration, long: Duration) -> Option<&'static str> {
+        match self.dice.below(10) {
+            0 | 1 => {
                 self.ask(&["CONFIG", "SET", "maxmemory", "1"])?;
                 self.later(long, Undo::Tell(&["CONFIG", "SET", "maxmemory", "0"]));
                 Some("Redis: out of memory")
             }
-            29 => self.flickers(),
-            30 => {
+            2 => self.flickers(),
+            3 if self.redis_up => {
+                self.redis.pause();
+                self.later(long, Undo::RedisContinues);
+                Some("Redis: SIGSTOPped")
+            }
+            3 => None,
+            4 => {
+                let time = long.as_millis().to_string();
+                self.ask(&["CLIENT", "PAUSE", &time])?;
+                Some("Redis: CLIENT PAUSE")
+            }
+            5 => {
+                self.ask(&["SCRIPT", "FLUSH"])?;
+                Some("Redis: SCRIPT FLUSH")
+            }
+            6 => {
+                self.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"])?;
+                self.later(
+                    long,
+                    Undo::Tell(&["CONFIG", "SET", "min-replicas-to-write", "0"]),
+                );
+                Some("Redis: NOREPLICAS")
+            }
+            7 => self.misconf(long),
+            8 => {
+                self.ask(&["ACL", "SETUSER", "default", "-evalsha", "-eval"])?;
+                self.later(short, Undo::Tell(&["ACL", "SETUSER", "default", "+@all"]));
+                Some("Redis: NOPERM")
+            }
+            _ => self.busy(),
+        }
+    }
+
+    /// Redis loses something, or its clock jumps.
+    fn store_fault(&mut self, short: Duration, long: Duration) -> Option<&'static str> {
+        match self.dice.below(9) {
+            0 => {
                 let policy = self.dice.pick(&["volatile-lru", "volatile-ttl"]);
                 self.ask(&["CONFIG", "SET", "maxmemory-policy", policy])?;
                 self.ask(&["CONFIG", "SET", "maxmemory", "1"])?;
@@ -102,55 +186,25 @@ impl Chaos {
                 self.later(long, Undo::Tell(&["CONFIG", "SET", "maxmemory", "0"]));
                 Some("Redis: evicts keys with a TTL")
             }
-            31 => self.redis_dies(short),
-            32 if self.redis_up => {
-                self.redis.pause();
-                self.later(long, Undo::RedisContinues);
-                Some("Redis: SIGSTOPped")
-            }
-            32 => None,
-            33 => {
-                let time = long.as_millis().to_string();
-                self.ask(&["CLIENT", "PAUSE", &time])?;
-                Some("Redis: CLIENT PAUSE")
-            }
-            34 => {
-                self.ask(&["SCRIPT", "FLUSH"])?;
-                Some("Redis: SCRIPT FLUSH")
-            }
-            35 => self.flush(),
-            36 => {
+            1 => self.redis_dies(short),
+            2 => self.flush(),
+            3 => {
                 self.ask(&["DEL", LOCK])?;
                 Some("Redis: lock deleted")
             }
-            37 => {
+            4 => {
                 // Only where nobody leads: a Go miner in the middle of a term is a limit.
                 self.ask(&["SET", LOCK, "go-1", "PX", "1000", "NX"])
                     .filter(|it| it == "+OK")?;
                 Some("Redis: a Go miner's lock")
             }
-            38 => self.another_type(short),
-            39 => {
-                self.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"])?;
-                self.later(
-                    long,
-                    Undo::Tell(&["CONFIG", "SET", "min-replicas-to-write", "0"]),
-                );
-                Some("Redis: NOREPLICAS")
-            }
-            40 => {
+            5 => self.another_type(short),
+            6 => {
                 self.ask(&["REPLICAOF", "127.0.0.1", "1"])?;
                 self.later(short, Undo::Tell(&["REPLICAOF", "NO", "ONE"]));
                 Some("Redis: READONLY, then promoted")
             }
-            41 => self.misconf(long),
-            42 => {
-                self.ask(&["ACL", "SETUSER", "default", "-evalsha", "-eval"])?;
-                self.later(short, Undo::Tell(&["ACL", "SETUSER", "default", "+@all"]));
-                Some("Redis: NOPERM")
-            }
-            43 => self.busy(),
-            44 => self.clock_jumps(),
+            7 => self.clock_jumps(),
             _ => self.failover(),
         }
     }
@@ -177,14 +231,14 @@ impl Chaos {
     }
 
     /// It runs a tenth of the time, for a second.
-    fn agent_throttled(&mut self, pod: usize) -> Option<&'static str> {
+    fn agent_throttled(&mut self, pod: usize) -> &'static str {
         for _ in 0..20 {
             send(self.pods[pod].elector(), Signal::STOP);
             std::thread::sleep(Duration::from_millis(45));
             send(self.pods[pod].elector(), Signal::CONT);
             std::thread::sleep(Duration::from_millis(5));
         }
-        Some("agent throttled")
+        "agent throttled"
     }
 
     fn flickers(&mut self) -> Option<&'static str> {
@@ -315,6 +369,7 @@ impl Chaos {
             Undo::MinerContinues(pod) => send(self.pods[pod].miner(), Signal::CONT),
             Undo::AgentContinues(pod) => send(self.pods[pod].elector(), Signal::CONT),
             Undo::NetworkPasses(pod) => self.pods[pod].proxy.set(Mode::Pass),
+            Undo::NameIsTold(pod) => self.name_is(pod, Duration::ZERO, true),
             Undo::PodIsCompleted(pod) => {
                 let blocked = self.dice.below(10) == 0;
                 self.pods[pod].complete(blocked);

@@ -12,6 +12,7 @@ mod stage;
 
 mod checker;
 mod faults;
+mod names;
 mod pods;
 mod proxy;
 
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use dice::Dice;
 use faults::Undo;
-use pods::{Pod, Subject};
+use pods::{Pod, Setting, Subject};
 use proxy::Mode;
 use rustix::process::Signal;
 use stage::{Redis, boottime_ns, engines, send};
@@ -52,7 +53,7 @@ impl Chaos {
         engine: &PathBuf,
         seed: u64,
         folder: &std::path::Path,
-        register: &str,
+        register: &Redis,
     ) -> Self {
         let mut options = vec!["--lua-time-limit", "100", "--repl-diskless-sync-delay", "0"];
         let version = std::process::Command::new(engine).arg("--version").output();
@@ -69,25 +70,29 @@ impl Chaos {
         };
         let port = redis.port.to_string();
         replica.tell(&["REPLICAOF", "127.0.0.1", &port]);
+        let setting = Setting {
+            subject,
+            redis: redis.port,
+            register,
+            folder,
+        };
         let pods = (0..PODS)
             .map(|number| {
                 let name = ["a", "b", "c"][number];
                 let state = folder.join(format!("state-{name}"));
                 let state = state.to_str().expect("UTF-8");
-                let flags: &[&str] = match (subject, number) {
-                    (Subject::Incumbent, _) => &["--ttl-ms", "2000", "--heartbeat-ms", "666"],
-                    // One of them remembers, as a pod with a volume does.
-                    (Subject::Understudy, 0) => &[
-                        "--lease-ttl",
-                        "2s",
-                        "--redis-timeout",
-                        "500ms",
-                        "--state-dir",
-                        state,
-                    ],
-                    (Subject::Understudy, _) => &["--lease-ttl", "2s", "--redis-timeout", "500ms"],
+                let short: &[&str] = match subject {
+                    Subject::Incumbent => &["--ttl-ms", "2000", "--heartbeat-ms", "666"],
+                    Subject::Understudy => &["--lease-ttl", "2s", "--redis-timeout", "500ms"],
                 };
-                Pod::start(subject, name, redis.port, register, folder, flags)
+                // One of them remembers, as a pod with a volume does, and one is being upgraded and rolled back.
+                let remembers: &[&str] = match (subject, number) {
+                    (Subject::Understudy, 0) => &["--state-dir", state],
+                    _ => &[],
+                };
+                let mut pod = setting.pod(name, &[short, remembers].concat());
+                pod.mixed = number == 2;
+                pod
             })
             .collect();
         let now = Instant::now();
@@ -132,7 +137,7 @@ impl Chaos {
             if let Some(name) = self.fault() {
                 *self.counts.entry(name).or_default() += 1;
             }
-            let pause = Duration::from_millis(self.dice.below(400));
+            let pause = Duration::from_millis(self.dice.below(1200));
             let next = Instant::now() + pause;
             while Instant::now() < next {
                 self.undo_until(Instant::now());
@@ -151,6 +156,7 @@ impl Chaos {
         }
         for pod in &mut self.pods {
             pod.proxy.set(Mode::Pass);
+            pod.names.tell(Duration::ZERO, Some(pod.proxy.house()));
             send(pod.elector(), Signal::CONT);
             send(pod.miner(), Signal::CONT);
         }
@@ -179,7 +185,8 @@ fn no_two_miners_act_at_once_whatever_fails() {
         None => engines(),
     };
     let share = Duration::from_secs_f64(minutes * 60.0 / engines.len() as f64);
-    for engine in engines {
+    // Each engine its own faults.
+    for (seed, engine) in (seed..).zip(engines) {
         println!(
             "{} under {subject:?}, seed {seed}, {share:.0?}",
             engine.display()
@@ -192,11 +199,14 @@ fn try_engine(subject: Subject, engine: &PathBuf, seed: u64, share: Duration) {
     let folder = tempfile::tempdir().expect("a folder");
     // Where the fenced writes go: nothing befalls it.
     let register = Redis::start();
-    let mut chaos = Chaos::new(subject, engine, seed, folder.path(), &register.url());
+    let mut chaos = Chaos::new(subject, engine, seed, folder.path(), &register);
     if !chaos.clock {
         println!(
             "skipped: jumps of Redis' clock, for which libfaketime is missing or clashes with this engine"
         );
+    }
+    if subject == Subject::Understudy && std::env::var_os("UNDERSTUDY_PREVIOUS_BIN").is_none() {
+        println!("skipped: agents of two versions, for which `scripts/previous` builds the other");
     }
     std::thread::sleep(3 * TTL);
     let from = boottime_ns();

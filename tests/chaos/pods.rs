@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::names::{NAME, Names};
 use crate::proxy::Proxy;
-use crate::stage::{free_port, program, send};
+use crate::stage::{Redis, free_port, program, send};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
@@ -20,6 +21,7 @@ pub struct Pod {
     pub name: String,
     subject: Subject,
     pub proxy: Proxy,
+    pub names: Names,
     ports: (u16, u16),
     folder: PathBuf,
     flags: Vec<String>,
@@ -29,41 +31,55 @@ pub struct Pod {
     agent: Option<Child>,
     miner: Child,
     starts: u32,
+    /// Every second agent is of the version before.
+    pub mixed: bool,
 }
 
-impl Pod {
-    pub fn start(
-        subject: Subject,
-        name: &str,
-        redis: u16,
-        register: &str,
-        folder: &Path,
-        flags: &[&str],
-    ) -> Self {
-        std::fs::create_dir_all(folder.join("acts")).expect("a folder");
+/// What the pods of one fleet share.
+pub struct Setting<'a> {
+    pub subject: Subject,
+    pub redis: u16,
+    /// Where the miners' fenced writes go.
+    pub register: &'a Redis,
+    /// Where they write down what they did.
+    pub folder: &'a Path,
+}
+
+impl Setting<'_> {
+    /// `flags` are the elector's.
+    pub fn pod(&self, name: &str, flags: &[&str]) -> Pod {
+        std::fs::create_dir_all(self.acts()).expect("a folder");
         let mut flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
-        let proxy = Proxy::start(redis);
+        let proxy = Proxy::start(self.redis);
         flags.extend([
             "--redis-url".into(),
-            format!("redis://127.0.0.1:{}", proxy.port),
+            format!("redis://{NAME}:{}", proxy.port),
         ]);
-        let mut pod = Self {
+        let mut pod = Pod {
             name: name.to_owned(),
-            subject,
+            subject: self.subject,
             proxy,
+            names: Names::start(self.folder, name),
             ports: (free_port(), free_port()),
-            folder: folder.to_owned(),
+            folder: self.folder.to_owned(),
             flags,
-            register: register.to_owned(),
+            register: self.register.url(),
             agent: None,
             miner: Command::new("true").spawn().expect("a process"),
             starts: 0,
+            mixed: false,
         };
         pod.start_agent(false);
         pod.start_miner();
         pod
     }
 
+    pub fn acts(&self) -> PathBuf {
+        self.folder.join("acts")
+    }
+}
+
+impl Pod {
     pub fn miner(&self) -> &Child {
         &self.miner
     }
@@ -86,6 +102,7 @@ impl Pod {
                 let mut command =
                     Command::new(program("UNDERSTUDY_INCUMBENT", "examples/incumbent"));
                 command.args(&self.flags);
+                self.names.lend(&mut command);
                 command
             }
         };
@@ -108,7 +125,12 @@ impl Pod {
             let name = format!("{}.{}.log", self.name, self.starts);
             Stdio::from(File::create(self.folder.join(name)).expect("a log"))
         };
-        let agent = Command::new(program("UNDERSTUDY_BIN", "understudy"))
+        let previous = std::env::var_os("UNDERSTUDY_PREVIOUS_BIN")
+            .filter(|_| self.mixed && self.starts.is_multiple_of(2));
+        let program = previous.map_or_else(|| program("UNDERSTUDY_BIN", "understudy"), Into::into);
+        let mut command = Command::new(program);
+        self.names.lend(&mut command);
+        let agent = command
             .args(["run", "--instance", &self.name])
             .args(["--grpc-listen", &format!("127.0.0.1:{}", self.ports.0)])
             .args(["--http-listen", &format!("127.0.0.1:{}", self.ports.1)])

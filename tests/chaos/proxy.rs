@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -27,6 +27,9 @@ pub enum Mode {
     CutShort,
 }
 
+/// The addresses at which it may live, one at a time.
+pub const HOUSES: [&str; 2] = ["127.0.0.1", "127.0.0.2"];
+
 #[derive(Clone)]
 pub struct Proxy {
     pub port: u16,
@@ -36,6 +39,7 @@ pub struct Proxy {
 struct Shared {
     mode: Mutex<Mode>,
     upstream: AtomicU16,
+    house: AtomicUsize,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -48,23 +52,30 @@ enum Way {
 impl Proxy {
     pub fn start(upstream: u16) -> Self {
         let port = free_port();
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a port");
         let shared = Arc::new(Shared {
             mode: Mutex::new(Mode::Pass),
             upstream: AtomicU16::new(upstream),
+            house: AtomicUsize::new(0),
             open: Mutex::default(),
         });
         let proxy = Self {
             port,
             shared: Arc::clone(&shared),
         };
-        // It ends with the process.
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let shared = Arc::clone(&shared);
-                thread::spawn(move || shared.serve(&client));
-            }
-        });
+        for (house, address) in HOUSES.iter().enumerate() {
+            let listener = TcpListener::bind((*address, port)).expect("a port");
+            let shared = Arc::clone(&shared);
+            // It ends with the process.
+            thread::spawn(move || {
+                for client in listener.incoming().flatten() {
+                    let shared = Arc::clone(&shared);
+                    // Where it does not live the door closes at once.
+                    if shared.house.load(Ordering::Relaxed) == house {
+                        thread::spawn(move || shared.serve(&client));
+                    }
+                }
+            });
+        }
         proxy
     }
 
@@ -79,6 +90,18 @@ impl Proxy {
     pub fn lead_to(&self, upstream: u16) {
         self.shared.upstream.store(upstream, Ordering::Relaxed);
         self.cut();
+    }
+
+    /// Moves to its other address. Returns which that is.
+    pub fn move_house(&self) -> usize {
+        let house = 1 - self.shared.house.load(Ordering::Relaxed);
+        self.shared.house.store(house, Ordering::Relaxed);
+        self.cut();
+        house
+    }
+
+    pub fn house(&self) -> usize {
+        self.shared.house.load(Ordering::Relaxed)
     }
 
     /// Closes every connection.
