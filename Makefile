@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help test fix demo bench-failover bench-memory bench-oom compare chaos simulate setup clean
+.PHONY: help test fix demo bench-failover bench-memory bench-oom compare chaos simulate fuzz setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -38,6 +38,9 @@ chaos: ## real processes under every fault, many at once: MINUTES=2 ENGINE=… S
 
 simulate: ## try to find a second leader: SEEDS=100000, or one SEED=… with its story
 	@cargo test --locked --release --quiet --test simulation no_seed -- --nocapture
+
+fuzz: ## throw bytes at all that reads what others wrote, with a nightly toolchain: EACH=60 seconds a target
+	@scripts/fuzz $(or $(EACH),60)
 
 setup: ## install what the tests need: Redis and Valkey servers, cargo-deny, faketime
 	@scripts/setup

@@ -13,7 +13,7 @@ use crate::election::{LeaseRules, Liveness};
 use read::{Reader, given};
 
 pub use args::{RedisArgs, RunArgs};
-pub use redis::{Keys, RedisAddress, RedisEndpoint, RedisSettings, Secret};
+pub use redis::{Keys, RedisAddress, RedisEndpoint, RedisSettings, Secret, shown};
 
 /// Where a miner finds the agent unless told otherwise.
 pub const DEFAULT_GRPC_LISTEN: &str = "127.0.0.1:50051";
@@ -157,7 +157,7 @@ impl RedisSettings {
             );
         }
         let url = given(&args.redis_url).unwrap_or(DEFAULT_REDIS_URL);
-        let endpoint = reader.keep("redis-url", &redis::shown(url), RedisEndpoint::parse(url));
+        let endpoint = reader.keep("redis-url", &shown(url), RedisEndpoint::parse(url));
         let password = reader.password(args);
         let key = given(&args.lock_key).unwrap_or(DEFAULT_LOCK_KEY);
         let keys = reader.keep("lock-key", key, Keys::new(key));

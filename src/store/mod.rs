@@ -17,6 +17,7 @@ use script::Scripts;
 
 pub use events::{Events, Subscription};
 pub use probe::Probe;
+pub use script::answer;
 
 /// Executes the election's commands over a connection of its own.
 pub struct Store {

@@ -134,7 +134,7 @@ impl Scripts {
 ///
 /// # Errors
 /// It is not such a reply: then something else than our script has answered.
-pub(super) fn answer(reply: &Value) -> Result<Answer, StoreError> {
+pub fn answer(reply: &Value) -> Result<Answer, StoreError> {
     read(reply).ok_or_else(|| {
         let shown: String = format!("{reply:?}").chars().take(200).collect();
         StoreError::nonsense(format!(
