@@ -105,6 +105,8 @@ impl Agent {
             );
         }
         parts.close.cancel();
+        // What the board says last is remembered, and no more comes.
+        drop(parts.board);
         let all_ended = async { while parts.others.join_next().await.is_some() {} };
         if timeout(CLOSE_WITHIN, all_ended).await.is_err() {
             tracing::debug!("stopping with connections that did not end by themselves");
@@ -197,8 +199,9 @@ impl Agent {
 
         let done = |(): ()| Ok(());
         let watching = watch_redis.run(close.clone());
+        let listening = close.clone().run_until_cancelled_owned(listen.run());
         let mut others = JoinSet::new();
-        others.spawn(named("the listener", listen.run().map(done)));
+        others.spawn(named("the listener", listening.map(|_| Ok(()))));
         others.spawn(named("the watch on Redis", watching.map(done)));
         if let Some(remember) = remember {
             others.spawn(named("the writer of --state-dir", remember.run().map(done)));

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,19 +20,28 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 #[derive(Debug)]
 pub struct StateDir {
     file: PathBuf,
-    boot_id: String,
+    origin: Origin,
     found: Option<Memory>,
     /// Held for as long as the process lives.
     _lock: File,
 }
 
+/// Where a process has written: only from there may another take its holder id over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Origin {
+    boot_id: String,
+    /// The device and inode of the locked file: a copy of the folder has another one, and may be in use
+    /// while the first is.
+    inode: String,
+}
+
 /// What the file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Memory {
-    boot_id: String,
+    origin: Origin,
     holder: String,
     highest: Token,
-    /// For how long a miner may act on a grant of that process.
+    /// For how long a miner may act on a grant of that process, or of one before it.
     miner_timeout: Duration,
 }
 
@@ -75,23 +85,28 @@ impl StateDir {
     }
 
     fn new(file: PathBuf, found: Option<Memory>, lock: File) -> io::Result<Self> {
-        let boot_id = fs::read_to_string(BOOT_ID)?.trim().to_owned();
+        let locked = lock.metadata()?;
         Ok(Self {
             file,
-            boot_id,
+            origin: Origin {
+                boot_id: fs::read_to_string(BOOT_ID)?.trim().to_owned(),
+                inode: format!("{}:{}", locked.dev(), locked.ino()),
+            },
             found,
             _lock: lock,
         })
     }
 
-    /// The holder id of the process before this one, if it ran under the same kernel and instance name.
+    /// What was found, if it was written here and under the same kernel.
+    fn own(&self) -> Option<&Memory> {
+        self.found.as_ref().filter(|it| it.origin == self.origin)
+    }
+
+    /// The holder id of the process before this one, if it ran here, under the same kernel and instance
+    /// name.
     #[must_use]
     pub fn holder(&self, instance: &str) -> Option<&str> {
-        let holder = &self
-            .found
-            .as_ref()
-            .filter(|it| it.boot_id == self.boot_id)?
-            .holder;
+        let holder = &self.own()?.holder;
         let (name, suffix) = holder.rsplit_once('-')?;
         (name == instance && suffix.len() == 8).then_some(holder)
     }
@@ -113,16 +128,20 @@ impl StateDir {
         }
     }
 
-    /// Writes what the next process is to know. All of it or nothing is there afterwards.
+    /// Writes what the next process is to know, which is never less than what was found. All of it or nothing
+    /// is there afterwards.
     ///
     /// # Errors
     /// The file cannot be written: the next process starts as a new one, or knows an older token.
     pub fn write(&self, holder: &str, highest: Token, miner_timeout: Duration) -> io::Result<()> {
+        let before = self.found.as_ref().map_or(0, |it| it.highest);
+        // A miner of an even earlier process may act on for as long as that one granted.
+        let longest = self.own().map_or(Duration::ZERO, |it| it.miner_timeout);
         let memory = Memory {
-            boot_id: self.boot_id.clone(),
+            origin: self.origin.clone(),
             holder: holder.to_owned(),
-            highest,
-            miner_timeout,
+            highest: highest.max(before),
+            miner_timeout: miner_timeout.max(longest),
         };
         let new = self.file.with_extension("json.new");
         let mut file = File::create(&new)?;
@@ -136,7 +155,8 @@ impl Memory {
     fn to_text(&self) -> String {
         let text = json!({
             "schema": SCHEMA,
-            "boot_id": self.boot_id,
+            "boot_id": self.origin.boot_id,
+            "inode": self.origin.inode,
             "holder": self.holder,
             "highest_token": self.highest,
             "miner_timeout_ms": u64::try_from(self.miner_timeout.as_millis()).unwrap_or(u64::MAX),
@@ -153,7 +173,10 @@ impl Memory {
             return None;
         }
         Some(Self {
-            boot_id: text("boot_id")?,
+            origin: Origin {
+                boot_id: text("boot_id")?,
+                inode: text("inode")?,
+            },
             holder: text("holder")?,
             highest: number("highest_token").filter(|token| *token <= LARGEST_TOKEN)?,
             miner_timeout: Some(Duration::from_millis(number("miner_timeout_ms")?))
@@ -194,7 +217,7 @@ mod tests {
         assert_eq!(remembered.highest, 7);
         assert_eq!(remembered.acting_until, now + TIMEOUT * 2);
         // After a reboot only the token counts.
-        next.boot_id = "another".into();
+        next.origin.boot_id = "another".into();
         assert_eq!(next.holder("a"), None);
         let remembered = next.remembered(false, TIMEOUT, now);
         assert_eq!(
@@ -202,6 +225,45 @@ mod tests {
             (7, Instant::PAST)
         );
         fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn no_restart_forgets_what_an_earlier_process_knew() {
+        let path = folder("state-of-many");
+        StateDir::open(&path)
+            .unwrap()
+            .write("a-00c0ffee", 7, TIMEOUT * 2)
+            .unwrap();
+        // One that has seen nothing yet, with a shorter timeout.
+        StateDir::open(&path)
+            .unwrap()
+            .write("a-00c0ffee", 0, TIMEOUT)
+            .unwrap();
+        let now = Instant::from_nanos(1);
+        let remembered = StateDir::open(&path)
+            .unwrap()
+            .remembered(true, TIMEOUT, now);
+        assert_eq!(
+            (remembered.highest, remembered.acting_until),
+            (7, now + TIMEOUT * 2)
+        );
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_copied_folder_is_another_agents() {
+        let (path, copy) = (folder("state-first"), folder("state-copy"));
+        let first = StateDir::open(&path).unwrap();
+        first.write("a-00c0ffee", 7, TIMEOUT).unwrap();
+        fs::create_dir_all(&copy).unwrap();
+        fs::copy(path.join("state.json"), copy.join("state.json")).unwrap();
+        let second = StateDir::open(&copy).unwrap();
+        assert_eq!(second.holder("a"), None);
+        let now = Instant::from_nanos(1);
+        assert_eq!(second.remembered(false, TIMEOUT, now).highest, 7);
+        for path in [path, copy] {
+            fs::remove_dir_all(&path).unwrap();
+        }
     }
 
     #[test]

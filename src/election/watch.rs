@@ -182,12 +182,14 @@ impl Watch {
     }
 
     /// The token of a term of our own that the store still shows as running. Not of one that was brought
-    /// back: to release it would be to say that the terms after it are over.
+    /// back, by a late renewal or with older data: to renew or to release it would be to say, in the present
+    /// generation, that no term came after it.
     pub(super) fn own_token(&self, holder: &str, now: Instant) -> Option<Token> {
         let lock = self.view.lock.as_ref()?;
         let record = self.view.record.known()?;
         let runs = !record.released && now < self.lock_end(lock);
-        let own = lock.holder == holder && self.ours && runs;
+        let present = record.generation == self.view.generation;
+        let own = lock.holder == holder && self.ours && present && runs;
         own.then_some(record.token)
     }
 }

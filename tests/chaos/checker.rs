@@ -23,7 +23,8 @@ pub struct Report {
     pub terms: usize,
     /// Two at once, a token that went back, an act outside its grant, a leader whom the fence refused.
     pub violations: Vec<String>,
-    /// How often an act of one miner stands between two of another that belong together.
+    /// Acts of a miner while another led: under an earlier token, or under the other's. Where there are no
+    /// tokens, how often an act of one miner stands between two of another that belong together.
     pub overlaps: usize,
     /// Seconds between acts that are more than a moment apart.
     pub leaderless: f64,
@@ -77,10 +78,12 @@ impl Act {
 impl Report {
     fn tokens(&mut self, acts: &[Act]) {
         let mut highest = 0;
+        let mut leader = "";
         for act in acts.iter().filter(|act| act.token > 0) {
-            if act.token < highest {
+            if act.token < highest || (act.token == highest && act.miner != leader) {
+                self.overlaps += 1;
                 self.violations
-                    .push(format!("acted after token {highest}: {act:?}"));
+                    .push(format!("acted while {leader} led under {highest}: {act:?}"));
             }
             if act.until.is_some_and(|until| act.at >= until) {
                 self.violations
@@ -90,8 +93,10 @@ impl Report {
                 self.violations
                     .push(format!("the fence refused a leader: {act:?}"));
             }
-            self.terms += usize::from(act.token > highest);
-            highest = highest.max(act.token);
+            if act.token > highest {
+                self.terms += 1;
+                (highest, leader) = (act.token, &act.miner);
+            }
         }
     }
 

@@ -31,6 +31,7 @@ pub struct Pod {
     agent: Option<Child>,
     miner: Child,
     starts: u32,
+    miners: u32,
     /// Every second agent is of the version before.
     pub mixed: bool,
 }
@@ -67,6 +68,7 @@ impl Setting<'_> {
             agent: None,
             miner: Command::new("true").spawn().expect("a process"),
             starts: 0,
+            miners: 0,
             mixed: false,
         };
         pod.start_agent(false);
@@ -90,7 +92,9 @@ impl Pod {
     }
 
     pub fn start_miner(&mut self) {
-        let log = self.folder.join("acts").join(&self.name);
+        self.miners += 1;
+        let log = format!("{}.{}", self.name, self.miners);
+        let log = self.folder.join("acts").join(log);
         let mut command = match self.subject {
             Subject::Understudy => {
                 let mut command = Command::new(program("UNDERSTUDY_MINER", "examples/miner"));

@@ -49,9 +49,20 @@ enum Way {
     Reply,
 }
 
+/// A port that is free at every address. Somebody else may be looking for one at the same time.
+fn houses() -> (u16, Vec<TcpListener>) {
+    loop {
+        let port = free_port();
+        let bound = HOUSES.iter().map(|it| TcpListener::bind((*it, port)));
+        if let Ok(listeners) = bound.collect() {
+            return (port, listeners);
+        }
+    }
+}
+
 impl Proxy {
     pub fn start(upstream: u16) -> Self {
-        let port = free_port();
+        let (port, listeners) = houses();
         let shared = Arc::new(Shared {
             mode: Mutex::new(Mode::Pass),
             upstream: AtomicU16::new(upstream),
@@ -62,8 +73,7 @@ impl Proxy {
             port,
             shared: Arc::clone(&shared),
         };
-        for (house, address) in HOUSES.iter().enumerate() {
-            let listener = TcpListener::bind((*address, port)).expect("a port");
+        for (house, listener) in listeners.into_iter().enumerate() {
             let shared = Arc::clone(&shared);
             // It ends with the process.
             thread::spawn(move || {

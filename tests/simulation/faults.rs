@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use understudy::election::EndedBy;
+use understudy::election::{Election, EndedBy};
 
 use super::redis::{Data, Memory};
 use super::safeguard::Safeguard;
@@ -34,6 +34,7 @@ impl World {
             21 | 22 => self.memory_changes(),
             23 => self.refuses_writes(until),
             24 => self.evicts(),
+            25 | 26 => self.told_to_stop(index),
             _ => self.resigns(index),
         };
         if let Some(name) = name {
@@ -72,15 +73,50 @@ impl World {
         Some("agent stopped")
     }
 
+    /// A newborn just after a FLUSHALL is a limit, and what the agent before it had not seen is too.
+    fn may_be_born(&self) -> bool {
+        !(self.flushed && self.lost_within(WAIT + SIGHT))
+    }
+
     fn agent_dies(&mut self, index: usize) -> Option<&'static str> {
-        // A newborn just after a FLUSHALL is a limit, and what the agent before it had not seen is too.
-        if self.flushed && self.lost_within(WAIT + SIGHT) {
+        if !self.may_be_born() {
             return None;
         }
-        let state = self.dice.chance(50);
-        self.say(|| format!("agent {index} killed, remembers: {state}"));
-        self.restart(index, state);
+        self.replace(index);
         Some("agent killed")
+    }
+
+    fn replace(&mut self, index: usize) {
+        let state = self.dice.chance(50);
+        self.say(|| format!("agent {index} anew, remembers: {state}"));
+        self.restart(index, state);
+    }
+
+    /// SIGTERM: it gives its term back, and is gone soon after, done or not.
+    fn told_to_stop(&mut self, index: usize) -> Option<&'static str> {
+        if !self.may_be_born() {
+            return None;
+        }
+        self.say(|| format!("agent {index} is told to stop"));
+        self.agents[index].stopping = true;
+        self.turn(index, Election::handle_stop);
+        let gone = Step::Gone {
+            agent: index,
+            process: self.agents[index].process,
+        };
+        let at = self.now + self.dice.below(2 * S);
+        self.after(at, gone);
+        Some("agent told to stop")
+    }
+
+    /// The process that was told to stop has ended, unless another fault has ended it before.
+    pub fn gone(&mut self, agent: usize, process: u64) {
+        if self.agents[agent].process == process {
+            self.replace(agent);
+            if self.healed {
+                self.calm_since = self.now;
+            }
+        }
     }
 
     fn cut_off(&mut self, index: usize, until: u64) -> Option<&'static str> {
@@ -156,9 +192,8 @@ impl World {
 
     fn may_be_flushed(&self) -> bool {
         let seasoned = |agent: &Agent| {
-            agent
-                .seen
-                .is_some_and(|seen| self.now > seen + WAIT + SIGHT)
+            let seen = agent.seen.filter(|_| !agent.stopping);
+            seen.is_some_and(|seen| self.now > seen + WAIT + SIGHT)
         };
         let first_term = self
             .checks

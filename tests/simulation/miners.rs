@@ -4,7 +4,7 @@
 use understudy::election::{CampaignId, EndedBy, Role, Token};
 
 use super::safeguard::Safeguard;
-use super::world::{AGENTS, MINER_TIMEOUT, MS, Step, World};
+use super::world::{AGENTS, MINER_TIMEOUTS, MS, Step, World};
 
 /// One miner process.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl World {
                 election.handle_heartbeat(campaign, Some(version), now);
             });
         }
-        let next = now.max(paused_until) + MINER_TIMEOUT.as_nanos() as u64 / 3;
+        let next = now.max(paused_until) + MINER_TIMEOUTS[0].as_nanos() as u64 / 3;
         self.after(
             next,
             Step::Beat {

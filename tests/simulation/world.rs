@@ -25,7 +25,12 @@ pub const TTL: Duration = Duration::from_secs(3);
 pub const WAIT: u64 = 3130 * MS;
 /// How far apart two looks may be at an empty store: renew-every and two Redis timeouts.
 pub const SIGHT: u64 = 3 * S;
-pub const MINER_TIMEOUT: Duration = Duration::from_secs(1);
+/// A miner beats three times within the shortest; an agent may be started anew with another.
+pub const MINER_TIMEOUTS: [Duration; 3] = [
+    Duration::from_millis(600),
+    Duration::from_secs(1),
+    Duration::from_millis(2800),
+];
 pub const AGENTS: usize = 3;
 
 pub struct Agent {
@@ -45,6 +50,9 @@ pub struct Agent {
     /// When it first saw the store: a newborn until then.
     pub seen: Option<u64>,
     pub under_oom: bool,
+    pub stopping: bool,
+    /// The longest by which it or a process before it has granted, if it remembers one.
+    longest_timeout: Duration,
 }
 
 #[allow(clippy::large_enum_variant, reason = "most steps are replies")]
@@ -83,6 +91,11 @@ pub enum Step {
     },
     GoMiner,
     Fault,
+    /// An agent that was told to stop has ended.
+    Gone {
+        agent: usize,
+        process: u64,
+    },
 }
 
 pub struct World {
@@ -101,7 +114,7 @@ pub struct World {
     pub healed: bool,
     healed_at: u64,
     /// When the last request from before that was carried out.
-    calm_since: u64,
+    pub calm_since: u64,
     /// When the store last lost data, and whether that was ever without a restart.
     pub lost_at: Option<u64>,
     pub flushed: bool,
@@ -155,11 +168,10 @@ impl World {
     pub fn run(&mut self, chaos: u64) -> Option<String> {
         self.run_until(chaos * S);
         self.heal();
-        // The last request from before is late by six seconds, and whoever is stopped by nine.
-        self.run_until(self.now + 9 * S);
-        // Nothing was wrong for a TTL and two seconds.
-        let due = self.calm_since + WAIT + 2 * S;
-        self.run_until(due.max(self.now));
+        // Until nothing was wrong for a TTL and two seconds; a late request moves that.
+        while self.now < self.calm_since + WAIT + 2 * S && self.checks.violation.is_none() {
+            self.run_until(self.calm_since + WAIT + 2 * S);
+        }
         let leader = (0..AGENTS).find(|index| self.leads(*index));
         let Some(leader) = leader else {
             self.checks
@@ -247,6 +259,7 @@ impl World {
                 token,
             } => self.write(agent, miner, token),
             Step::GoMiner => self.go_miner(),
+            Step::Gone { agent, process } => self.gone(agent, process),
             Step::Fault => {
                 if !self.healed {
                     self.fault();
@@ -454,25 +467,25 @@ impl World {
         self.processes += 1;
         // Two clocks that differ by up to 1 %.
         let fast = self.dice.below(10_001) as i64 - 5000;
-        let mut agent = Agent {
-            election: Election::new(settings(String::new(), seed, self.without)),
-            holder: format!("a{index}-{:08x}", seed as u32),
+        let under_oom = self.dice.chance(80);
+        let timeout = self.dice.pick(&MINER_TIMEOUTS);
+        let holder = format!("a{index}-{:08x}", seed as u32);
+        let settings = settings(holder.clone(), seed, timeout, under_oom, self.without);
+        Agent {
+            election: Election::new(settings),
+            holder,
             process: self.processes,
             fast,
             paused_until: 0,
             cut_until: 0,
-            hears: self.dice.chance(80),
+            hears: self.healed || self.dice.chance(80),
             miners: Vec::new(),
             wake: 0,
             seen: None,
-            under_oom: self.dice.chance(80),
-        };
-        let holder = agent.holder.clone();
-        agent.election = Election::new(Settings {
-            under_oom: agent.under_oom,
-            ..settings(holder, seed, self.without)
-        });
-        agent
+            under_oom,
+            stopping: false,
+            longest_timeout: timeout,
+        }
     }
 
     /// The process of an agent dies, and another starts in its place. With `state` it remembers.
@@ -491,18 +504,28 @@ impl World {
             agent.holder.clone_from(&old.holder);
             let now = Instant::from_nanos(host_clock(agent.fast, self.now));
             let quiet = self.without != Some(Safeguard::QuietRestart);
+            let timeout = agent.longest_timeout;
+            agent.longest_timeout = timeout.max(old.longest_timeout);
             let acting_until = if quiet {
-                now + MINER_TIMEOUT
+                now + agent.longest_timeout
             } else {
                 Instant::PAST
             };
+            // A disk that hung knows an older token.
+            let written = self.dice.chance(80);
+            let highest = old.election.highest_token();
             agent.election = Election::new(Settings {
-                under_oom: agent.under_oom,
                 remembered: Remembered {
-                    highest: old.election.highest_token(),
+                    highest: if written { highest } else { 0 },
                     acting_until,
                 },
-                ..settings(agent.holder.clone(), seed, self.without)
+                ..settings(
+                    agent.holder.clone(),
+                    seed,
+                    timeout,
+                    agent.under_oom,
+                    self.without,
+                )
             });
         }
         self.agents[index] = agent;
@@ -539,7 +562,11 @@ impl World {
                 .agents
                 .get(*agent)
                 .map_or(0, |agent| agent.paused_until),
-            Step::Arrive { .. } | Step::Write { .. } | Step::GoMiner | Step::Fault => 0,
+            Step::Arrive { .. }
+            | Step::Write { .. }
+            | Step::GoMiner
+            | Step::Fault
+            | Step::Gone { .. } => 0,
         };
         self.order += 1;
         self.steps.push(Some(step));
@@ -566,8 +593,14 @@ impl World {
 /// A Go miner's holder id.
 pub const GO: &str = "go-1";
 
-fn settings(holder: String, seed: u64, without: Option<Safeguard>) -> Settings {
-    let rules = LeaseRules::new(TTL, TTL / 3, MINER_TIMEOUT, Duration::from_secs(1));
+fn settings(
+    holder: String,
+    seed: u64,
+    miner_timeout: Duration,
+    under_oom: bool,
+    without: Option<Safeguard>,
+) -> Settings {
+    let rules = LeaseRules::new(TTL, TTL / 3, miner_timeout, Duration::from_secs(1));
     let mut rules = rules.expect("safe rules");
     if without == Some(Safeguard::Margin) {
         rules = rules.without_margin();
@@ -576,7 +609,7 @@ fn settings(holder: String, seed: u64, without: Option<Safeguard>) -> Settings {
         holder,
         rules,
         liveness: Liveness::Campaign,
-        under_oom: true,
+        under_oom,
         allow_eviction: without == Some(Safeguard::EvictionGuard),
         seed,
         remembered: Remembered::NOTHING,

@@ -151,20 +151,21 @@ pub fn check_acts(miners: &[&Miner]) -> usize {
     let mut acts: Vec<Act> = miners.iter().flat_map(|miner| miner.acts()).collect();
     acts.sort_by_key(|act| act.at);
     let mut terms = 0;
-    let mut highest = 0;
+    let (mut highest, mut leader) = (0, "");
     for act in &acts {
         assert!(
-            act.token >= highest,
-            "acted under token {} after {highest}: {act:?}",
-            act.token
+            act.token > highest || (act.token == highest && act.miner == leader),
+            "acted while {leader} led under {highest}: {act:?}"
         );
         assert!(act.at < act.until, "acted outside its grant: {act:?}");
         assert_ne!(
             act.accepted, "no",
             "the fence refused a write of a leader: {act:?}"
         );
-        terms += usize::from(act.token > highest);
-        highest = act.token;
+        if act.token > highest {
+            terms += 1;
+            (highest, leader) = (act.token, &act.miner);
+        }
     }
     terms
 }

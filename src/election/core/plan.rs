@@ -113,11 +113,15 @@ impl Election {
         };
         if let Some(token) = self.own_token(now) {
             // From before a restart: kept until a term may be begun by it.
-            if self.ends_too_soon(now) {
-                return Plan::Send(Command::Renew {
-                    token,
-                    not_after: self.not_after(self.deadline(now)),
-                });
+            match self.keep_due(now) {
+                Some(due) if now < due => return Plan::Wait(due),
+                Some(_) => {
+                    return Plan::Send(Command::Renew {
+                        token,
+                        not_after: self.not_after(self.deadline(now)),
+                    });
+                }
+                None => {}
             }
             // Neither led by nor wanted: a begin whose reply was lost.
             if !self.wants_to_lead(now) {
@@ -138,11 +142,13 @@ impl Election {
         }
     }
 
-    /// A lock of our own would run out before what was granted by it before a restart does. Renewed once,
-    /// it does not: a grant is shorter than a lock.
-    fn ends_too_soon(&self, now: Instant) -> bool {
-        let until = self.settings.remembered.acting_until;
-        now < until && self.lock_end().is_some_and(|end| end < until)
+    /// When a lock of our own must be renewed so that it does not run out before what was granted by it
+    /// before a restart does. Once is enough where the timeouts have not changed: a grant is shorter than
+    /// a lock.
+    fn keep_due(&self, now: Instant) -> Option<Instant> {
+        let (rules, until) = (&self.settings.rules, self.settings.remembered.acting_until);
+        let end = self.lock_end().filter(|end| now < until && *end < until)?;
+        Some(end - rules.ttl() + rules.renew_every())
     }
 
     /// When the lock that was last seen runs out if nobody renews it.

@@ -277,46 +277,6 @@ fn a_record_of_our_own_that_changed_without_us_proves_nothing() {
 }
 
 #[test]
-fn a_restarted_agent_takes_its_lock_back_and_grants_nothing_for_one_miner_timeout() {
-    let restarted = |lock_left| {
-        let mut stage = Stage::of(Settings {
-            remembered: Remembered {
-                highest: 100,
-                acting_until: START + MINER_TIMEOUT,
-            },
-            ..settings(REDIS_TIMEOUT)
-        });
-        stage.view = written("me-1", 100, false);
-        stage.view.lock = Some(Lock {
-            holder: "me-1".into(),
-            remaining: Some(lock_left),
-        });
-        stage.look();
-        stage
-    };
-    // A lock that lasts is left as it is; no miner has come, and still nothing is released.
-    let mut stage = restarted(TTL);
-    stage.nothing();
-    stage.pass(MINER_TIMEOUT - MS);
-    let campaign = stage.campaign();
-    stage.look();
-    assert_eq!(stage.says(), (Role::Standby, Reason::WaitingOutLease));
-    stage.nothing();
-    stage.pass(MS);
-    stage.begin(101);
-    assert_eq!(stage.election.campaign(), Some(campaign));
-    // One that would run out is renewed first.
-    let mut stage = restarted(MINER_TIMEOUT - MS * 100);
-    let renewal = stage.next();
-    assert!(matches!(renewal.command, Command::Renew { token: 100, .. }));
-    stage.view = written("me-1", 100, false);
-    stage.answer(&renewal, Outcome::Renewed);
-    stage.nothing();
-    stage.pass(MINER_TIMEOUT);
-    stage.must_release(100);
-}
-
-#[test]
 fn failures_to_acquire_are_told_one_by_one_with_a_growing_pause() {
     let mut stage = Stage::with(Liveness::Always, false);
     stage.look();

@@ -3,6 +3,7 @@
 #![allow(clippy::unchecked_time_subtraction, reason = "constants")]
 
 mod begin;
+mod restart;
 mod term;
 
 use std::time::Duration;
