@@ -158,7 +158,7 @@ fn run(subject: Subject, fault: &Fault, number: u32) -> (f64, usize) {
     };
     let acts = setting.acts();
     let leader = setting.pod("leader", flags);
-    wait_for("somebody acts", 5 * TTL, || acted(&acts.join("leader")));
+    wait_for("somebody acts", 5 * TTL, || acted(&leader.log()));
     // The beats of the two fall apart as they may.
     sleep(HEARTBEAT * (number * 37 % 100) / 100);
     let standby = setting.pod("standby", flags);

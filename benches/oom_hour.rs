@@ -66,7 +66,7 @@ fn run(subject: Subject, time: Duration) -> Report {
         thread::sleep(KILL_EVERY.min(end - Instant::now()));
         if let Some(leader) = pods
             .iter_mut()
-            .find(|pod| acted_lately(&acts.join(&pod.name)))
+            .find(|pod| acted_lately(&pod.log()))
         {
             leader.kill_miner();
             thread::sleep(Duration::from_secs(1));

@@ -91,10 +91,15 @@ impl Pod {
         self.agent.as_ref().unwrap_or(&self.miner)
     }
 
+    /// What its present miner writes down.
+    pub fn log(&self) -> PathBuf {
+        let log = format!("{}.{}", self.name, self.miners);
+        self.folder.join("acts").join(log)
+    }
+
     pub fn start_miner(&mut self) {
         self.miners += 1;
-        let log = format!("{}.{}", self.name, self.miners);
-        let log = self.folder.join("acts").join(log);
+        let log = self.log();
         let mut command = match self.subject {
             Subject::Understudy => {
                 let mut command = Command::new(program("UNDERSTUDY_MINER", "examples/miner"));
