@@ -64,10 +64,7 @@ fn run(subject: Subject, time: Duration) -> Report {
     let (from, end) = (boottime_ns(), Instant::now() + time);
     while Instant::now() < end {
         thread::sleep(KILL_EVERY.min(end - Instant::now()));
-        if let Some(leader) = pods
-            .iter_mut()
-            .find(|pod| acted_lately(&pod.log()))
-        {
+        if let Some(leader) = pods.iter_mut().find(|pod| acted_lately(&pod.log())) {
             leader.kill_miner();
             thread::sleep(Duration::from_secs(1));
             leader.start_miner();

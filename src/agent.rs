@@ -151,7 +151,7 @@ impl Agent {
         let shared = Shared::new(seen.clone(), desk, close.clone());
 
         let elect = Elect {
-            store: Store::new(&config.redis, &holder, config.rules.ttl())?,
+            store: Store::new(&config.redis, &holder, config.rules.ttl()),
             desk: messages,
             heard,
             board: board.clone(),
@@ -168,13 +168,13 @@ impl Agent {
             }),
         };
         let listen = Listen {
-            events: Events::new(&config.redis)?,
+            events: Events::new(&config.redis),
             heard: hearing,
             quiet: config.rules.renew_every(),
             spread: u32::try_from(seed % 1000).unwrap_or(0),
         };
         let watch_redis = WatchRedis {
-            probe: Probe::new(&config.redis)?,
+            probe: Probe::new(&config.redis),
             asked,
             board: board.clone(),
             metrics: metrics.clone(),
@@ -223,7 +223,7 @@ fn announce(config: &Config, holder: &str) {
         version = crate::VERSION,
         instance = %config.instance,
         holder,
-        redis = %config.redis.endpoint.address,
+        redis = %config.redis.endpoint.place,
         lock_key = %config.redis.keys.lock,
         grpc = config.grpc_listen.map(tracing::field::display),
         socket = config.grpc_socket.as_ref().map(|path| tracing::field::display(path.display())),

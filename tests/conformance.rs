@@ -36,7 +36,7 @@ fn settings(redis: &Redis) -> RedisSettings {
 }
 
 fn store(redis: &Redis, holder: &str) -> Store {
-    Store::new(&settings(redis), holder, TTL).expect("a store")
+    Store::new(&settings(redis), holder, TTL)
 }
 
 async fn run(store: &mut Store, command: &Command) -> Answer {

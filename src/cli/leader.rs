@@ -24,16 +24,10 @@ pub(super) async fn run(args: Args) -> Exit {
         Ok(settings) => settings,
         Err(bad) => return fail(Exit::BadFlags, format_args!("bad settings\n{bad}")),
     };
-    let looked = match Store::reader(&settings) {
-        Ok(mut store) => {
-            let deadline = clock::boottime() + settings.timeout;
-            let answer = store.execute(&Command::Look, deadline).await;
-            answer.map(|answer| answer.view)
-        }
-        Err(error) => Err(error),
-    };
-    let view = match looked {
-        Ok(view) => view,
+    let deadline = clock::boottime() + settings.timeout;
+    let mut store = Store::reader(&settings);
+    let view = match store.execute(&Command::Look, deadline).await {
+        Ok(answer) => answer.view,
         Err(error) => {
             let hint = error.fault.hint();
             return fail(

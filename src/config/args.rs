@@ -11,8 +11,10 @@ use clap::Args;
 /// How to reach Redis, and where the lock stands.
 #[derive(Debug, Clone, Default, Args)]
 pub struct RedisArgs {
-    /// Redis, as redis://[user:password@]host[:port][/db] or redis+unix:///path/to/socket[?db=N].
-    /// A miner's own go-redis URL works unchanged [default: redis://127.0.0.1:6379]
+    /// Redis, as redis://[user:password@]host[:port][/db], rediss:// for TLS,
+    /// redis+unix:///path/to/socket[?db=N], redis-sentinel://host[:port],…/NAME[?db=N] or
+    /// redis-cluster://host[:port],…; a miner's own go-redis URL works unchanged
+    /// [default: redis://127.0.0.1:6379]
     #[arg(
         long,
         value_name = "URL",
@@ -37,6 +39,47 @@ pub struct RedisArgs {
         hide_env_values = true
     )]
     pub redis_password_file: Option<String>,
+    /// PEM file of the authorities to trust with rediss:// [default: the system's]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "UNDERSTUDY_REDIS_CA_FILE",
+        hide_env_values = true
+    )]
+    pub redis_ca_file: Option<String>,
+    /// PEM file of the agent's own certificate, for a Redis that asks for one
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "UNDERSTUDY_REDIS_CERT_FILE",
+        hide_env_values = true
+    )]
+    pub redis_cert_file: Option<String>,
+    /// PEM file of the key to that certificate
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "UNDERSTUDY_REDIS_KEY_FILE",
+        hide_env_values = true
+    )]
+    pub redis_key_file: Option<String>,
+    /// User name at the sentinels
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "UNDERSTUDY_SENTINEL_USERNAME",
+        hide_env_values = true
+    )]
+    pub sentinel_username: Option<String>,
+    /// File that holds the password of the sentinels; without it, the environment variable
+    /// UNDERSTUDY_SENTINEL_PASSWORD
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "UNDERSTUDY_SENTINEL_PASSWORD_FILE",
+        hide_env_values = true
+    )]
+    pub sentinel_password_file: Option<String>,
     /// How long one command may take, connecting included [default: 2s]
     #[arg(
         long,

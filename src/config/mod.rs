@@ -3,6 +3,8 @@
 mod args;
 mod read;
 mod redis;
+mod redis_url;
+mod secret;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,7 +15,9 @@ use crate::election::{LeaseRules, Liveness};
 use read::{Reader, given};
 
 pub use args::{RedisArgs, RunArgs};
-pub use redis::{Keys, RedisAddress, RedisEndpoint, RedisSettings, Secret, shown};
+pub use redis::{Keys, RedisAddress, RedisEndpoint, RedisPlace, RedisSettings, TlsFiles};
+pub use redis_url::shown;
+pub use secret::{Login, Password, Secret};
 
 /// Where a miner finds the agent unless told otherwise.
 pub const DEFAULT_GRPC_LISTEN: &str = "127.0.0.1:50051";
@@ -158,7 +162,8 @@ impl RedisSettings {
         }
         let url = given(&args.redis_url).unwrap_or(DEFAULT_REDIS_URL);
         let endpoint = reader.keep("redis-url", &shown(url), RedisEndpoint::parse(url));
-        let password = reader.password(args);
+        let passwords = reader.passwords(args);
+        let tls = reader.tls(args);
         let key = given(&args.lock_key).unwrap_or(DEFAULT_LOCK_KEY);
         let keys = reader.keep("lock-key", key, Keys::new(key));
         let timeout = reader.at_least(
@@ -168,10 +173,20 @@ impl RedisSettings {
             Duration::from_millis(50),
         );
         let mut endpoint = endpoint?;
-        if let Some(username) = given(&args.redis_username) {
-            endpoint.username = Some(username.into());
+        let (password, sentinel_password) = passwords?;
+        let name = |value| given(value).map(ToOwned::to_owned);
+        endpoint.login = Login {
+            username: name(&args.redis_username).or(endpoint.login.username),
+            password: password.or(endpoint.login.password),
+        };
+        endpoint.sentinel_login = Login {
+            username: name(&args.sentinel_username),
+            password: sentinel_password,
+        };
+        reader.only_where_used(args, &endpoint);
+        if endpoint.tls.is_some() {
+            endpoint.tls = tls;
         }
-        endpoint.password = password?.or(endpoint.password);
         Some(Self {
             endpoint,
             timeout: timeout?,

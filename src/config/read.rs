@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::redis::Secret;
-use super::{BadSettings, DEFAULT_GRPC_LISTEN, RedisArgs, RunArgs};
+use super::{
+    BadSettings, DEFAULT_GRPC_LISTEN, Password, RedisArgs, RedisEndpoint, RedisPlace, RunArgs,
+    Secret, TlsFiles,
+};
 use crate::election::{LONGEST_TTL, SHORTEST_TTL, UnsafeRules};
 
 const LONGEST_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
@@ -187,24 +189,100 @@ impl Reader {
         )
     }
 
-    /// `None`: it could not be read. `Some(None)`: none is set here.
+    /// Redis' and the sentinels', where they are set here; `None` if a file is of no use.
+    pub(super) fn passwords(
+        &mut self,
+        args: &RedisArgs,
+    ) -> Option<(Option<Password>, Option<Password>)> {
+        let redis = self.password(
+            "redis-password-file",
+            &args.redis_password_file,
+            "UNDERSTUDY_REDIS_PASSWORD",
+        );
+        let sentinel = self.password(
+            "sentinel-password-file",
+            &args.sentinel_password_file,
+            "UNDERSTUDY_SENTINEL_PASSWORD",
+        );
+        Some((redis.ok()?, sentinel.ok()?))
+    }
+
+    fn password(
+        &mut self,
+        flag: &str,
+        file: &Option<String>,
+        variable: &str,
+    ) -> Result<Option<Password>, ()> {
+        let Some(path) = given(file) else {
+            let set = std::env::var(variable).ok();
+            let set = set.filter(|text| !text.is_empty());
+            return Ok(set.map(|text| Password::Given(Secret::new(text))));
+        };
+        let password = Password::File(path.into());
+        let read = password.read();
+        self.keep(flag, path, read).ok_or(())?;
+        Ok(Some(password))
+    }
+
+    /// The files of TLS, if those that are named can be read.
+    pub(super) fn tls(&mut self, args: &RedisArgs) -> Option<TlsFiles> {
+        let ca = self.pem("redis-ca-file", &args.redis_ca_file);
+        let cert = self.pem("redis-cert-file", &args.redis_cert_file);
+        let key = self.pem("redis-key-file", &args.redis_key_file);
+        let client = match (cert?, key?) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            (cert, _) => {
+                let (set, missing) = match cert {
+                    Some(_) => ("redis-cert-file", "redis-key-file"),
+                    None => ("redis-key-file", "redis-cert-file"),
+                };
+                self.bad(set, "…", format_args!("only together with --{missing}"));
+                None
+            }
+        };
+        Some(TlsFiles { ca: ca?, client })
+    }
+
     #[allow(
         clippy::option_option,
         reason = "not set and not readable are different things"
     )]
-    pub(super) fn password(&mut self, args: &RedisArgs) -> Option<Option<Secret>> {
-        let Some(path) = given(&args.redis_password_file) else {
-            let set = std::env::var("UNDERSTUDY_REDIS_PASSWORD").ok();
-            return Some(set.filter(|text| !text.is_empty()).map(Secret::new));
+    fn pem(&mut self, flag: &str, file: &Option<String>) -> Option<Option<PathBuf>> {
+        let Some(path) = given(file) else {
+            return Some(None);
         };
         let read = match std::fs::read_to_string(path) {
-            Ok(text) if !text.trim_end_matches(['\r', '\n']).is_empty() => {
-                Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n']))))
-            }
-            Ok(_) => Err("a file that is not empty".to_owned()),
-            Err(error) => Err(format!("a file that can be read ({error})")),
+            Ok(text) if text.contains("-----BEGIN ") => Ok(Some(path.into())),
+            Ok(_) => Err("a PEM file".to_owned()),
+            Err(error) => Err(format!("a PEM file that can be read ({error})")),
         };
-        self.keep("redis-password-file", path, read)
+        self.keep(flag, path, read)
+    }
+
+    /// A flag that would be ignored is a mistake: whoever set it believes that it works.
+    pub(super) fn only_where_used(&mut self, args: &RedisArgs, endpoint: &RedisEndpoint) {
+        let tls = [
+            ("redis-ca-file", &args.redis_ca_file),
+            ("redis-cert-file", &args.redis_cert_file),
+            ("redis-key-file", &args.redis_key_file),
+        ];
+        let sentinel = [
+            ("sentinel-username", &args.sentinel_username),
+            ("sentinel-password-file", &args.sentinel_password_file),
+        ];
+        let sentinels = matches!(endpoint.place, RedisPlace::Sentinel { .. });
+        let unused = [
+            (&tls[..], endpoint.tls.is_some(), "rediss://"),
+            (&sentinel[..], sentinels, "redis-sentinel://"),
+        ];
+        for (flags, used, scheme) in unused {
+            for (flag, value) in flags {
+                if let (Some(value), false) = (given(value), used) {
+                    self.bad(flag, value, format_args!("only with a {scheme} URL"));
+                }
+            }
+        }
     }
 
     /// Names the flags behind a combination that the rules of the lease refuse.

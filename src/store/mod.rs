@@ -1,17 +1,20 @@
 //! The store: the only place that speaks to Redis. It carries out the core's commands and answers with
 //! its replies.
 
+mod dial;
 mod events;
 mod link;
 mod probe;
 mod script;
+mod topology;
+mod voice;
 
 use std::time::Duration;
 
 use crate::clock;
 use crate::config::RedisSettings;
 use crate::election::{Command, Instant, Reply};
-use crate::fault::{StoreError, StoreFault};
+use crate::fault::StoreFault;
 use link::Link;
 use script::Scripts;
 
@@ -46,21 +49,19 @@ impl OomRung {
 }
 
 impl Store {
-    /// # Errors
-    /// The endpoint cannot be used. Nothing is dialled yet.
-    pub fn new(settings: &RedisSettings, holder: &str, ttl: Duration) -> Result<Self, StoreError> {
-        Ok(Self {
-            link: Link::new(&settings.endpoint)?,
+    /// Nothing is dialled yet.
+    #[must_use]
+    pub fn new(settings: &RedisSettings, holder: &str, ttl: Duration) -> Self {
+        Self {
+            link: Link::new(settings),
             scripts: Scripts::new(settings.keys.clone(), holder, ttl),
             rung: OomRung::FirstWrite,
-        })
+        }
     }
 
     /// A store that only looks, under no holder's name.
-    ///
-    /// # Errors
-    /// The endpoint cannot be used. Nothing is dialled yet.
-    pub fn reader(settings: &RedisSettings) -> Result<Self, StoreError> {
+    #[must_use]
+    pub fn reader(settings: &RedisSettings) -> Self {
         Self::new(settings, "", Duration::ZERO)
     }
 
@@ -109,9 +110,7 @@ impl Store {
         let keys = self.scripts.keys();
         let reply = self
             .link
-            .run(limit, async |connection| {
-                script.run(connection, &keys, &args).await
-            })
+            .run(limit, |connection| script.run(connection, &keys, &args))
             .await?;
         script::answer(&reply)
     }

@@ -13,13 +13,13 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// # Errors
-    /// The endpoint cannot be used. Nothing is dialled yet.
-    pub fn new(settings: &RedisSettings) -> Result<Self, StoreError> {
-        Ok(Self {
-            link: Link::new(&settings.endpoint)?,
+    /// Nothing is dialled yet.
+    #[must_use]
+    pub fn new(settings: &RedisSettings) -> Self {
+        Self {
+            link: Link::new(settings),
             key: settings.keys.probe(),
-        })
+        }
     }
 
     /// PING, then a write that changes nothing: `SET key 1 XX` on a key that never exists is refused
@@ -28,10 +28,11 @@ impl Probe {
         let key = &self.key;
         let reply = self
             .link
-            .run(limit, async |connection| {
-                redis::cmd("PING").exec_async(connection).await?;
+            .run(limit, |mut connection| async move {
+                redis::cmd("PING").exec_async(&mut connection).await?;
                 let mut set = redis::cmd("SET");
-                set.arg(key).arg(1).arg("XX").exec_async(connection).await
+                set.arg(key).arg(1).arg("XX");
+                set.exec_async(&mut connection).await
             })
             .await;
         match reply {
@@ -55,14 +56,14 @@ impl Probe {
     ) -> Result<(MemoryReading, EngineInfo), StoreError> {
         let (memory, server): (String, String) = self
             .link
-            .run(limit, async |connection| {
+            .run(limit, |mut connection| async move {
                 let memory = redis::cmd("INFO")
                     .arg("memory")
-                    .query_async(connection)
+                    .query_async(&mut connection)
                     .await?;
                 let server = redis::cmd("INFO")
                     .arg("server")
-                    .query_async(connection)
+                    .query_async(&mut connection)
                     .await?;
                 Ok((memory, server))
             })

@@ -41,7 +41,7 @@ impl Script {
     /// Runs it by its hash; by its text where the server does not know the hash, which teaches it.
     pub async fn run(
         &self,
-        connection: &mut MultiplexedConnection,
+        mut connection: MultiplexedConnection,
         keys: &[String],
         args: &[String],
     ) -> RedisResult<Value> {
@@ -51,9 +51,9 @@ impl Script {
             call
         };
         let known = call("EVALSHA", &self.hash);
-        match known.query_async(connection).await {
+        match known.query_async(&mut connection).await {
             Err(error) if error.code() == Some("NOSCRIPT") => {
-                call("EVAL", &self.text).query_async(connection).await
+                call("EVAL", &self.text).query_async(&mut connection).await
             }
             reply => reply,
         }

@@ -34,7 +34,7 @@ pub struct Listen {
 
 impl Listen {
     /// Runs until the election no longer listens.
-    pub async fn run(self) {
+    pub async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.events.subscribe().await {

@@ -9,6 +9,7 @@
 mod agent;
 mod miner;
 mod redis;
+mod topology;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -23,6 +24,8 @@ pub use agent::Agent;
 pub use miner::{Miner, check_acts};
 #[allow(unused_imports, reason = "as above")]
 pub use redis::{Redis, engines};
+#[allow(unused_imports, reason = "as above")]
+pub use topology::{Cluster, Sentinels, cut};
 
 /// Waits until `done` gives something, at most `deadline`; then fails with `what`.
 pub fn wait_for<T>(what: &str, deadline: Duration, mut done: impl FnMut() -> Option<T>) -> T {

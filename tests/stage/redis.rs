@@ -105,15 +105,7 @@ impl Redis {
     /// # Errors
     /// No answer within a second; an error reply is an `Ok` that starts with `-`.
     pub fn ask(&self, words: &[&str]) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        let mut reader = BufReader::new(stream.try_clone()?);
-        if let Some(password) = &self.password {
-            stream.write_all(encode(&["AUTH", password]).as_bytes())?;
-            reply(&mut reader)?;
-        }
-        stream.write_all(encode(words).as_bytes())?;
-        reply(&mut reader)
+        ask_as(self.port, self.password.as_deref(), words)
     }
 
     /// [`Self::ask`], where no answer is a failure of the test.
@@ -232,7 +224,7 @@ pub fn engines() -> Vec<PathBuf> {
 }
 
 /// `UNDERSTUDY_TEST_ENGINE`, else what is installed.
-fn engine() -> PathBuf {
+pub fn engine() -> PathBuf {
     if let Some(engine) = std::env::var_os("UNDERSTUDY_TEST_ENGINE") {
         return engine.into();
     }
@@ -244,6 +236,26 @@ fn engine() -> PathBuf {
         .flat_map(|folder| names.map(|name| folder.join(name)))
         .find(|candidate| candidate.is_file())
         .expect("redis-server or valkey-server is needed: `make setup` installs one")
+}
+
+/// [`Redis::ask`] of any server.
+///
+/// # Errors
+/// No answer within a second.
+pub fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {
+    ask_as(port, None, words)
+}
+
+fn ask_as(port: u16, password: Option<&str>, words: &[&str]) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let mut reader = BufReader::new(stream.try_clone()?);
+    if let Some(password) = password {
+        stream.write_all(encode(&["AUTH", password]).as_bytes())?;
+        reply(&mut reader)?;
+    }
+    stream.write_all(encode(words).as_bytes())?;
+    reply(&mut reader)
 }
 
 fn encode(words: &[&str]) -> String {

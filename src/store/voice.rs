@@ -1,0 +1,199 @@
+//! Whoever can say where the primary is: a sentinel, or a node of a cluster.
+
+use std::sync::Arc;
+
+use redis::RedisResult;
+use redis::aio::MultiplexedConnection;
+
+use super::dial::{Guest, dial};
+use super::link::store_error;
+use crate::config::{RedisAddress, RedisEndpoint};
+use crate::fault::StoreError;
+
+pub(super) struct Voice {
+    pub address: RedisAddress,
+    pub connection: Option<MultiplexedConnection>,
+}
+
+/// What one of them says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub primary: RedisAddress,
+    /// All who have a say, itself included; empty where the URL names them.
+    pub members: Vec<RedisAddress>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Question {
+    Sentinel { master: String },
+    Cluster { key: String },
+}
+
+impl Voice {
+    pub fn new(address: RedisAddress) -> Self {
+        Self {
+            address,
+            connection: None,
+        }
+    }
+
+    /// Asks on the connection there is, or on a new one.
+    ///
+    /// # Errors
+    /// It cannot say. Then it has no connection any more.
+    pub async fn ask(
+        &mut self,
+        endpoint: &Arc<RedisEndpoint>,
+        question: &Question,
+    ) -> Result<Answer, StoreError> {
+        let address = &self.address;
+        let at = |error| {
+            let error = store_error(error);
+            StoreError {
+                message: format!("{address}: {}", error.message),
+                ..error
+            }
+        };
+        let guest = match question {
+            Question::Sentinel { .. } => Guest::Sentinel,
+            Question::Cluster { .. } => Guest::Redis,
+        };
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => dial(endpoint, address, guest).await.map_err(at)?,
+        };
+        let answer = match question {
+            Question::Sentinel { master } => primary_of(&mut connection, master, address).await,
+            Question::Cluster { key } => owner_of(&mut connection, key, address).await,
+        };
+        let answer = answer.map_err(at)?.ok_or_else(|| match question {
+            Question::Sentinel { master } => StoreError::nonsense(format!(
+                "the sentinel {address} knows no primary called {master}"
+            )),
+            Question::Cluster { .. } => StoreError::new(format!(
+                "CLUSTERDOWN the node {address} knows no owner of the lock's slot"
+            )),
+        })?;
+        self.connection = Some(connection);
+        Ok(answer)
+    }
+}
+
+/// <https://redis.io/docs/latest/develop/reference/sentinel-clients/>
+async fn primary_of(
+    sentinel: &mut MultiplexedConnection,
+    master: &str,
+    from: &RedisAddress,
+) -> RedisResult<Option<Answer>> {
+    let mut ask = redis::cmd("SENTINEL");
+    ask.arg("get-master-addr-by-name").arg(master);
+    let place: Option<(String, u16)> = ask.query_async(sentinel).await?;
+    Ok(place.map(|(host, port)| Answer {
+        primary: named(&host, port, from),
+        members: Vec::new(),
+    }))
+}
+
+async fn owner_of(
+    node: &mut MultiplexedConnection,
+    key: &str,
+    from: &RedisAddress,
+) -> RedisResult<Option<Answer>> {
+    let mut ask = redis::cmd("CLUSTER");
+    let slot: u16 = ask.arg("KEYSLOT").arg(key).query_async(node).await?;
+    let mut ask = redis::cmd("CLUSTER");
+    let nodes: String = ask.arg("NODES").query_async(node).await?;
+    Ok(read_nodes(&nodes, slot, from))
+}
+
+/// One line a node: id, address, flags, its primary, ping, pong, epoch, link, slots.
+/// <https://redis.io/docs/latest/commands/cluster-nodes/>
+fn read_nodes(text: &str, slot: u16, from: &RedisAddress) -> Option<Answer> {
+    let mut primary = None;
+    let mut members = Vec::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [_, place, flags, _, _, _, _, _, slots @ ..] = words.as_slice() else {
+            return None;
+        };
+        let has = |flag: &str| flags.split(',').any(|it| it == flag);
+        if has("noaddr") || has("handshake") {
+            continue;
+        }
+        // `host:port@bus`, and a host name behind a comma.
+        let (place, _) = place.split_once('@')?;
+        let (host, port) = place.rsplit_once(':')?;
+        let address = named(host, port.parse().ok()?, from);
+        if has("master") && slots.iter().any(|range| holds(range, slot)) {
+            primary = Some(address.clone());
+        }
+        members.push(address);
+    }
+    Some(Answer {
+        primary: primary?,
+        members,
+    })
+}
+
+/// `7`, `0-5460`; one that is on its way in or out stands in brackets and is still where it was.
+fn holds(range: &str, slot: u16) -> bool {
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let number = |text: &str| text.parse::<u16>().ok();
+    number(first).is_some_and(|first| first <= slot)
+        && number(last).is_some_and(|last| slot <= last)
+}
+
+/// A node that does not know its own host leaves it out.
+fn named(host: &str, port: u16, from: &RedisAddress) -> RedisAddress {
+    let host = match (host, from) {
+        ("" | "?", RedisAddress::Tcp { host, .. }) => host,
+        (host, _) => host.trim_matches(['[', ']']),
+    };
+    RedisAddress::Tcp {
+        host: host.into(),
+        port,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+
+    fn at(host: &str, port: u16) -> RedisAddress {
+        RedisAddress::Tcp {
+            host: host.into(),
+            port,
+        }
+    }
+
+    #[test]
+    fn the_owner_of_a_slot_is_the_primary_that_names_it() {
+        let nodes = "\
+a 10.0.0.1:6379@16379,one.example master,fail - 1 2 1 disconnected 0-99
+b :6380@16380 myself,master - 0 0 2 connected 100-150 160 [170-<-a]
+c ::1:6381@16381 slave b 0 1 2 connected
+d :0@0 slave,noaddr b 0 1 2 disconnected
+";
+        let asked = at("asked", 6380);
+        let answer = read_nodes(nodes, 160, &asked).unwrap();
+        assert_eq!(answer.primary, asked, "it does not know its name");
+        let members = [at("10.0.0.1", 6379), asked.clone(), at("::1", 6381)];
+        assert_eq!(answer.members, members, "whoever failed still has a say");
+        let first = read_nodes(nodes, 99, &asked).unwrap();
+        assert_eq!(first.primary, at("10.0.0.1", 6379));
+        for slot in [159, 170, 300] {
+            assert_eq!(read_nodes(nodes, slot, &asked), None, "{slot}");
+        }
+        for nonsense in ["nonsense", "a b c d e f g h", "a x:y@z master - 0 0 0 c 1"] {
+            assert_eq!(read_nodes(nonsense, 1, &asked), None);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_list_of_nodes_makes_it_panic(text in "([a-z0-9 :@,.\\-\\[\\]\n]|master| 1 2 3 4 ){0,40}", slot: u16) {
+            let _ = read_nodes(&text, slot, &at("asked", 1));
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Several servers that stand for one: a primary watched by sentinels, and a cluster.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{Redis, free_port, redis, wait_for};
+
+const SETTLED: Duration = Duration::from_secs(30);
+/// The name by which the sentinels know the primary.
+pub const MASTER: &str = "mymaster";
+
+/// A primary, a replica, and three sentinels that think a server dead after a second.
+pub struct Sentinels {
+    pub primary: Redis,
+    pub replica: Redis,
+    pub sentinels: Vec<Sentinel>,
+}
+
+pub struct Sentinel {
+    child: Child,
+    pub port: u16,
+    directory: TempDir,
+}
+
+/// Three primaries with a replica each, and a node timeout of a second.
+pub struct Cluster {
+    pub nodes: Vec<Redis>,
+}
+
+impl Sentinels {
+    pub fn start() -> Self {
+        let primary = Redis::start();
+        let replica = Redis::with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
+        let sentinels = (0..3).map(|_| Sentinel::start(primary.port)).collect();
+        let set = Self {
+            primary,
+            replica,
+            sentinels,
+        };
+        for sentinel in &set.sentinels {
+            wait_for("the sentinels know each other", SETTLED, || {
+                let told = redis::ask(sentinel.port, &["INFO", "sentinel"]).ok()?;
+                told.contains("slaves=1,sentinels=3").then_some(())
+            });
+        }
+        set
+    }
+
+    pub fn url(&self) -> String {
+        let hosts: Vec<_> = self
+            .sentinels
+            .iter()
+            .map(|sentinel| format!("127.0.0.1:{}", sentinel.port))
+            .collect();
+        format!("redis-sentinel://{}/{MASTER}", hosts.join(","))
+    }
+
+    /// The replica misses from now on what the primary writes.
+    pub fn cut_replica(&self) {
+        cut(&self.replica);
+    }
+
+    pub fn wait_until_promoted(&self) {
+        wait_for("the replica is promoted", SETTLED, || {
+            self.replica.ask(&["ROLE"]).ok()?;
+            let told = self.replica.tell(&["INFO", "replication"]);
+            told.contains("role:master").then_some(())
+        });
+    }
+}
+
+impl Sentinel {
+    fn start(primary: u16) -> Self {
+        let port = free_port();
+        let directory = tempfile::tempdir().expect("a directory for the sentinel");
+        let config = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor {MASTER} 127.0.0.1 {primary} 2\n\
+             sentinel down-after-milliseconds {MASTER} 1000\nsentinel failover-timeout {MASTER} 3000\n"
+        );
+        std::fs::write(directory.path().join("sentinel.conf"), config).expect("its configuration");
+        let mut sentinel = Self {
+            child: spawn(&directory),
+            port,
+            directory,
+        };
+        sentinel.wait_until_up();
+        sentinel
+    }
+
+    fn wait_until_up(&mut self) {
+        wait_for("the sentinel answers", SETTLED, || {
+            redis::ask(self.port, &["PING"]).ok()
+        });
+    }
+
+    pub fn kill(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    pub fn start_again(&mut self) {
+        self.child = spawn(&self.directory);
+        self.wait_until_up();
+    }
+}
+
+fn spawn(directory: &TempDir) -> Child {
+    Command::new(redis::engine())
+        .args(["sentinel.conf", "--sentinel"])
+        .current_dir(directory.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the sentinel starts")
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Cluster {
+    pub fn start() -> Self {
+        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
+        let nodes: Vec<_> = (0..6).map(|_| Redis::with(&options)).collect();
+        let port = nodes[0].port.to_string();
+        for (index, node) in nodes.iter().enumerate() {
+            node.tell(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
+            if index > 0 {
+                node.tell(&["CLUSTER", "MEET", "127.0.0.1", &port]);
+            }
+        }
+        for (index, node) in nodes[..3].iter().enumerate() {
+            let slots: Vec<_> = (0..16384)
+                .filter(|slot| slot % 3 == index)
+                .map(|slot| slot.to_string())
+                .collect();
+            let words = ["CLUSTER", "ADDSLOTS"].into_iter();
+            node.tell(
+                &words
+                    .chain(slots.iter().map(String::as_str))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        let cluster = Self { nodes };
+        for (index, replica) in cluster.nodes[3..].iter().enumerate() {
+            let primary = cluster.nodes[index].tell(&["CLUSTER", "MYID"]);
+            wait_for("a replica follows its primary", SETTLED, || {
+                let told = replica.tell(&["CLUSTER", "REPLICATE", &primary]);
+                told.starts_with("+OK").then_some(())
+            });
+        }
+        for node in &cluster.nodes {
+            wait_for("the cluster stands", SETTLED, || {
+                let info = node.tell(&["CLUSTER", "INFO"]);
+                let nodes = node.tell(&["CLUSTER", "NODES"]);
+                let replicas = nodes.lines().filter(|line| line.contains("slave")).count();
+                (info.contains("cluster_state:ok") && replicas == 3).then_some(())
+            });
+            let replicates = || {
+                node.tell(&["INFO", "replication"])
+                    .contains("_link_status:down")
+            };
+            wait_for("the replicas are in sync", SETTLED, || {
+                (!replicates()).then_some(())
+            });
+        }
+        cluster
+    }
+
+    pub fn url(&self) -> String {
+        let hosts: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|node| format!("127.0.0.1:{}", node.port))
+            .collect();
+        format!("redis-cluster://{}", hosts.join(","))
+    }
+
+    /// The primary that owns the slot of `key`, and its replica.
+    pub fn owner(&self, key: &str) -> (usize, usize) {
+        let owner = (0..3).find(|index| {
+            let told = self.nodes[*index].tell(&["GET", key]);
+            !told.starts_with("-MOVED")
+        });
+        let owner = owner.expect("an owner");
+        (owner, owner + 3)
+    }
+}
+
+/// Its link to the primary breaks, and it cannot make another.
+pub fn cut(replica: &Redis) {
+    replica.tell(&["CONFIG", "SET", "masterauth", "wrong"]);
+    replica.tell(&["CLIENT", "KILL", "TYPE", "master"]);
+}

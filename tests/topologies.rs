@@ -1,0 +1,136 @@
+//! Sentinel and Cluster: another server becomes the primary under a live leader, with the last writes lost.
+
+mod stage;
+
+use std::time::Duration;
+
+use stage::{Agent, Cluster, Miner, Redis, Sentinels, boottime_ns, check_acts, cut, wait_for};
+
+const TTL: Duration = Duration::from_secs(3);
+const FLAGS: [&str; 4] = ["--lease-ttl", "3s", "--redis-timeout", "1s"];
+const SOON: Duration = Duration::from_secs(10);
+const LOCK: &str = "ha:miner:global_leader";
+
+/// Two agents with a miner each, the first of which leads, and a register of its own that fences them.
+struct Pair {
+    register: Redis,
+    agents: [Agent; 2],
+    miners: [Miner; 2],
+}
+
+impl Pair {
+    fn start(url: &str) -> Self {
+        let register = Redis::start();
+        let flags = [&["--redis-url", url], &FLAGS[..]].concat();
+        let agents = ["a", "b"].map(|name| Agent::spawn(name, &flags));
+        agents.iter().for_each(Agent::wait_until_up);
+        let first = Miner::start("first", &agents[0], &register);
+        first.wait_until_acting(0, 3 * TTL);
+        let second = Miner::start("second", &agents[1], &register);
+        agents[1].wait_for_reason("held_by_other", SOON);
+        Self {
+            register,
+            agents,
+            miners: [first, second],
+        }
+    }
+
+    /// Somebody acts, at most TTL and 5 s after `since`, and never two at once.
+    fn leads_again(&self, since: u64) {
+        let deadline = TTL + Duration::from_secs(5);
+        wait_for("somebody acts", deadline, || {
+            let mut acts = self.miners.iter().flat_map(Miner::acts);
+            acts.find(|act| act.at > since)
+        });
+        std::thread::sleep(2 * TTL);
+        check_acts(&[&self.miners[0], &self.miners[1]]);
+    }
+}
+
+#[test]
+fn sentinels_replace_the_primary_under_a_live_leader() {
+    let mut set = Sentinels::start();
+    let pair = Pair::start(&set.url());
+    // A renewal or two are lost with the primary.
+    set.cut_replica();
+    std::thread::sleep(TTL / 2);
+    set.primary.kill();
+    set.wait_until_promoted();
+    pair.leads_again(boottime_ns());
+    // The leader dies on the new primary.
+    let mut miners = pair.miners;
+    let leader = usize::from(!pair.agents[0].leads());
+    let killed = boottime_ns();
+    miners[leader].kill();
+    miners[1 - leader].wait_until_acting(killed, SOON);
+    assert_eq!(check_acts(&[&miners[0], &miners[1]]), 2 + leader);
+    drop(pair.register);
+}
+
+#[test]
+fn an_old_primary_that_wakes_up_is_nobodys_any_more() {
+    let set = Sentinels::start();
+    let mut pair = Pair::start(&set.url());
+    set.cut_replica();
+    // The last write is that of a new term.
+    pair.miners[0].kill();
+    pair.miners[1].wait_until_acting(boottime_ns(), SOON);
+    set.primary.pause();
+    set.wait_until_promoted();
+    let promoted = boottime_ns();
+    set.primary.resume();
+    pair.leads_again(promoted);
+    assert!(set.replica.tell(&["GET", LOCK]).starts_with("b-"));
+}
+
+#[test]
+fn without_a_majority_of_sentinels_nobody_leads() {
+    let mut set = Sentinels::start();
+    let pair = Pair::start(&set.url());
+    for sentinel in &mut set.sentinels[1..] {
+        sentinel.kill();
+    }
+    wait_for("the lease ends", TTL + SOON, || {
+        (!pair.agents[0].leads()).then_some(())
+    });
+    let warned = pair.agents[0].logged(&["WARN", "renewal failed", "only 1 of 3 name"]);
+    assert!(!warned.is_empty(), "it says why");
+    for sentinel in &mut set.sentinels[1..] {
+        sentinel.start_again();
+    }
+    pair.leads_again(boottime_ns());
+}
+
+#[test]
+fn a_replica_of_a_cluster_is_promoted_under_a_live_leader() {
+    let mut cluster = Cluster::start();
+    let pair = Pair::start(&cluster.url());
+    let (owner, replica) = cluster.owner(LOCK);
+    cut(&cluster.nodes[replica]);
+    std::thread::sleep(TTL / 2);
+    cluster.nodes[owner].kill();
+    wait_for("the replica is promoted", SOON, || {
+        let told = cluster.nodes[replica].tell(&["INFO", "replication"]);
+        told.contains("role:master").then_some(())
+    });
+    pair.leads_again(boottime_ns());
+    // It comes back as a replica; and it is made the primary again in good order.
+    cluster.nodes[owner].start_again();
+    wait_for("the old owner follows", SOON, || {
+        let told = cluster.nodes[owner].tell(&["INFO", "replication"]);
+        told.contains("master_link_status:up").then_some(())
+    });
+    let token = pair.agents.iter().find_map(Agent::token);
+    cluster.nodes[owner].tell(&["CLUSTER", "FAILOVER"]);
+    wait_for("it owns the slot again", SOON, || {
+        let told = cluster.nodes[owner].tell(&["GET", LOCK]);
+        (!told.starts_with('-')).then_some(())
+    });
+    let moved = boottime_ns();
+    pair.leads_again(moved);
+    assert_eq!(
+        pair.agents.iter().find_map(Agent::token),
+        token,
+        "the same term"
+    );
+}
