@@ -104,12 +104,21 @@ pub(super) fn store_error(error: RedisError) -> StoreError {
     if error.is_timeout() {
         return StoreError::timed_out(error.to_string());
     }
+    let text = error.to_string();
+    if ["peer certificate", "fatal alert"]
+        .iter()
+        .any(|it| text.contains(it))
+    {
+        return StoreError::unreachable(format!(
+            "{text} (TLS: see --redis-ca-file, --redis-cert-file and --redis-key-file)"
+        ));
+    }
     if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal() {
-        return StoreError::unreachable(error.to_string());
+        return StoreError::unreachable(text);
     }
     match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => StoreError::new(format!("{code} {detail}")),
         (Some(code), None) => StoreError::new(code.to_owned()),
-        (None, _) => StoreError::nonsense(error.to_string()),
+        (None, _) => StoreError::nonsense(text),
     }
 }

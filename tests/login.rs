@@ -1,0 +1,180 @@
+//! Getting in: TLS, users, and passwords that change.
+
+mod stage;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use stage::{Agent, Redis, free_port, wait_for};
+use tempfile::TempDir;
+
+const SOON: Duration = Duration::from_secs(10);
+const FLAGS: [&str; 6] = [
+    "--lease-ttl",
+    "3s",
+    "--redis-timeout",
+    "1s",
+    "--miner-liveness",
+    "always",
+];
+
+/// An authority, and a certificate of it for 127.0.0.1, in PEM files.
+struct Papers {
+    folder: TempDir,
+}
+
+impl Papers {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        let name = |params: &mut CertificateParams, name| {
+            params.distinguished_name.push(DnType::CommonName, name);
+        };
+        name(&mut params, "an authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca_key = KeyPair::generate().expect("a key");
+        let ca = params.self_signed(&ca_key).expect("an authority");
+        let issuer = Issuer::new(params, ca_key);
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(vec!["127.0.0.1".into()]).expect("parameters");
+        name(&mut params, "an agent or a server");
+        let cert = params.signed_by(&key, &issuer).expect("a certificate");
+        let files = [
+            ("ca.pem", ca.pem()),
+            ("cert.pem", cert.pem()),
+            ("key.pem", key.serialize_pem()),
+        ];
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).expect("a file");
+        }
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    /// A server that speaks TLS to those who have a certificate of the same authority.
+    fn server(&self) -> (Redis, u16) {
+        let port = free_port();
+        let (ca, cert, key) = (
+            self.path("ca.pem"),
+            self.path("cert.pem"),
+            self.path("key.pem"),
+        );
+        let redis = Redis::with(&[
+            "--tls-port",
+            &port.to_string(),
+            "--tls-ca-cert-file",
+            &ca,
+            "--tls-cert-file",
+            &cert,
+            "--tls-key-file",
+            &key,
+            "--tls-auth-clients",
+            "yes",
+        ]);
+        (redis, port)
+    }
+}
+
+fn secret(folder: &Path, text: &str) -> PathBuf {
+    let file = folder.join("password");
+    std::fs::write(&file, format!("{text}\n")).expect("a file");
+    file
+}
+
+#[test]
+fn over_tls_with_a_certificate_of_ones_own() {
+    let papers = Papers::new();
+    let (_redis, port) = papers.server();
+    let (ca, cert, key) = (
+        papers.path("ca.pem"),
+        papers.path("cert.pem"),
+        papers.path("key.pem"),
+    );
+    let url = format!("rediss://127.0.0.1:{port}");
+    let whole = [
+        "--redis-ca-file",
+        &ca,
+        "--redis-cert-file",
+        &cert,
+        "--redis-key-file",
+        &key,
+    ];
+    let agent = Agent::spawn("a", &[&["--redis-url", &url], &whole[..], &FLAGS].concat());
+    agent.wait_until_leading(3 * SOON);
+    // Whoever the server cannot know, or who does not know the server, is told so.
+    let other = Papers::new();
+    let stranger = ["--redis-ca-file", &other.path("ca.pem")];
+    let without = ["--redis-ca-file", &ca];
+    for (flags, why) in [
+        (&stranger, "invalid peer certificate"),
+        (&without, "CertificateRequired"),
+    ] {
+        let agent = Agent::spawn("b", &[&["--redis-url", &url], &flags[..], &FLAGS].concat());
+        agent.wait_until_up();
+        wait_for(why, SOON, || {
+            (!agent
+                .logged(&["WARN", "Redis does not answer", why])
+                .is_empty())
+            .then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_password_that_was_rotated_is_read_again() {
+    let redis = Redis::start();
+    redis.tell(&[
+        "ACL", "SETUSER", "miner", "on", ">first", "~*", "&*", "+@all",
+    ]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = secret(folder.path(), "first").display().to_string();
+    let flags = ["--redis-username", "miner", "--redis-password-file", &file];
+    let agent = Agent::start("a", &redis, &[&flags[..], &FLAGS].concat());
+    agent.wait_until_leading(3 * SOON);
+    let token = agent.token();
+    redis.tell(&["ACL", "SETUSER", "miner", "resetpass", ">second"]);
+    redis.tell(&["CLIENT", "KILL", "USER", "miner"]);
+    wait_for("it says that it is not let in", SOON, || {
+        (!agent
+            .logged(&["WARN", "Redis does not let this agent in"])
+            .is_empty())
+        .then_some(())
+    });
+    assert!(!agent.logged(&["hint=", "password"]).is_empty());
+    secret(folder.path(), "second");
+    wait_for("it is let in", SOON, || {
+        (agent.get("/ready").ok()?.0 == 200).then_some(())
+    });
+    agent.wait_until_leading(SOON);
+    assert_ne!(token, None);
+}
+
+#[test]
+fn the_least_that_a_user_must_be_allowed_is_enough() {
+    let redis = Redis::start();
+    let least = "on >word ~ha:* ~{ha:* &{ha:* -@all +eval +evalsha +get +set +del +hset +hmget +pttl +pexpire \
+                 +persist +publish +subscribe +unsubscribe +time +info +ping +select";
+    let words = ["ACL", "SETUSER", "miner"]
+        .into_iter()
+        .chain(least.split(' ').filter(|it| !it.is_empty()));
+    assert_eq!(redis.tell(&words.collect::<Vec<_>>()), "+OK");
+    let url = format!("redis://miner:word@127.0.0.1:{}/0", redis.port);
+    let agents =
+        ["a", "b"].map(|name| Agent::spawn(name, &[&["--redis-url", &url], &FLAGS[..]].concat()));
+    wait_for("somebody leads", SOON, || {
+        agents.iter().any(Agent::leads).then_some(())
+    });
+    redis.fill();
+    let mut agents = agents;
+    let (leader, other) = if agents[0].leads() { (0, 1) } else { (1, 0) };
+    agents[leader].kill();
+    agents[other].wait_until_leading(SOON);
+    assert!(
+        redis.tell(&["ACL", "LOG"]).starts_with("*0"),
+        "nothing was refused"
+    );
+}
