@@ -26,8 +26,8 @@ use crate::metrics::Metrics;
 use crate::miner::desk;
 use crate::state::StateDir;
 use crate::status::{Checkup, Identity, Status};
-use crate::store::{Events, Probe, Store};
-use crate::tasks::{Elect, Listen, Remember, WatchRedis};
+use crate::store::{Events, Probe, Rehearsal, Store};
+use crate::tasks::{Elect, Listen, Rehearse, Remember, WatchRedis};
 
 /// How long open streams and half-sent requests may hold up the end of the process.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
@@ -125,14 +125,7 @@ impl Agent {
             state,
         } = self;
         let seed = RandomState::new().build_hasher().finish();
-        // As many hexadecimal digits as tell this process from every other with this name.
-        let fresh = format!("{}-{:08x}", config.instance, seed >> 32);
-        let before = state.as_ref().and_then(|it| it.holder(&config.instance));
-        let holder = before.map_or(fresh, ToOwned::to_owned);
-        let remembered = state.as_ref().map_or(Remembered::NOTHING, |it| {
-            let timeout = config.rules.miner_timeout();
-            it.remembered(before.is_some(), timeout, clock::boottime())
-        });
+        let (holder, remembered) = who(&config, state.as_ref(), seed);
         announce(&config, &holder);
 
         let metrics = Metrics::new(&config.instance)?;
@@ -158,7 +151,7 @@ impl Agent {
             metrics: metrics.clone(),
             instance: config.instance.clone(),
             election: Election::new(Settings {
-                holder,
+                holder: holder.clone(),
                 rules: config.rules.clone(),
                 liveness: config.liveness,
                 under_oom: config.acquire_under_oom,
@@ -181,6 +174,13 @@ impl Agent {
             memory_every: config.memory_every,
             warn_ratio: config.memory_warn_ratio,
         };
+        let rehearse = Rehearse {
+            rehearsal: Rehearsal::new(&config.redis, &holder, config.acquire_under_oom),
+            board: board.clone(),
+            every: config.rules.renew_every(),
+            allow_eviction: config.allow_eviction,
+            instance: config.instance.clone(),
+        };
         let remember = state.map(|state| Remember {
             state,
             board: seen.clone(),
@@ -200,9 +200,11 @@ impl Agent {
         let done = |(): ()| Ok(());
         let watching = watch_redis.run(close.clone());
         let listening = close.clone().run_until_cancelled_owned(listen.run());
+        let rehearsing = close.clone().run_until_cancelled_owned(rehearse.run());
         let mut others = JoinSet::new();
         others.spawn(named("the listener", listening.map(|_| Ok(()))));
         others.spawn(named("the watch on Redis", watching.map(done)));
+        others.spawn(named("the rehearsals", rehearsing.map(|_| Ok(()))));
         if let Some(remember) = remember {
             others.spawn(named("the writer of --state-dir", remember.run().map(done)));
         }
@@ -216,6 +218,18 @@ impl Agent {
             _socket: socket,
         })
     }
+}
+
+/// The holder id, and what is known of the process before this one.
+fn who(config: &Config, state: Option<&StateDir>, seed: u64) -> (String, Remembered) {
+    // As many hexadecimal digits as tell this process from every other with this name.
+    let fresh = format!("{}-{:08x}", config.instance, seed >> 32);
+    let before = state.and_then(|it| it.holder(&config.instance));
+    let remembered = state.map_or(Remembered::NOTHING, |it| {
+        let timeout = config.rules.miner_timeout();
+        it.remembered(before.is_some(), timeout, clock::boottime())
+    });
+    (before.map_or(fresh, ToOwned::to_owned), remembered)
 }
 
 fn announce(config: &Config, holder: &str) {

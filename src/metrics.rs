@@ -40,6 +40,7 @@ pub struct Metrics {
     lease_remaining: Gauge,
     renewal_failures: IntCounterVec,
     leaderless: Counter,
+    takeover_ready: GaugeVec,
     miner_connected: Gauge,
     used_memory: GaugeVec,
     max_memory: GaugeVec,
@@ -105,6 +106,13 @@ impl Metrics {
                 "ha_miner_leaderless_seconds_total",
                 "Seconds in which this agent saw no leader",
             ))?,
+            takeover_ready: GaugeVec::new(
+                of(
+                    "ha_miner_leader_takeover_ready",
+                    "1 if this instance leads or its last rehearsal took a shadow of the lock, else 0",
+                ),
+                &[],
+            )?,
             miner_connected: gauge(
                 "ha_miner_miner_connected",
                 "1 while a miner campaigns on this agent, else 0",
@@ -172,7 +180,7 @@ impl Metrics {
         build
             .with_label_values(&[crate::VERSION, crate::REVISION])
             .set(1.0);
-        let all: [Box<dyn Collector>; 22] = [
+        let all: [Box<dyn Collector>; 23] = [
             Box::new(self.leader_status.clone()),
             Box::new(self.elections.clone()),
             Box::new(self.losses.clone()),
@@ -183,6 +191,7 @@ impl Metrics {
             Box::new(self.lease_remaining.clone()),
             Box::new(self.renewal_failures.clone()),
             Box::new(self.leaderless.clone()),
+            Box::new(self.takeover_ready.clone()),
             Box::new(self.miner_connected.clone()),
             Box::new(self.used_memory.clone()),
             Box::new(self.max_memory.clone()),
@@ -251,13 +260,15 @@ impl Metrics {
             .inc_by((leaderless - self.leaderless.get()).max(0.0));
         self.miner_connected
             .set(f64::from(u8::from(election.campaign.is_some())));
+        if let Some(ready) = status.takeover_ready(now) {
+            show(&self.takeover_ready, f64::from(u8::from(ready)));
+        }
         self.show_redis(status, now);
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
     #[allow(clippy::cast_precision_loss, reason = "bytes need no last digit")]
     fn show_redis(&self, status: &Status, now: Instant) {
-        let show = |gauge: &GaugeVec, value: f64| gauge.with_label_values::<&str>(&[]).set(value);
         let redis = &status.redis;
         if let (Some(up), Some(writable)) = (redis.reachable(), redis.writable()) {
             show(&self.up, f64::from(u8::from(up)));
@@ -275,6 +286,11 @@ impl Metrics {
             );
         }
     }
+}
+
+/// Sets a gauge that is absent until something is known.
+fn show(gauge: &GaugeVec, value: f64) {
+    gauge.with_label_values::<&str>(&[]).set(value);
 }
 
 fn reason(fault: StoreFault) -> &'static str {

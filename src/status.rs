@@ -19,6 +19,8 @@ pub struct Status {
     pub identity: Identity,
     pub election: ElectionStatus,
     pub redis: RedisStatus,
+    /// `None` before the first rehearsal, and while this agent leads.
+    pub takeover: Option<Takeover>,
     /// When each loop last turned.
     pub elect_turned: Instant,
     pub watch_turned: Instant,
@@ -85,6 +87,14 @@ pub struct MemoryStatus {
     pub read_at_unix: f64,
 }
 
+/// What the last rehearsal found, written by `tasks::rehearse`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Takeover {
+    pub rehearsed_at: Instant,
+    /// Why this agent could not take the lock, if it could not.
+    pub fault: Option<(Reason, String)>,
+}
+
 /// Asks for a check of Redis now. Those who ask at the same time share one.
 #[derive(Clone)]
 pub struct Checkup(mpsc::Sender<oneshot::Sender<()>>);
@@ -114,6 +124,7 @@ impl Status {
                 leaderless: Stopwatch::default(),
             },
             redis: RedisStatus::default(),
+            takeover: None,
             elect_turned: started,
             watch_turned: started,
             stopping: false,
@@ -135,6 +146,15 @@ impl Status {
         }
         reasons.extend(self.redis.not_ready(now));
         reasons
+    }
+
+    /// Could this agent take the lock now? A leader has it. `None`: not tried yet.
+    #[must_use]
+    pub fn takeover_ready(&self, now: Instant) -> Option<bool> {
+        if self.leadership(now).leads() {
+            return Some(true);
+        }
+        self.takeover.as_ref().map(|it| it.fault.is_none())
     }
 
     /// The agent's own loops make progress. Never depends on Redis.

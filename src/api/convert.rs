@@ -37,6 +37,20 @@ pub(super) fn observed(status: &Status, liveness: Liveness, now: Instant) -> pro
     observed
 }
 
+pub(super) fn takeover(status: &Status, now: Instant) -> Option<proto::Takeover> {
+    let ready = status.takeover_ready(now)?;
+    let takeover = status.takeover.as_ref();
+    let fault = takeover.and_then(|it| it.fault.as_ref());
+    Some(proto::Takeover {
+        ready,
+        reason: fault
+            .map_or(proto::Reason::Unspecified, |(why, _)| reason(*why))
+            .into(),
+        error: fault.map_or_else(String::new, |(_, error)| error.clone()),
+        age: takeover.and_then(|it| duration(now.since(it.rehearsed_at))),
+    })
+}
+
 pub(super) fn redis_health(status: &Status, now: Instant) -> proto::RedisHealth {
     let redis = &status.redis;
     let memory = redis.memory();

@@ -125,9 +125,10 @@ impl ElectionService for Elections {
             extended.map_err(closed)?;
         }
         let status = self.shared.board.borrow();
-        let leadership = convert::observed(&status, self.liveness, clock::boottime());
+        let now = clock::boottime();
         Ok(Response::new(GetLeadershipResponse {
-            leadership: Some(leadership),
+            leadership: Some(convert::observed(&status, self.liveness, now)),
+            takeover: convert::takeover(&status, now),
         }))
     }
 

@@ -158,6 +158,7 @@ impl Http {
             "leaderless_seconds": seconds(election.leaderless.total(now)),
             "ready": status.not_ready(now).is_empty(),
             "not_ready": status.not_ready(now).into_iter().map(Reason::name).collect::<Vec<_>>(),
+            "takeover": takeover(&status, now),
             "redis": redis(&status, now),
         });
         if let (Value::Object(all), Value::Object(rest)) = (&mut all, rest) {
@@ -192,6 +193,21 @@ fn leadership(status: &Status, now: Instant) -> Value {
         "leadership_version": leadership.version,
         "lease_remaining_seconds": left(leadership.lease_until),
         "valid_for_seconds": left(leadership.valid_until),
+    })
+}
+
+/// `null` until it was rehearsed.
+fn takeover(status: &Status, now: Instant) -> Value {
+    let Some(ready) = status.takeover_ready(now) else {
+        return Value::Null;
+    };
+    let takeover = status.takeover.as_ref();
+    let fault = takeover.and_then(|it| it.fault.as_ref());
+    json!({
+        "ready": ready,
+        "reason": fault.map(|(reason, _)| reason.name()),
+        "error": fault.map(|(_, error)| error),
+        "rehearsed_seconds_ago": takeover.map(|it| now.since(it.rehearsed_at).as_secs_f64()),
     })
 }
 

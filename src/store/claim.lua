@@ -5,7 +5,7 @@
 -- ARGV[3] TTL, milliseconds           ARGV[8] begin: the new token must be greater than this
 -- ARGV[4] not_after, microseconds
 -- ARGV[5] 1 to take the lock even where Redis is out of memory
--- ARGV[9] channel
+-- ARGV[9] channel                     ARGV[10] how long the record lasts, milliseconds; '' for ever
 --
 -- Outcomes: begun, renewed; too_late, held, changed, superseded (nothing was written).
 local op, id, ttl, under_oom, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[9]
@@ -42,6 +42,7 @@ if under_oom == '1' then redis.call('PEXPIRE', LOCK, ttl) end
 redis.call('SET', LOCK, id, 'PX', ttl)
 redis.call('HSET', RECORD, 'schema', '1', 'holder', id, 'token', whole(token), 'deadline', whole(now + ttl * 1000),
   'ttl', ttl, 'released', '0', 'gen', generation, 'successor', '', 'hold_off', '0')
+if ARGV[10] ~= '' then redis.call('PEXPIRE', RECORD, ARGV[10]) end
 -- A hint. Whoever may not publish leads all the same.
 local done = op == 'begin' and 'begun' or 'renewed'
 redis.pcall('PUBLISH', channel, done .. ' ' .. id .. ' ' .. whole(token))

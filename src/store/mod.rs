@@ -5,6 +5,7 @@ mod dial;
 mod events;
 mod link;
 mod probe;
+mod rehearsal;
 mod script;
 mod topology;
 mod voice;
@@ -14,12 +15,13 @@ use std::time::Duration;
 use crate::clock;
 use crate::config::RedisSettings;
 use crate::election::{Command, Instant, Reply};
-use crate::fault::StoreFault;
+use crate::fault::{StoreError, StoreFault};
 use link::Link;
 use script::Scripts;
 
 pub use events::{Events, Subscription};
 pub use probe::Probe;
+pub use rehearsal::{Rehearsal, Rehearsed};
 pub use script::answer;
 
 /// Executes the election's commands over a connection of its own.
@@ -103,6 +105,16 @@ impl Store {
             }
             reply => reply,
         }
+    }
+
+    /// Removes the keys, whoever holds them: for a rehearsal, on keys that nobody else uses.
+    async fn forget(&mut self, limit: Duration) -> Result<(), StoreError> {
+        let keys = self.scripts.keys();
+        let remove = |mut connection| async move {
+            let mut del = redis::cmd("DEL");
+            del.arg(&keys).exec_async(&mut connection).await
+        };
+        self.link.run(limit, remove).await
     }
 
     async fn run(&mut self, command: &Command, limit: Duration, rung: OomRung) -> Reply {

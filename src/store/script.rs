@@ -22,6 +22,8 @@ pub(super) struct Scripts {
     keys: Keys,
     holder: String,
     ttl_millis: String,
+    /// How long the record lasts; empty: for ever.
+    record_millis: String,
     look: Script,
     /// By rung.
     claim: [Script; 2],
@@ -70,10 +72,16 @@ impl Scripts {
             keys,
             holder: holder.to_owned(),
             ttl_millis: ttl.as_millis().to_string(),
+            record_millis: String::new(),
             look: Script::new(include_str!("look.lua"), ""),
             claim: rungs(include_str!("claim.lua")),
             release: rungs(include_str!("release.lua")),
         }
+    }
+
+    /// From now on a record is gone when nothing has been claimed for `ttl`.
+    pub fn fleeting(&mut self, ttl: Duration) {
+        self.record_millis = ttl.as_millis().to_string();
     }
 
     /// KEYS of every script.
@@ -89,6 +97,7 @@ impl Scripts {
         });
         let holder = || self.holder.clone();
         let ttl = || self.ttl_millis.clone();
+        let rest = || [self.keys.events(), self.record_millis.clone()];
         let flag = |yes: bool| u8::from(yes).to_string();
         match command {
             Command::Look => (&self.look, vec![]),
@@ -101,14 +110,14 @@ impl Scripts {
             } => {
                 let (not_after, above) = (not_after.to_string(), above.to_string());
                 let head = ["begin".into(), holder(), ttl(), not_after, flag(*under_oom)];
-                let tail = [judged.clone(), flag(*stale_lock), above, self.keys.events()];
-                (claim, [&head[..], &tail[..]].concat())
+                let tail = [judged.clone(), flag(*stale_lock), above];
+                (claim, [&head[..], &tail[..], &rest()].concat())
             }
             Command::Renew { token, not_after } => {
                 let (not_after, token) = (not_after.to_string(), token.to_string());
                 let head = ["renew".into(), holder(), ttl(), not_after, flag(true)];
-                let tail = [token, String::new(), String::new(), self.keys.events()];
-                (claim, [&head[..], &tail[..]].concat())
+                let tail = [token, String::new(), String::new()];
+                (claim, [&head[..], &tail[..], &rest()].concat())
             }
             Command::Release {
                 token,

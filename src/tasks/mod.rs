@@ -2,10 +2,12 @@
 
 mod elect;
 mod listen;
+mod rehearse;
 mod remember;
 mod watch_redis;
 
 pub use elect::Elect;
 pub use listen::{Heard, Listen};
+pub use rehearse::Rehearse;
 pub use remember::Remember;
 pub use watch_redis::WatchRedis;

@@ -1,0 +1,99 @@
+//! Tries out on shadow keys what a takeover would do: the same scripts on the same server, in the same slot.
+
+use std::time::Duration;
+
+use super::{OomRung, Store};
+use crate::clock;
+use crate::config::RedisSettings;
+use crate::election::{Answer, Command, Outcome, View};
+use crate::fault::StoreError;
+
+/// Longer than any rehearsal takes: whatever one leaves behind that dies in the middle is gone by then.
+const FLEETING: Duration = Duration::from_secs(60);
+
+pub struct Rehearsal {
+    store: Store,
+    limit: Duration,
+    under_oom: bool,
+}
+
+/// What a rehearsal that worked has shown.
+#[derive(Debug, Clone)]
+pub struct Rehearsed {
+    /// The store before it.
+    pub view: View,
+    /// Which way past out-of-memory was taken.
+    pub rung: OomRung,
+    /// How long the begin took.
+    pub took: Duration,
+}
+
+impl Rehearsal {
+    /// `holder` makes the shadow keys its own. Nothing is dialled yet.
+    #[must_use]
+    pub fn new(settings: &RedisSettings, holder: &str, under_oom: bool) -> Self {
+        let shadow = RedisSettings {
+            keys: settings.keys.shadow(holder),
+            ..settings.clone()
+        };
+        let mut store = Store::new(&shadow, holder, FLEETING);
+        store.scripts.fleeting(FLEETING);
+        Self {
+            store,
+            limit: settings.timeout,
+            under_oom,
+        }
+    }
+
+    /// Looks, begins a term, releases it, and removes what was written.
+    ///
+    /// # Errors
+    /// What a takeover would meet now.
+    pub async fn run(&mut self) -> Result<Rehearsed, StoreError> {
+        let view = self.execute(Command::Look).await?.view;
+        let micros = u64::try_from(self.limit.as_micros()).unwrap_or(u64::MAX);
+        // Each of the two that write has as long.
+        let not_after = view.store_micros.saturating_add(micros.saturating_mul(2));
+        let sent_at = clock::boottime();
+        let begin = Command::Begin {
+            judged: view.judged.clone(),
+            stale_lock: false,
+            above: 0,
+            not_after,
+            under_oom: self.under_oom,
+        };
+        let begun = self.execute(begin).await?;
+        let took = clock::boottime().since(sent_at);
+        let Outcome::Begun(token) = begun.outcome else {
+            return Err(unexpected(&begun));
+        };
+        let release = Command::Release {
+            token,
+            not_after,
+            hold_off: Duration::ZERO,
+        };
+        let released = self.execute(release).await?;
+        if released.outcome != Outcome::Released {
+            return Err(unexpected(&released));
+        }
+        self.store.forget(self.limit).await?;
+        Ok(Rehearsed {
+            view,
+            rung: self.store.rung(),
+            took,
+        })
+    }
+
+    async fn execute(&mut self, command: Command) -> Result<Answer, StoreError> {
+        let deadline = clock::boottime() + self.limit;
+        self.store.execute(&command, deadline).await
+    }
+}
+
+/// Nobody else uses these keys.
+fn unexpected(answer: &Answer) -> StoreError {
+    StoreError::nonsense(format!(
+        "a rehearsal on keys of its own ended with {:?}",
+        answer.outcome
+    ))
+}

@@ -1,0 +1,88 @@
+//! Every standby tries out the takeover, so that one that could not take the lock is known before it must.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::clock;
+use crate::election::Reason;
+use crate::fault::StoreError;
+use crate::status::{Status, Takeover};
+use crate::store::{Rehearsal, Rehearsed};
+
+pub struct Rehearse {
+    pub rehearsal: Rehearsal,
+    pub board: watch::Sender<Status>,
+    pub every: Duration,
+    pub allow_eviction: bool,
+    pub instance: String,
+}
+
+impl Rehearse {
+    /// Runs until it is dropped. A rehearsal that is cut off leaves keys that end by themselves.
+    pub async fn run(mut self) {
+        let mut tick = interval(self.every);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let (leads, before) = {
+                let status = self.board.borrow();
+                let leads = status.leadership(clock::boottime()).leads();
+                (leads, status.takeover.clone())
+            };
+            let takeover = if leads {
+                None
+            } else {
+                let rehearsed = self.rehearsal.run().await;
+                Some(self.judge(rehearsed, before.as_ref()))
+            };
+            self.board.send_if_modified(|status| {
+                status.takeover = takeover;
+                false
+            });
+        }
+    }
+
+    /// Says so when it turns.
+    fn judge(
+        &self,
+        rehearsed: Result<Rehearsed, StoreError>,
+        before: Option<&Takeover>,
+    ) -> Takeover {
+        let instance = &self.instance;
+        let class = |takeover: &Takeover| takeover.fault.as_ref().map(|(reason, _)| *reason);
+        let known = before.and_then(class);
+        let fault = match rehearsed {
+            Err(error) => {
+                let reason = Reason::from(error.fault);
+                if known != Some(reason) {
+                    tracing::warn!(%instance, reason = reason.name(), %error, hint = error.fault.hint(),
+                        "takeover not ready: if the leader died now, this instance could not take its place");
+                }
+                Some((reason, error.to_string()))
+            }
+            Ok(rehearsed) if rehearsed.view.memory.evicting() && !self.allow_eviction => {
+                let reason = Reason::EvictionPolicy;
+                let policy = &rehearsed.view.memory.policy;
+                let error = format!("maxmemory-policy {policy} may evict the lock");
+                if known != Some(reason) {
+                    tracing::warn!(%instance, reason = reason.name(), error,
+                        "takeover not ready: nobody leads under an evicting policy; set noeviction, or accept the \
+                         risk with --allow-eviction");
+                }
+                Some((reason, error))
+            }
+            Ok(rehearsed) => {
+                if known.is_some() {
+                    tracing::info!(%instance, rung = rehearsed.rung.name(), "takeover ready again");
+                }
+                None
+            }
+        };
+        Takeover {
+            rehearsed_at: clock::boottime(),
+            fault,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A standby that could not take over says so before it must.
+
+mod stage;
+
+use std::time::Duration;
+
+use stage::{Agent, Redis, engines, wait_for};
+
+const SOON: Duration = Duration::from_secs(10);
+const FLAGS: [&str; 6] = [
+    "--lease-ttl",
+    "3s",
+    "--redis-timeout",
+    "1s",
+    "--miner-liveness",
+    "always",
+];
+const READY: &str = "ha_miner_leader_takeover_ready{instance=\"b\"}";
+
+/// A leader, and a standby with more flags.
+fn pair(redis: &Redis, flags: &[&str]) -> [Agent; 2] {
+    let leader = Agent::start("a", redis, &FLAGS);
+    leader.wait_until_leading(SOON);
+    let standby = Agent::start("b", redis, &[&FLAGS[..], flags].concat());
+    standby.wait_until_up();
+    wait_for("the standby is ready", SOON, || {
+        (standby.metric(READY) == Some(1.0)).then_some(())
+    });
+    [leader, standby]
+}
+
+fn must_turn(standby: &Agent, reason: &str) {
+    wait_for(&format!("not ready: {reason}"), SOON, || {
+        (standby.status()["takeover"]["reason"] == reason).then_some(())
+    });
+    let warned = [
+        "WARN",
+        "takeover not ready",
+        &format!("reason=\"{reason}\""),
+    ];
+    wait_for("it is logged", SOON, || {
+        (!standby.logged(&warned).is_empty()).then_some(())
+    });
+    assert_eq!(standby.metric(READY), Some(0.0));
+}
+
+#[test]
+fn it_is_ready_out_of_memory_and_leaves_nothing_behind_on_every_engine() {
+    for engine in engines() {
+        let redis = Redis::of(&engine, &[]);
+        let [mut leader, standby] = pair(&redis, &[]);
+        redis.fill();
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(standby.metric(READY), Some(1.0), "{}", engine.display());
+        // The lock and its record; a rehearsal may be under way.
+        wait_for("no shadow is left", SOON, || {
+            (redis.tell(&["DBSIZE"]) == ":2").then_some(())
+        });
+        leader.kill();
+        standby.wait_until_leading(SOON);
+        assert_eq!(standby.metric(READY), Some(1.0));
+    }
+}
+
+#[test]
+fn it_is_not_ready_where_the_lock_could_not_be_taken() {
+    let redis = Redis::start();
+    let [_leader, standby] = pair(&redis, &["--acquire-under-oom=false"]);
+    redis.fill();
+    must_turn(&standby, "redis_oom");
+    redis.relieve();
+    wait_for("ready again", SOON, || {
+        (standby.metric(READY) == Some(1.0)).then_some(())
+    });
+    redis.tell(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    must_turn(&standby, "redis_no_replicas");
+    redis.tell(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    redis.tell(&["CONFIG", "SET", "maxmemory-policy", "volatile-lru"]);
+    redis.tell(&["CONFIG", "SET", "maxmemory", "100mb"]);
+    must_turn(&standby, "eviction_policy");
+}
+
+#[test]
+fn it_is_not_ready_without_a_permission() {
+    let redis = Redis::start();
+    redis.tell(&[
+        "ACL", "SETUSER", "miner", "on", "nopass", "~*", "&*", "+@all",
+    ]);
+    let url = format!("redis://miner:any@127.0.0.1:{}", redis.port);
+    let leader = Agent::start("a", &redis, &FLAGS);
+    leader.wait_until_leading(SOON);
+    let standby = Agent::spawn("b", &[&["--redis-url", &url], &FLAGS[..]].concat());
+    wait_for("the standby is ready", SOON, || {
+        (standby.metric(READY) == Some(1.0)).then_some(())
+    });
+    redis.tell(&["ACL", "SETUSER", "miner", "-hset"]);
+    must_turn(&standby, "redis_no_permission");
+}
