@@ -225,7 +225,8 @@ impl StoreFault {
             }
             Self::NoPermission => {
                 "give the Redis user: ~ha:* ~{ha:* &{ha:* -@all +eval +evalsha +get +set +hset +hmget +pttl +pexpire \
-                 +persist +del +publish +subscribe +time +info +ping (with a lock key of your own in the patterns)"
+                 +persist +del +publish +subscribe +unsubscribe +select +time +info +ping (`understudy doctor` prints the whole \
+                 line for your lock key)"
             }
             Self::NoScript => "nothing: the script is sent again",
             Self::WrongType => {

@@ -14,6 +14,7 @@
 //! | [`status`] | what is known, published |
 //! | [`api`] | gRPC and HTTP |
 //! | [`agent`] | puts it together |
+//! | [`doctor`] | what a survey of Redis means for whoever will be paged. Pure |
 //! | [`config`], [`cli`] | the settings, the commands |
 //! | [`clock`], [`logs`], [`metrics`], [`shutdown`], [`proto`] | one small thing each |
 //!
@@ -43,6 +44,7 @@ pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod election;
 pub mod fault;
 pub mod logs;

@@ -152,29 +152,3 @@ fn a_password_that_was_rotated_is_read_again() {
     agent.wait_until_leading(SOON);
     assert_ne!(token, None);
 }
-
-#[test]
-fn the_least_that_a_user_must_be_allowed_is_enough() {
-    let redis = Redis::start();
-    let least = "on >word ~ha:* ~{ha:* &{ha:* -@all +eval +evalsha +get +set +del +hset +hmget +pttl +pexpire \
-                 +persist +publish +subscribe +unsubscribe +time +info +ping +select";
-    let words = ["ACL", "SETUSER", "miner"]
-        .into_iter()
-        .chain(least.split(' ').filter(|it| !it.is_empty()));
-    assert_eq!(redis.tell(&words.collect::<Vec<_>>()), "+OK");
-    let url = format!("redis://miner:word@127.0.0.1:{}/0", redis.port);
-    let agents =
-        ["a", "b"].map(|name| Agent::spawn(name, &[&["--redis-url", &url], &FLAGS[..]].concat()));
-    wait_for("somebody leads", SOON, || {
-        agents.iter().any(Agent::leads).then_some(())
-    });
-    redis.fill();
-    let mut agents = agents;
-    let (leader, other) = if agents[0].leads() { (0, 1) } else { (1, 0) };
-    agents[leader].kill();
-    agents[other].wait_until_leading(SOON);
-    assert!(
-        redis.tell(&["ACL", "LOG"]).starts_with("*0"),
-        "nothing was refused"
-    );
-}

@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod doctor;
 mod leader;
 mod local;
 mod probe;
@@ -30,6 +31,8 @@ enum Command {
     Status(status::Args),
     /// Ask Redis: who holds the lock, for how long, since which term
     Leader(leader::Args),
+    /// Check Redis from this place, before trouble: one line a check; exit 1 if one fails
+    Doctor(Box<doctor::Args>),
     /// Hand leadership over in a planned way, through the local agent
     Resign(resign::Args),
     /// Ask the local agent over HTTP, for exec probes: exit 0 for yes, 1 for no, 2 if it cannot be asked
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
             Command::Run(args) => run::run(&args).await,
             Command::Status(args) => status::run(args).await,
             Command::Leader(args) => leader::run(args).await,
+            Command::Doctor(args) => doctor::run(*args).await,
             Command::Resign(args) => resign::run(args).await,
             Command::Probe(args) => probe::run(&args),
         }

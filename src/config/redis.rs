@@ -66,6 +66,22 @@ pub struct Keys {
     pub lock: String,
 }
 
+// === impl RedisEndpoint ===
+
+impl RedisEndpoint {
+    /// The one server that is meant runs on this host.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match &self.place {
+            RedisPlace::Server(RedisAddress::Unix(_)) => true,
+            RedisPlace::Server(RedisAddress::Tcp { host, .. }) => {
+                ["127.0.0.1", "::1", "localhost"].contains(&host.as_str())
+            }
+            RedisPlace::Sentinel { .. } | RedisPlace::Cluster { .. } => false,
+        }
+    }
+}
+
 // === impl RedisPlace ===
 
 impl fmt::Display for RedisPlace {

@@ -139,6 +139,12 @@ impl LeaseRules {
         longest_ttl + (self.margin)(longest_ttl)
     }
 
+    /// How long after the last renewal a standby takes over from whoever did not release.
+    #[must_use]
+    pub fn takeover_after(&self) -> Duration {
+        self.wait_out(self.ttl)
+    }
+
     /// How long an empty store must have been up so that nobody can come back to it.
     pub(super) fn settled_after(longest_ttl: Duration) -> Duration {
         longest_ttl + SETTLED_AFTER

@@ -7,6 +7,7 @@ mod link;
 mod probe;
 mod rehearsal;
 mod script;
+mod survey;
 mod topology;
 mod voice;
 
@@ -23,6 +24,7 @@ pub use events::{Events, Subscription};
 pub use probe::Probe;
 pub use rehearsal::{Rehearsal, Rehearsed};
 pub use script::answer;
+pub use survey::Survey;
 
 /// Executes the election's commands over a connection of its own.
 pub struct Store {

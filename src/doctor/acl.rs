@@ -1,0 +1,78 @@
+//! What a Redis user must be allowed.
+
+use crate::config::{Keys, Login, RedisPlace, RedisSettings};
+
+/// What the scripts, the probe, the events and the connection itself run.
+const COMMANDS: [&str; 17] = [
+    "+eval",
+    "+evalsha",
+    "+get",
+    "+set",
+    "+del",
+    "+hset",
+    "+hmget",
+    "+pttl",
+    "+pexpire",
+    "+persist",
+    "+publish",
+    "+subscribe",
+    "+unsubscribe",
+    "+time",
+    "+info",
+    "+ping",
+    "+select",
+];
+
+/// The line that allows no more than is needed. `>…` stands where the password goes.
+#[must_use]
+pub fn acl_line(settings: &RedisSettings) -> String {
+    let Login { username, .. } = &settings.endpoint.login;
+    let user = username.as_deref().unwrap_or("understudy");
+    let (keys, channel) = patterns(&settings.keys);
+    let mut words: Vec<&str> = COMMANDS.to_vec();
+    if matches!(settings.endpoint.place, RedisPlace::Cluster { .. }) {
+        words.push("+cluster");
+    }
+    format!(
+        "ACL SETUSER {user} on >… {keys} {channel} -@all {}",
+        words.join(" ")
+    )
+}
+
+fn patterns(keys: &Keys) -> (String, String) {
+    let (lock, record) = (glob(&keys.lock), glob(&keys.record()));
+    let companions = record.strip_suffix("record").unwrap_or(&record);
+    (format!("~{lock} ~{companions}*"), format!("&{companions}*"))
+}
+
+/// What a pattern means by itself is escaped.
+fn glob(text: &str) -> String {
+    let mut escaped = String::new();
+    for letter in text.chars() {
+        if "*?[]\\".contains(letter) {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RedisArgs;
+
+    #[test]
+    fn it_names_the_keys_and_nothing_else() {
+        let settings = RedisSettings::check(&RedisArgs {
+            redis_url: Some("redis://miner:hunter2@r".into()),
+            lock_key: Some("my*lock".into()),
+            ..RedisArgs::default()
+        })
+        .unwrap();
+        let line = acl_line(&settings);
+        let start = "ACL SETUSER miner on >… ~my\\*lock ~{my\\*lock}:* &{my\\*lock}:* -@all +eval ";
+        assert!(line.starts_with(start), "{line}");
+        assert!(!line.contains("hunter2"));
+    }
+}

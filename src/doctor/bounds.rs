@@ -1,0 +1,106 @@
+//! How long nobody leads, at worst, after each kind of failure: from the settings alone.
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::election::Liveness;
+
+/// One kind of failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound {
+    pub failure: &'static str,
+    /// `None`: as long as it lasts.
+    pub worst: Option<Duration>,
+    pub why: String,
+}
+
+/// What is needed to hear, to look and to begin, on a machine that is not overloaded.
+const HEARS: Duration = Duration::from_millis(100);
+/// A standby that cannot hear the events channel looks this often.
+const LOOKS: Duration = Duration::from_millis(500);
+
+/// `hears`: standbys can subscribe here.
+#[must_use]
+pub fn bounds(config: &Config, hears: bool) -> Vec<Bound> {
+    let rules = &config.rules;
+    let notice = if hears { HEARS } else { HEARS + LOOKS };
+    let unreleased = rules.takeover_after() + LOOKS + HEARS;
+    let bound = |failure, worst: Option<Duration>, why: &str| Bound {
+        failure,
+        worst,
+        why: why.to_owned(),
+    };
+    let mut bounds = vec![
+        bound(
+            "the miner's process ends",
+            Some(notice),
+            "its agent sees the stream end and releases the lock",
+        ),
+        bound(
+            "the miner hangs",
+            Some(rules.miner_timeout() + notice),
+            "--miner-timeout, then as if it had ended",
+        ),
+        bound(
+            "planned: resign, SIGTERM of the agent",
+            Some(rules.miner_timeout() + notice),
+            "until the miner acknowledges, at most until its grant ends",
+        ),
+        bound(
+            "the pod or the node dies, agent and miner",
+            Some(unreleased),
+            "nobody releases: TTL and 1 % and 100 ms since the last renewal",
+        ),
+        bound(
+            "Redis is out of memory",
+            Some(Duration::ZERO),
+            "renewed and taken over as otherwise",
+        ),
+        bound(
+            "Redis is away for less than the lease",
+            Some(Duration::ZERO),
+            "the leader stays, and tries again until its lease ends",
+        ),
+        bound(
+            "Redis is away for longer",
+            None,
+            "while it is away nobody leads; after it, TTL and 1 % and 100 ms",
+        ),
+        bound(
+            "Redis restarts without its data, the leader alive",
+            Some(Duration::ZERO),
+            "the leader writes its term again",
+        ),
+        bound(
+            "Redis restarts, or another primary is promoted, and the leader dies too",
+            Some(unreleased),
+            "counted from when it answers again",
+        ),
+        bound(
+            "Redis refuses all writes: MISCONF, NOREPLICAS, READONLY",
+            None,
+            "nobody can be elected; the leader stays until its lease ends",
+        ),
+    ];
+    if config.liveness == Liveness::Always {
+        bounds.retain(|bound| !bound.failure.starts_with("the miner"));
+        let worst = None;
+        bounds.insert(
+            0,
+            bound(
+                "the miner dies or hangs",
+                worst,
+                "--miner-liveness=always: the agent leads on",
+            ),
+        );
+    }
+    if !config.acquire_under_oom
+        && let Some(oom) = bounds
+            .iter_mut()
+            .find(|it| it.failure == "Redis is out of memory")
+    {
+        oom.worst = None;
+        oom.why = "--acquire-under-oom=false: nobody is elected until memory is freed".into();
+    }
+    bounds
+}

@@ -1,0 +1,450 @@
+//! One function a check.
+
+use std::time::Duration;
+
+use super::{Finding, acl_line, time};
+use crate::config::{Config, RedisPlace};
+use crate::election::RecordSeen;
+use crate::fault::{StoreError, StoreFault};
+use crate::memory::{EngineInfo, Health, MemoryReading, field};
+use crate::store::Survey;
+
+/// A round trip that takes longer is worth knowing of.
+const SLOW: Duration = Duration::from_millis(50);
+/// Engines older than this were never tried.
+const OLDEST: (u32, u32) = (6, 2);
+
+pub(super) fn reach(survey: &Survey, config: &Config) -> Finding {
+    const CHECK: &str = "reach";
+    let place = &config.redis.endpoint.place;
+    let pings = match &survey.pings {
+        Ok(pings) => pings,
+        Err(error) => {
+            let advice = survey.guess.unwrap_or(error.fault.hint());
+            return Finding::fail(CHECK, format!("{error}"), advice);
+        }
+    };
+    let first = pings.first().copied().unwrap_or_default();
+    let mut rest: Vec<_> = pings.iter().skip(1).copied().collect();
+    rest.sort_unstable();
+    let median = rest.get(rest.len() / 2).copied().unwrap_or_default();
+    let says = format!(
+        "{place} answers in {}, {} with dialling",
+        time(median),
+        time(first)
+    );
+    let limit = config.redis.timeout;
+    if median > SLOW || first > limit / 2 {
+        let advice = format!(
+            "bring the agents nearer to Redis, or raise --redis-timeout ({})",
+            time(limit)
+        );
+        return Finding::warn(CHECK, says, advice);
+    }
+    Finding::ok(CHECK, says)
+}
+
+pub(super) fn engine(survey: &Survey) -> Finding {
+    const CHECK: &str = "engine";
+    let info = match &survey.info {
+        Ok(info) => info,
+        Err(error) => return refused(CHECK, "INFO", error),
+    };
+    let EngineInfo { engine, version } = EngineInfo::parse(info);
+    let says = format!("{engine} {version}");
+    let mut numbers = version.split('.').map(|part| part.parse().ok());
+    let number = (numbers.next().flatten(), numbers.next().flatten());
+    match (engine.as_str(), number) {
+        ("redis" | "valkey", (Some(major), Some(minor))) if (major, minor) >= OLDEST => {
+            Finding::ok(CHECK, says)
+        }
+        _ => Finding::warn(
+            CHECK,
+            format!("{says}: not among those that this version is tested with"),
+            "see the table in docs/redis.md, and rehearse a takeover before you rely on it",
+        ),
+    }
+}
+
+/// Every command that the agent needs was tried: the scripts, the probe, the channel.
+pub(super) fn permissions(survey: &Survey, config: &Config) -> Finding {
+    const CHECK: &str = "permissions";
+    let probe = match &survey.probe {
+        Health::Writable => None,
+        Health::Refusing(error) | Health::Away(error) => Some(error),
+    };
+    let tried = [
+        ("INFO", survey.info.as_ref().err()),
+        ("the write probe", probe),
+        ("the look", survey.view.as_ref().err()),
+        ("TIME", survey.clock.as_ref().err()),
+        ("the takeover", survey.rehearsed.as_ref().err()),
+        ("PUBLISH", survey.publish.as_ref().err()),
+        ("SUBSCRIBE", survey.subscribe.as_ref().err()),
+    ];
+    let refused: Vec<_> = tried
+        .into_iter()
+        .filter_map(|(what, error)| Some((what, error?)))
+        .filter(|(_, error)| error.fault == StoreFault::NoPermission)
+        .collect();
+    let Some((_, error)) = refused.first() else {
+        let user = config.redis.endpoint.login.username.as_deref();
+        let says = format!(
+            "{} may do all that is needed",
+            user.unwrap_or("the default user")
+        );
+        return Finding::ok(CHECK, says);
+    };
+    let names: Vec<_> = refused.iter().map(|(what, _)| *what).collect();
+    let says = format!("refused: {} ({error})", names.join(", "));
+    let advice = acl_line(&config.redis);
+    // Events are a hint, the rest is not.
+    if names
+        .iter()
+        .all(|name| ["PUBLISH", "SUBSCRIBE"].contains(name))
+    {
+        Finding::warn(CHECK, says, advice)
+    } else {
+        Finding::fail(CHECK, says, advice)
+    }
+}
+
+pub(super) fn role(survey: &Survey, config: &Config) -> Finding {
+    const CHECK: &str = "role";
+    let info = match &survey.info {
+        Ok(info) => info,
+        Err(error) => return refused(CHECK, "INFO", error),
+    };
+    let clustered = field(info, "cluster_enabled") == Some("1");
+    let place = &config.redis.endpoint.place;
+    match (field(info, "role"), place) {
+        (Some("slave"), RedisPlace::Server(_)) => Finding::fail(
+            CHECK,
+            "this server is a replica: it takes no writes",
+            "point --redis-url at the primary, or at its sentinels with redis-sentinel://",
+        ),
+        (_, RedisPlace::Server(_)) if clustered => Finding::fail(
+            CHECK,
+            "this server is a node of a cluster: the lock's slot may move away from it",
+            "write redis-cluster:// and list its nodes",
+        ),
+        (_, RedisPlace::Server(_)) => Finding::ok(CHECK, "a primary, found at its address"),
+        (_, RedisPlace::Sentinel { sentinels, .. }) if sentinels.len() < 3 => Finding::warn(
+            CHECK,
+            format!(
+                "{} of the sentinels are named, and more than half of those must answer",
+                sentinels.len()
+            ),
+            "list all of them in --redis-url, at least three",
+        ),
+        (_, RedisPlace::Sentinel { .. }) => {
+            Finding::ok(CHECK, "a primary, by a majority of its sentinels")
+        }
+        (_, RedisPlace::Cluster { .. }) => Finding::ok(
+            CHECK,
+            "the owner of the lock's slot, by a majority of the cluster's nodes",
+        ),
+    }
+}
+
+pub(super) fn eviction(survey: &Survey, config: &Config) -> Finding {
+    const CHECK: &str = "eviction";
+    let memory = match reading(survey) {
+        Ok(memory) => memory,
+        Err(error) => return refused(CHECK, "INFO", &error),
+    };
+    let policy = &memory.policy;
+    if policy == "noeviction" {
+        return Finding::ok(
+            CHECK,
+            "maxmemory-policy is noeviction: the lock is safe from it",
+        );
+    }
+    let says = format!("maxmemory-policy is {policy}: Redis may throw the lock away");
+    if !memory.evicting() {
+        return Finding::warn(
+            CHECK,
+            format!("{says} once a maxmemory is set"),
+            "set maxmemory-policy noeviction before anybody sets a limit",
+        );
+    }
+    if config.allow_eviction {
+        return Finding::warn(CHECK, format!("{says}, which --allow-eviction accepts"), "");
+    }
+    Finding::fail(
+        CHECK,
+        format!("{says}, so nobody leads"),
+        "set maxmemory-policy noeviction, or accept the risk with --allow-eviction",
+    )
+}
+
+pub(super) fn memory(survey: &Survey, config: &Config, local_memory: Option<u64>) -> Finding {
+    const CHECK: &str = "memory";
+    let memory = match reading(survey) {
+        Ok(memory) => memory,
+        Err(error) => return refused(CHECK, "INFO", &error),
+    };
+    let info = survey.info.as_deref().unwrap_or_default();
+    let told = field(info, "total_system_memory").and_then(|it| it.parse().ok());
+    let host: Option<u64> = told.or(local_memory).filter(|bytes| *bytes > 0);
+    let (used, max) = (memory.used_bytes, memory.max_bytes);
+    let of_host = host.map_or_else(String::new, |host| format!("; the host has {}", mib(host)));
+    if max == 0 {
+        return Finding::warn(
+            CHECK,
+            format!(
+                "{} used, no maxmemory{of_host}: the kernel's limit ends it with SIGKILL",
+                mib(used)
+            ),
+            "set maxmemory below what the host or the container has",
+        );
+    }
+    let says = format!(
+        "{} of {} used ({:.0} %){of_host}",
+        mib(used),
+        mib(max),
+        memory.usage_ratio() * 100.0
+    );
+    if memory.out_of_memory() {
+        return Finding::warn(
+            CHECK,
+            format!("{says}: out of memory now, and the miners' own writes are refused"),
+            "raise maxmemory, or free keys",
+        );
+    }
+    if memory.above(config.memory_warn_ratio) {
+        return Finding::warn(
+            CHECK,
+            says,
+            "raise maxmemory, or free keys, before it refuses writes",
+        );
+    }
+    if host.is_some_and(|host| max > host) {
+        return Finding::warn(CHECK, says, "maxmemory is more than the host has: lower it");
+    }
+    Finding::ok(CHECK, says)
+}
+
+pub(super) fn persistence(survey: &Survey, config: &Config) -> Finding {
+    const CHECK: &str = "persistence";
+    let info = match &survey.info {
+        Ok(info) => info,
+        Err(error) => return refused(CHECK, "INFO", error),
+    };
+    let failed = |name| field(info, name).is_some_and(|it| it != "ok");
+    if failed("rdb_last_bgsave_status") || failed("aof_last_write_status") {
+        return Finding::warn(
+            CHECK,
+            "the last save to disk has failed: writes are refused (MISCONF) unless stop-writes-on-bgsave-error is off",
+            "look at the disk of the Redis host",
+        );
+    }
+    let settles = time(config.rules.takeover_after());
+    let lost = if field(info, "aof_enabled") == Some("1") {
+        "append-only file: a restart loses at most the last second".to_owned()
+    } else {
+        let unsaved = field(info, "rdb_changes_since_last_save").unwrap_or("unknown");
+        format!("snapshots at most: a restart now loses {unsaved} changes")
+    };
+    Finding::ok(
+        CHECK,
+        format!(
+            "{lost}; a live leader writes its term again, without one it takes {settles} to elect"
+        ),
+    )
+}
+
+pub(super) fn replicas(survey: &Survey) -> Finding {
+    const CHECK: &str = "replicas";
+    let info = match &survey.info {
+        Ok(info) => info,
+        Err(error) => return refused(CHECK, "INFO", error),
+    };
+    let connected = field(info, "connected_slaves").unwrap_or("0");
+    if connected == "0" {
+        return Finding::ok(CHECK, "none: this server is the only one");
+    }
+    match &survey.min_replicas {
+        Ok(0) => Finding::warn(
+            CHECK,
+            format!(
+                "{connected}, and min-replicas-to-write is 0: a primary that is cut off goes on taking writes"
+            ),
+            "set min-replicas-to-write 1 and min-replicas-max-lag below the TTL",
+        ),
+        Ok(least) => Finding::ok(
+            CHECK,
+            format!("{connected}, and min-replicas-to-write is {least}"),
+        ),
+        Err(_) => Finding::ok(
+            CHECK,
+            format!("{connected}; CONFIG is refused here, so min-replicas-to-write is not known"),
+        ),
+    }
+}
+
+pub(super) fn clock(survey: &Survey, config: &Config) -> Finding {
+    const CHECK: &str = "clock";
+    let (ahead, took) = match &survey.clock {
+        Ok(clock) => clock,
+        Err(error) => return refused(CHECK, "TIME", error),
+    };
+    let apart = Duration::from_micros(ahead.unsigned_abs());
+    let way = if *ahead < 0 { "behind" } else { "ahead of" };
+    let says = format!(
+        "Redis' is {} {way} this host's, give or take {}",
+        time(apart),
+        time(*took)
+    );
+    if apart > config.rules.ttl() {
+        return Finding::warn(
+            CHECK,
+            format!(
+                "{says}; who leads does not depend on it, the order of tokens after a loss of data does"
+            ),
+            "synchronise both hosts with NTP",
+        );
+    }
+    Finding::ok(CHECK, says)
+}
+
+pub(super) fn acquire(survey: &Survey) -> Finding {
+    const CHECK: &str = "acquire";
+    match &survey.rehearsed {
+        Ok(rehearsed) => Finding::ok(
+            CHECK,
+            format!(
+                "a shadow of the lock was taken in {}, and given back",
+                time(rehearsed.took)
+            ),
+        ),
+        Err(error) => Finding::fail(
+            CHECK,
+            format!("a shadow of the lock could not be taken: {error}"),
+            error.fault.hint(),
+        ),
+    }
+}
+
+/// Out of memory cannot be brought about without harm. Where it is so now, the rehearsal was the proof.
+pub(super) fn acquire_under_oom(survey: &Survey, config: &Config) -> Finding {
+    const CHECK: &str = "acquire in OOM";
+    if !config.acquire_under_oom {
+        return Finding::warn(
+            CHECK,
+            "--acquire-under-oom=false: out of memory nobody can be elected, as before",
+            "leave the flag at its default",
+        );
+    }
+    let oom_now =
+        matches!(&survey.probe, Health::Refusing(error) if error.fault == StoreFault::OutOfMemory);
+    match (&survey.rehearsed, &survey.way_past_oom) {
+        (Ok(rehearsed), _) if oom_now => Finding::ok(
+            CHECK,
+            format!(
+                "Redis is out of memory now, and the shadow was taken all the same ({})",
+                rehearsed.rung.name()
+            ),
+        ),
+        (Err(error), _) if oom_now => Finding::fail(
+            CHECK,
+            format!("Redis is out of memory now, and the shadow could not be taken: {error}"),
+            error.fault.hint(),
+        ),
+        (_, Ok(true)) => Finding::ok(
+            CHECK,
+            "by evidence: PEXPIRE is not among the commands that this server refuses then, and it opens the script",
+        ),
+        (_, Ok(false)) => Finding::warn(
+            CHECK,
+            "this server counts PEXPIRE among the commands that it refuses then",
+            "the second way (#!lua flags=allow-oom) may still work: try it on a copy of this server",
+        ),
+        (_, Err(error)) => Finding::warn(
+            CHECK,
+            format!("not known: COMMAND is refused here ({error})"),
+            "see the table in docs/redis.md for this engine",
+        ),
+    }
+}
+
+pub(super) fn events(survey: &Survey) -> Finding {
+    const CHECK: &str = "events";
+    match &survey.subscribe {
+        Ok(()) => Finding::ok(CHECK, "standbys hear of a release at once"),
+        Err(error) => Finding::warn(
+            CHECK,
+            format!("SUBSCRIBE does not work ({error}): standbys look every 500 ms instead"),
+            error.fault.hint(),
+        ),
+    }
+}
+
+pub(super) fn lock(survey: &Survey) -> Finding {
+    const CHECK: &str = "lock";
+    let view = match &survey.view {
+        Ok(view) => view,
+        Err(error) => {
+            return Finding::fail(
+                CHECK,
+                format!("cannot be read: {error}"),
+                error.fault.hint(),
+            );
+        }
+    };
+    if let RecordSeen::Unknown(why) = &view.record {
+        return Finding::fail(
+            CHECK,
+            format!("the record beside it is of another version ({why}): nobody is elected"),
+            "run one version of the agent, or remove the record",
+        );
+    }
+    let Some(lock) = &view.lock else {
+        return Finding::ok(CHECK, "nobody holds it");
+    };
+    let holder = &lock.holder;
+    let recorded = view
+        .record
+        .known()
+        .is_some_and(|it| it.holder == *holder && !it.released);
+    match (recorded, lock.remaining) {
+        (_, None) => Finding::warn(
+            CHECK,
+            format!("{holder} holds it without a TTL: it never ends"),
+            "if its holder is gone, delete the key",
+        ),
+        (true, Some(left)) => Finding::ok(
+            CHECK,
+            format!(
+                "{holder} holds it for another {}, behind understudy",
+                time(left)
+            ),
+        ),
+        (false, Some(left)) => Finding::warn(
+            CHECK,
+            format!(
+                "{holder} holds it for another {} and writes no record: a miner with an election of its own",
+                time(left)
+            ),
+            "it is respected; exclusion is no better than its own until every miner is behind understudy",
+        ),
+    }
+}
+
+fn reading(survey: &Survey) -> Result<MemoryReading, StoreError> {
+    let info = survey.info.as_ref().map_err(Clone::clone)?;
+    MemoryReading::parse(info).map_err(|error| StoreError::nonsense(error.to_string()))
+}
+
+fn refused(check: &'static str, what: &str, error: &StoreError) -> Finding {
+    Finding::fail(
+        check,
+        format!("{what} does not work: {error}"),
+        error.fault.hint(),
+    )
+}
+
+#[allow(clippy::cast_precision_loss, reason = "shown with one digit")]
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}

@@ -1,0 +1,108 @@
+//! What a survey of Redis means for whoever will be paged: pure.
+
+mod acl;
+mod bounds;
+mod checks;
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::store::Survey;
+
+pub use acl::acl_line;
+pub use bounds::{Bound, bounds};
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    Ok,
+    /// It works, and may not tomorrow, or not in every failure.
+    Warn,
+    /// The election does not work here, or not safely.
+    Fail,
+}
+
+/// One check, in a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub check: &'static str,
+    pub verdict: Verdict,
+    /// What was found, and what it means.
+    pub says: String,
+    /// What to do; empty if nothing.
+    pub advice: String,
+}
+
+/// Every check, in the order in which an operator wants to know.
+#[must_use]
+pub fn examine(survey: &Survey, config: &Config, local_memory: Option<u64>) -> Vec<Finding> {
+    let reach = checks::reach(survey, config);
+    if reach.verdict == Verdict::Fail {
+        // Everything else would only say so again.
+        return vec![reach];
+    }
+    vec![
+        reach,
+        checks::engine(survey),
+        checks::permissions(survey, config),
+        checks::role(survey, config),
+        checks::eviction(survey, config),
+        checks::memory(survey, config, local_memory),
+        checks::persistence(survey, config),
+        checks::replicas(survey),
+        checks::clock(survey, config),
+        checks::acquire(survey),
+        checks::acquire_under_oom(survey, config),
+        checks::events(survey),
+        checks::lock(survey),
+    ]
+}
+
+impl Verdict {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "FAIL",
+        }
+    }
+}
+
+impl Finding {
+    fn ok(check: &'static str, says: impl Into<String>) -> Self {
+        Self::of(check, Verdict::Ok, says, "")
+    }
+
+    fn warn(check: &'static str, says: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::of(check, Verdict::Warn, says, advice)
+    }
+
+    fn fail(check: &'static str, says: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::of(check, Verdict::Fail, says, advice)
+    }
+
+    fn of(
+        check: &'static str,
+        verdict: Verdict,
+        says: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self {
+            check,
+            verdict,
+            says: says.into(),
+            advice: advice.into(),
+        }
+    }
+}
+
+/// `1.5 ms`, `30 s`: as short as it can be said.
+fn time(duration: Duration) -> String {
+    if duration < Duration::from_secs(1) {
+        format!("{:.1} ms", duration.as_secs_f64() * 1e3)
+    } else {
+        let seconds = format!("{:.1}", duration.as_secs_f64());
+        format!("{} s", seconds.trim_end_matches(".0"))
+    }
+}

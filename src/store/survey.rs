@@ -1,0 +1,177 @@
+//! What a Redis shows of itself to whoever asks before trouble. Changes nothing.
+
+use std::time::Duration;
+
+use redis::{FromRedisValue, Value};
+
+use super::link::Link;
+use super::{Events, Probe, Rehearsal, Rehearsed, Store};
+use crate::clock;
+use crate::config::{RedisPlace, RedisSettings};
+use crate::election::{Command, View};
+use crate::fault::{StoreError, StoreFault};
+use crate::memory::Health;
+
+/// So many round trips are measured.
+const PINGS: usize = 5;
+
+/// Everything that was found. What could not be asked is an error in its place.
+pub struct Survey {
+    /// How long a PING took; the first one with dialling.
+    pub pings: Result<Vec<Duration>, StoreError>,
+    /// What the way of failing points at.
+    pub guess: Option<&'static str>,
+    /// INFO's default sections.
+    pub info: Result<String, StoreError>,
+    pub probe: Health,
+    pub view: Result<View, StoreError>,
+    /// Redis' clock, less ours, in microseconds; and how far that may be off.
+    pub clock: Result<(i64, Duration), StoreError>,
+    pub rehearsed: Result<Rehearsed, StoreError>,
+    pub publish: Result<(), StoreError>,
+    pub subscribe: Result<(), StoreError>,
+    /// `min-replicas-to-write`.
+    pub min_replicas: Result<u64, StoreError>,
+    /// PEXPIRE needs no memory here, and SET does: by COMMAND INFO.
+    pub way_past_oom: Result<bool, StoreError>,
+}
+
+impl Survey {
+    /// Asks one thing after the other, each within the timeout of one command.
+    pub async fn take(settings: &RedisSettings, holder: &str, under_oom: bool) -> Self {
+        let mut asked = Asked {
+            link: Link::new(settings),
+            limit: settings.timeout,
+        };
+        let pings = asked.pings().await;
+        let guess = match &pings {
+            Err(error) => guess(settings, error).await,
+            Ok(_) => None,
+        };
+        let deadline = || clock::boottime() + settings.timeout;
+        let mut store = Store::reader(settings);
+        let looked = store.execute(&Command::Look, deadline()).await;
+        let shadow = settings.keys.shadow(holder).events();
+        Self {
+            guess,
+            info: asked.ask(&["INFO"]).await,
+            probe: Probe::new(settings).check(settings.timeout).await,
+            view: looked.map(|answer| answer.view),
+            clock: asked.clock().await,
+            rehearsed: Rehearsal::new(settings, holder, under_oom).run().await,
+            publish: asked
+                .ask::<i64>(&["PUBLISH", &shadow, "doctor"])
+                .await
+                .map(|_| ()),
+            subscribe: Events::new(settings).subscribe().await.map(|_| ()),
+            min_replicas: asked.min_replicas().await,
+            way_past_oom: asked.way_past_oom().await,
+            pings,
+        }
+    }
+}
+
+struct Asked {
+    link: Link,
+    limit: Duration,
+}
+
+impl Asked {
+    async fn ask<T: FromRedisValue>(&mut self, words: &[&str]) -> Result<T, StoreError> {
+        let run = |mut connection| async move {
+            let mut words = words.iter();
+            let mut command = redis::cmd(words.next().unwrap_or(&"PING"));
+            words.for_each(|word| {
+                command.arg(word);
+            });
+            command.query_async(&mut connection).await
+        };
+        self.link.run(self.limit, run).await
+    }
+
+    async fn pings(&mut self) -> Result<Vec<Duration>, StoreError> {
+        let mut took = Vec::new();
+        for _ in 0..PINGS {
+            let sent_at = clock::boottime();
+            self.ask::<Value>(&["PING"]).await?;
+            took.push(clock::boottime().since(sent_at));
+        }
+        Ok(took)
+    }
+
+    async fn clock(&mut self) -> Result<(i64, Duration), StoreError> {
+        let sent_at = clock::boottime();
+        let (seconds, micros): (i64, i64) = self.ask(&["TIME"]).await?;
+        let took = clock::boottime().since(sent_at);
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "microseconds since 1970 fit"
+        )]
+        let ours = (clock::unix_seconds() * 1e6) as i64;
+        let theirs = seconds.saturating_mul(1_000_000).saturating_add(micros);
+        Ok((theirs.saturating_sub(ours), took))
+    }
+
+    async fn min_replicas(&mut self) -> Result<u64, StoreError> {
+        let said: Vec<String> = self
+            .ask(&["CONFIG", "GET", "min-replicas-to-write"])
+            .await?;
+        let number = said.get(1).and_then(|it| it.parse().ok());
+        number.ok_or_else(|| StoreError::nonsense("CONFIG GET tells no min-replicas-to-write"))
+    }
+
+    async fn way_past_oom(&mut self) -> Result<bool, StoreError> {
+        let said: Value = self.ask(&["COMMAND", "INFO", "PEXPIRE", "SET"]).await?;
+        let Value::Array(commands) = said else {
+            return Err(StoreError::nonsense("COMMAND INFO tells no commands"));
+        };
+        let needs_memory: Vec<bool> = commands.iter().map(needs_memory).collect();
+        Ok(needs_memory == [false, true])
+    }
+}
+
+/// The third thing that COMMAND INFO tells of a command is its flags.
+fn needs_memory(command: &Value) -> bool {
+    let Value::Array(parts) = command else {
+        return false;
+    };
+    let Some(Value::Array(flags) | Value::Set(flags)) = parts.get(2) else {
+        return false;
+    };
+    flags.iter().any(|flag| match flag {
+        Value::SimpleString(name) => name == "denyoom",
+        Value::BulkString(name) => name == b"denyoom",
+        _ => false,
+    })
+}
+
+/// TLS and its absence do not understand each other, and say so badly.
+async fn guess(settings: &RedisSettings, error: &StoreError) -> Option<&'static str> {
+    let other = match error.fault {
+        StoreFault::TimedOut | StoreFault::Unreachable | StoreFault::Other => settings.clone(),
+        _ => return None,
+    };
+    let mut other = other;
+    let (tls, says) = match other.endpoint.tls.take() {
+        Some(_) => (
+            None,
+            "a server without TLS answers there: write redis:// instead of rediss://",
+        ),
+        None if matches!(other.endpoint.place, RedisPlace::Server(_)) => (
+            Some(crate::config::TlsFiles::default()),
+            "a server with TLS answers there: write rediss:// instead of redis://",
+        ),
+        None => return None,
+    };
+    other.endpoint.tls = tls;
+    let mut asked = Asked {
+        link: Link::new(&other),
+        limit: settings.timeout,
+    };
+    let answers = match asked.ask::<Value>(&["PING"]).await {
+        Ok(_) => true,
+        // It speaks: of a certificate that we cannot judge here, or of a password.
+        Err(error) => error.message.contains("(TLS: see") || error.fault == StoreFault::Auth,
+    };
+    answers.then_some(says)
+}
