@@ -1,9 +1,10 @@
 //! A real Redis, and what can happen to one.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -33,7 +34,19 @@ impl Redis {
 
     /// A server of this engine.
     pub fn of(engine: &Path, options: &[&str]) -> Self {
-        Self::on(engine, options, false)
+        Self::on(engine, free_port(), options, false)
+    }
+
+    /// A node of a cluster to be, of this machine's engine: its bus is 10,000 ports above it.
+    pub fn node(options: &[&str]) -> Self {
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        // Where nobody else looks for a port, each process from somewhere else on.
+        let start = std::process::id() as u16 % 19 * 100;
+        let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        let port = (0..1900)
+            .map(|_| 8000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 1900)
+            .find(|port| free(*port) && free(port + 10_000));
+        Self::on(&engine(), port.expect("two loopback ports"), options, false)
     }
 
     /// A server whose wall clock can be set with [`Self::set_clock`], where libfaketime is installed and
@@ -57,11 +70,11 @@ impl Redis {
         let runs = trial.wait_with_output().ok()?;
         let clash = String::from_utf8_lossy(&runs.stderr).contains("libfaketime");
         let installed = Path::new(FAKETIME).is_file();
-        (installed && runs.status.success() && !clash).then(|| Self::on(engine, options, true))
+        (installed && runs.status.success() && !clash)
+            .then(|| Self::on(engine, free_port(), options, true))
     }
 
-    fn on(engine: &Path, options: &[&str], faked: bool) -> Self {
-        let port = free_port();
+    fn on(engine: &Path, port: u16, options: &[&str], faked: bool) -> Self {
         let directory = tempfile::tempdir().expect("a directory for Redis");
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
         let at = options.iter().position(|it| it == "--requirepass");
@@ -117,7 +130,7 @@ impl Redis {
     /// Hard OOM: the limit is below what is used already, and nothing can be evicted.
     pub fn fill(&self) {
         self.tell(&["CONFIG", "SET", "maxmemory", "1"]);
-        let refused = self.tell(&["SET", "another-key", "x"]);
+        let refused = self.tell(&["SET", "{ha:miner:global_leader}:another", "x"]);
         assert!(
             refused.starts_with("-OOM"),
             "Redis should be out of memory: {refused}"

@@ -126,7 +126,7 @@ impl Drop for Sentinel {
 impl Cluster {
     pub fn start() -> Self {
         let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
-        let nodes: Vec<_> = (0..6).map(|_| Redis::with(&options)).collect();
+        let nodes: Vec<_> = (0..6).map(|_| Redis::node(&options)).collect();
         let port = nodes[0].port.to_string();
         for (index, node) in nodes.iter().enumerate() {
             node.tell(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
