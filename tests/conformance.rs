@@ -228,8 +228,9 @@ impl Twins {
             let left = self.redis.tell(&["PTTL", LOCK]);
             let left: i64 = left.trim_start_matches(':').parse().expect("a number");
             let expected = (*expires - self.model.clock(0)) as i64 / 1000;
-            // Time has passed since, and a replica expires nothing.
-            assert!((expected - left) < 5000 && left <= expected + 1, "{case}");
+            // Time has passed since, within the script too; and a replica expires nothing.
+            let near = (expected - left) < 5000 && left <= expected + 1000;
+            assert!(near, "{case}: {left} ms are left, by the model {expected}");
         }
     }
 }

@@ -83,6 +83,16 @@ impl Config {
         let rules = rules
             .map_err(|broken| reader.unsafe_rules(args, &broken))
             .ok();
+        let one_server = redis
+            .as_ref()
+            .is_none_or(|redis| matches!(redis.endpoint.place, RedisPlace::Server(_)));
+        let rules = rules.map(|rules| {
+            if one_server {
+                rules
+            } else {
+                rules.with_failover()
+            }
+        });
         let miner_timeout = rules
             .as_ref()
             .map_or(Duration::ZERO, LeaseRules::miner_timeout);

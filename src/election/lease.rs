@@ -39,6 +39,7 @@ pub struct LeaseRules {
     renew_every: Duration,
     miner_timeout: Duration,
     redis_timeout: Duration,
+    failover: bool,
     /// How much sooner a lease ends than the lock, and how much longer a standby waits, by the TTL.
     margin: fn(Duration) -> Duration,
 }
@@ -83,8 +84,19 @@ impl LeaseRules {
             renew_every,
             miner_timeout,
             redis_timeout,
+            failover: false,
             margin,
         })
+    }
+
+    /// The same where another server may be made the primary while the old one still takes writes: how long
+    /// a server has been up tells nothing there of who leads by another.
+    #[must_use]
+    pub fn with_failover(self) -> Self {
+        Self {
+            failover: true,
+            ..self
+        }
     }
 
     /// The rules without their margin, for the test of the tests: the simulation must then find a second
@@ -145,9 +157,9 @@ impl LeaseRules {
         self.wait_out(self.ttl)
     }
 
-    /// How long an empty store must have been up so that nobody can come back to it.
-    pub(super) fn settled_after(longest_ttl: Duration) -> Duration {
-        longest_ttl + SETTLED_AFTER
+    /// An empty store that has been up for so long has no leader that can come back to it.
+    pub(super) fn settled(&self, uptime: Duration, longest_ttl: Duration) -> bool {
+        !self.failover && uptime >= longest_ttl + SETTLED_AFTER
     }
 
     /// How often a standby looks at the store. `relaxed`: it hears of changes, and would see one that it

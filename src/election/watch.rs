@@ -60,7 +60,7 @@ impl Watch {
     pub(super) fn first(view: View, asker: &Asker<'_>, now: Instant) -> Self {
         let empty = view.record == RecordSeen::Missing && view.lock.is_none();
         let settled =
-            empty && !view.promoted && view.uptime >= LeaseRules::settled_after(asker.longest_ttl);
+            empty && !view.promoted && asker.rules.settled(view.uptime, asker.longest_ttl);
         let known = |token: Token| token >= asker.highest;
         Self {
             settled,

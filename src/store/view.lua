@@ -23,7 +23,13 @@ local server = redis.call('INFO', 'server')
 local replication = redis.call('INFO', 'replication')
 local function info(text, name) return string.match(text, '\n' .. name .. ':([^\r\n]*)') end
 -- Changes when the server restarts (run_id) and when a replica is promoted (master_replid).
-local generation = info(server, 'run_id') .. ':' .. info(replication, 'master_replid')
+local run_id, replid = info(server, 'run_id'), info(replication, 'master_replid')
+local uptime, replid2 = info(server, 'uptime_in_seconds'), info(replication, 'master_replid2')
+if not (run_id and replid and uptime and replid2) then
+  return redis.error_reply('ERR INFO hides run_id, uptime_in_seconds, master_replid or master_replid2: without them ' ..
+    'nobody can tell that data was lost, and nobody is elected')
+end
+local generation = run_id .. ':' .. replid
 
 -- `judged` is generation and record as one text. Each field carries its length, so that no two
 -- different records have the same text.
@@ -41,6 +47,6 @@ local function answer(outcome, token)
   local seen = look()
   return {
     outcome, token or '0', whole(now), seen.lock, redis.call('PTTL', LOCK), seen.judged, seen.values, generation,
-    info(server, 'uptime_in_seconds'), info(replication, 'master_replid2'), redis.call('INFO', 'memory'),
+    uptime, replid2, redis.call('INFO', 'memory'),
   }
 end

@@ -27,6 +27,7 @@ impl World {
             14 => self.restart_with("redis restarts empty", Data::default()),
             15 => self.restart_with("redis restarts from a snapshot", self.snapshot.clone()),
             16 => self.remember(),
+            17 if self.watched => self.failover(),
             17 => self.promotion(),
             18 => self.flush(),
             19 => self.lock_deleted(),
@@ -166,15 +167,18 @@ impl World {
 
     fn promotion(&mut self) -> Option<&'static str> {
         self.say(|| "a lagging replica is promoted".into());
+        self.promote(self.replica.clone());
+        self.reconnect();
+        Some("promotion")
+    }
+
+    pub fn promote(&mut self, data: Data) {
         self.lose();
-        let data = self.replica.clone();
         // Hosts whose clocks differ by more than a TTL are a limit, for tokens.
         let offset = self.dice.below(2_000_000) as i64 - 1_000_000;
         let ahead = self.redis.ahead - self.offset + offset;
         self.offset = offset;
         self.redis.promote(self.now, data, ahead);
-        self.reconnect();
-        Some("promotion")
     }
 
     /// FLUSHALL, but not where that is a limit: no newborn, not twice in a row, and not so soon after a first
@@ -313,10 +317,14 @@ impl World {
     /// The server was away for a moment: whoever listens notices.
     fn reconnect(&mut self) {
         for index in 0..AGENTS {
-            if self.agents[index].hears && self.now >= self.agents[index].paused_until {
-                self.turn(index, |election, now| election.handle_hearing(false, now));
-                self.turn(index, |election, now| election.handle_hearing(true, now));
-            }
+            self.resubscribe(index);
+        }
+    }
+
+    pub fn resubscribe(&mut self, index: usize) {
+        if self.agents[index].hears && self.now >= self.agents[index].paused_until {
+            self.turn(index, |election, now| election.handle_hearing(false, now));
+            self.turn(index, |election, now| election.handle_hearing(true, now));
         }
     }
 }

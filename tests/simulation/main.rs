@@ -7,6 +7,7 @@ mod faults;
 mod miners;
 mod redis;
 mod safeguard;
+mod voices;
 mod world;
 
 use std::collections::BTreeMap;

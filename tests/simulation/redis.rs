@@ -40,7 +40,7 @@ pub enum Memory {
     },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Redis {
     pub data: Data,
     /// Microseconds that the wall clock is ahead of true time since 1970 (may change at any time).

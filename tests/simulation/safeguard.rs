@@ -29,12 +29,14 @@ pub enum Safeguard {
     EvictionGuard,
     /// A lock that somebody else holds is not touched.
     ForeignLock,
+    /// More than half of those who know the primary must name it.
+    Majority,
     /// A restarted agent grants and releases nothing for one miner-timeout.
     QuietRestart,
 }
 
 impl Safeguard {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Margin,
         Self::Record,
         Self::OwnClockWait,
@@ -48,6 +50,7 @@ impl Safeguard {
         Self::TokenAboveHighest,
         Self::EvictionGuard,
         Self::ForeignLock,
+        Self::Majority,
         Self::QuietRestart,
     ];
 }

@@ -17,6 +17,7 @@ use super::dice::Dice;
 use super::miners::Miner;
 use super::redis::{Caller, Data, Memory, Redis};
 use super::safeguard::Safeguard;
+use super::voices::Voices;
 
 pub const MS: u64 = 1_000_000;
 pub const S: u64 = 1000 * MS;
@@ -68,6 +69,8 @@ pub enum Step {
         id: AttemptId,
         command: Command,
         sent: u64,
+        /// The number of the primary to which it was sent.
+        to: u64,
     },
     Reply {
         agent: usize,
@@ -91,6 +94,11 @@ pub enum Step {
     },
     GoMiner,
     Fault,
+    /// A sentinel hears of the primary of that number.
+    Learn {
+        voice: usize,
+        epoch: u64,
+    },
     /// An agent that was told to stop has ended.
     Gone {
         agent: usize,
@@ -107,6 +115,9 @@ pub struct World {
     pub redis: Redis,
     pub snapshot: Data,
     pub replica: Data,
+    pub voices: Voices,
+    /// Somebody else makes another server the primary.
+    pub watched: bool,
     pub agents: Vec<Agent>,
     processes: u64,
     pub checks: Checks,
@@ -139,6 +150,8 @@ impl World {
             redis,
             snapshot: Data::default(),
             replica: Data::default(),
+            voices: Voices::default(),
+            watched: false,
             agents: Vec::new(),
             processes: 0,
             checks: Checks::default(),
@@ -153,6 +166,7 @@ impl World {
             without,
             story: String::new(),
         };
+        world.watched = world.dice.chance(50);
         for index in 0..AGENTS {
             let agent = world.newborn(index);
             world.agents.push(agent);
@@ -227,8 +241,15 @@ impl World {
                 id,
                 command,
                 sent,
+                to,
             } => {
-                let changed = self.arrive(agent, process, &holder, id, &command);
+                let arrive = |world: &mut Self| world.arrive(agent, process, &holder, id, &command);
+                let arrived = self.on_primary(to, arrive);
+                if arrived.is_none() && self.healed {
+                    // Its sender learns of it when it times out.
+                    self.calm_since = self.calm_since.max(self.now + S);
+                }
+                let changed = arrived.unwrap_or(false);
                 if changed && self.healed && sent < self.healed_at {
                     self.calm_since = self.calm_since.max(self.now);
                 }
@@ -260,6 +281,7 @@ impl World {
             } => self.write(agent, miner, token),
             Step::GoMiner => self.go_miner(),
             Step::Gone { agent, process } => self.gone(agent, process),
+            Step::Learn { voice, epoch } => self.learn(voice, epoch),
             Step::Fault => {
                 if !self.healed {
                     self.fault();
@@ -297,7 +319,9 @@ impl World {
                     reply,
                 },
             );
-            if self.now >= self.agents[index].cut_until || self.dice.chance(10) {
+            let located = self.located();
+            let reaches = self.now >= self.agents[index].cut_until || self.dice.chance(10);
+            if let Some(to) = located.filter(|_| reaches) {
                 let at = self.now + self.delay();
                 let sent = self.now;
                 self.after(
@@ -309,6 +333,7 @@ impl World {
                         id,
                         command,
                         sent,
+                        to,
                     },
                 );
             }
@@ -435,6 +460,7 @@ impl World {
         self.calm_since = self.now;
         self.redis.memory = Memory::Enough;
         self.redis.refuses = None;
+        self.settle_voices();
         if let Some((_, expires)) = self.redis.data.lock.as_mut().filter(|it| it.0 == GO) {
             *expires = 0;
         }
@@ -470,7 +496,14 @@ impl World {
         let under_oom = self.dice.chance(80);
         let timeout = self.dice.pick(&MINER_TIMEOUTS);
         let holder = format!("a{index}-{:08x}", seed as u32);
-        let settings = settings(holder.clone(), seed, timeout, under_oom, self.without);
+        let settings = settings(
+            holder.clone(),
+            seed,
+            timeout,
+            under_oom,
+            self.watched,
+            self.without,
+        );
         Agent {
             election: Election::new(settings),
             holder,
@@ -524,6 +557,7 @@ impl World {
                     seed,
                     timeout,
                     agent.under_oom,
+                    self.watched,
                     self.without,
                 )
             });
@@ -566,7 +600,8 @@ impl World {
             | Step::Write { .. }
             | Step::GoMiner
             | Step::Fault
-            | Step::Gone { .. } => 0,
+            | Step::Gone { .. }
+            | Step::Learn { .. } => 0,
         };
         self.order += 1;
         self.steps.push(Some(step));
@@ -598,10 +633,14 @@ fn settings(
     seed: u64,
     miner_timeout: Duration,
     under_oom: bool,
+    watched: bool,
     without: Option<Safeguard>,
 ) -> Settings {
     let rules = LeaseRules::new(TTL, TTL / 3, miner_timeout, Duration::from_secs(1));
     let mut rules = rules.expect("safe rules");
+    if watched {
+        rules = rules.with_failover();
+    }
     if without == Some(Safeguard::Margin) {
         rules = rules.without_margin();
     }

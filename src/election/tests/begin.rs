@@ -276,6 +276,23 @@ fn a_record_of_our_own_that_changed_without_us_proves_nothing() {
     assert_eq!(stage.election.next_command(stage.now), None);
 }
 
+/// Found by the simulation: a promoted server that restarts empty looks settled a TTL later, while the old primary
+/// lives on.
+#[test]
+fn where_another_may_become_the_primary_an_empty_store_is_waited_out() {
+    let mut stage = Stage::of(Settings {
+        rules: settings(REDIS_TIMEOUT).rules.with_failover(),
+        ..settings(REDIS_TIMEOUT)
+    });
+    stage.campaign();
+    stage.look();
+    assert_eq!(stage.says(), (Role::Standby, Reason::StoreSettling));
+    stage.watch(TTL + MARGIN - MS);
+    stage.nothing();
+    stage.pass(MS);
+    stage.begin(101);
+}
+
 #[test]
 fn failures_to_acquire_are_told_one_by_one_with_a_growing_pause() {
     let mut stage = Stage::with(Liveness::Always, false);
