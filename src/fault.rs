@@ -224,9 +224,7 @@ impl StoreFault {
                 "check --redis-username and --redis-password-file: Redis refuses what it was sent, or was sent nothing"
             }
             Self::NoPermission => {
-                "give the Redis user: ~ha:* ~{ha:* &{ha:* -@all +eval +evalsha +get +set +hset +hmget +pttl +pexpire \
-                 +persist +del +publish +subscribe +unsubscribe +select +time +info +ping (`understudy doctor` prints the whole \
-                 line for your lock key)"
+                "give the Redis user what `understudy doctor` prints as an ACL line: +eval, +evalsha and what they run"
             }
             Self::NoScript => "nothing: the script is sent again",
             Self::WrongType => {

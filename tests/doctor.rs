@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use stage::{Agent, Cluster, Redis, Sentinels, engines, program, wait_for};
+use stage::{Agent, Cluster, Miner, Redis, Sentinels, boottime_ns, engines, program, wait_for};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -166,4 +166,36 @@ fn the_acl_line_is_enough() {
     agents[1 - leader].wait_until_leading(SOON);
     assert_eq!(redis.tell(&["ACL", "LOG"]), "*0", "nothing was refused");
     doctor(&["--redis-url", &url]).must("permissions", "ok", "miner may do all");
+}
+
+/// Managed services refuse some commands. What can be done without is.
+#[test]
+fn what_a_service_refuses_is_lived_without_or_named() {
+    let redis = Redis::start();
+    let words = "ACL SETUSER miner on >word ~* &* +@all -config -script -command -subscribe -publish -client";
+    assert_eq!(redis.tell(&words.split(' ').collect::<Vec<_>>()), "+OK");
+    let url = format!("redis://miner:word@127.0.0.1:{}", redis.port);
+    let report = doctor(&["--redis-url", &url]);
+    assert_eq!(report.code, 0, "{}", report.text);
+    report.must("permissions", "warn", "refused: PUBLISH, SUBSCRIBE");
+    report.must("events", "warn", "standbys look every 500 ms instead");
+    report.must("acquire in OOM", "warn", "COMMAND is refused here");
+    let flags = ["--lease-ttl", "3s", "--redis-url", &url];
+    let mut agents = ["a", "b"].map(|name| Agent::spawn(name, &flags));
+    agents.iter().for_each(Agent::wait_until_up);
+    let mut first = Miner::start("first", &agents[0], &redis);
+    first.wait_until_acting(0, SOON);
+    let second = Miner::start("second", &agents[1], &redis);
+    agents[1].wait_for_reason("held_by_other", SOON);
+    redis.tell(&["SCRIPT", "FLUSH"]);
+    let killed = boottime_ns();
+    first.kill();
+    let took = second.wait_until_told_to_lead(killed, SOON) - killed;
+    assert!(took < 1_500_000_000, "{took} ns");
+    agents.iter_mut().for_each(Agent::kill);
+    // Without INFO nobody can tell that data was lost.
+    redis.tell(&["ACL", "SETUSER", "miner", "-info"]);
+    let report = doctor(&["--redis-url", &url]);
+    assert_eq!(report.code, 1);
+    report.must("permissions", "fail", "INFO");
 }

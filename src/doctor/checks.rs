@@ -1,4 +1,4 @@
-//! One function a check.
+//! Can the lock be taken and kept from here? One function a check.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::{Finding, acl_line, time};
 use crate::config::{Config, RedisPlace};
 use crate::election::RecordSeen;
 use crate::fault::{StoreError, StoreFault};
-use crate::memory::{EngineInfo, Health, MemoryReading, field};
+use crate::memory::{EngineInfo, Health, field};
 use crate::store::Survey;
 
 /// A round trip that takes longer is worth knowing of.
@@ -143,142 +143,6 @@ pub(super) fn role(survey: &Survey, config: &Config) -> Finding {
         (_, RedisPlace::Cluster { .. }) => Finding::ok(
             CHECK,
             "the owner of the lock's slot, by a majority of the cluster's nodes",
-        ),
-    }
-}
-
-pub(super) fn eviction(survey: &Survey, config: &Config) -> Finding {
-    const CHECK: &str = "eviction";
-    let memory = match reading(survey) {
-        Ok(memory) => memory,
-        Err(error) => return refused(CHECK, "INFO", &error),
-    };
-    let policy = &memory.policy;
-    if policy == "noeviction" {
-        return Finding::ok(
-            CHECK,
-            "maxmemory-policy is noeviction: the lock is safe from it",
-        );
-    }
-    let says = format!("maxmemory-policy is {policy}: Redis may throw the lock away");
-    if !memory.evicting() {
-        return Finding::warn(
-            CHECK,
-            format!("{says} once a maxmemory is set"),
-            "set maxmemory-policy noeviction before anybody sets a limit",
-        );
-    }
-    if config.allow_eviction {
-        return Finding::warn(CHECK, format!("{says}, which --allow-eviction accepts"), "");
-    }
-    Finding::fail(
-        CHECK,
-        format!("{says}, so nobody leads"),
-        "set maxmemory-policy noeviction, or accept the risk with --allow-eviction",
-    )
-}
-
-pub(super) fn memory(survey: &Survey, config: &Config, local_memory: Option<u64>) -> Finding {
-    const CHECK: &str = "memory";
-    let memory = match reading(survey) {
-        Ok(memory) => memory,
-        Err(error) => return refused(CHECK, "INFO", &error),
-    };
-    let info = survey.info.as_deref().unwrap_or_default();
-    let told = field(info, "total_system_memory").and_then(|it| it.parse().ok());
-    let host: Option<u64> = told.or(local_memory).filter(|bytes| *bytes > 0);
-    let (used, max) = (memory.used_bytes, memory.max_bytes);
-    let of_host = host.map_or_else(String::new, |host| format!("; the host has {}", mib(host)));
-    if max == 0 {
-        return Finding::warn(
-            CHECK,
-            format!(
-                "{} used, no maxmemory{of_host}: the kernel's limit ends it with SIGKILL",
-                mib(used)
-            ),
-            "set maxmemory below what the host or the container has",
-        );
-    }
-    let says = format!(
-        "{} of {} used ({:.0} %){of_host}",
-        mib(used),
-        mib(max),
-        memory.usage_ratio() * 100.0
-    );
-    if memory.out_of_memory() {
-        return Finding::warn(
-            CHECK,
-            format!("{says}: out of memory now, and the miners' own writes are refused"),
-            "raise maxmemory, or free keys",
-        );
-    }
-    if memory.above(config.memory_warn_ratio) {
-        return Finding::warn(
-            CHECK,
-            says,
-            "raise maxmemory, or free keys, before it refuses writes",
-        );
-    }
-    if host.is_some_and(|host| max > host) {
-        return Finding::warn(CHECK, says, "maxmemory is more than the host has: lower it");
-    }
-    Finding::ok(CHECK, says)
-}
-
-pub(super) fn persistence(survey: &Survey, config: &Config) -> Finding {
-    const CHECK: &str = "persistence";
-    let info = match &survey.info {
-        Ok(info) => info,
-        Err(error) => return refused(CHECK, "INFO", error),
-    };
-    let failed = |name| field(info, name).is_some_and(|it| it != "ok");
-    if failed("rdb_last_bgsave_status") || failed("aof_last_write_status") {
-        return Finding::warn(
-            CHECK,
-            "the last save to disk has failed: writes are refused (MISCONF) unless stop-writes-on-bgsave-error is off",
-            "look at the disk of the Redis host",
-        );
-    }
-    let settles = time(config.rules.takeover_after());
-    let lost = if field(info, "aof_enabled") == Some("1") {
-        "append-only file: a restart loses at most the last second".to_owned()
-    } else {
-        let unsaved = field(info, "rdb_changes_since_last_save").unwrap_or("unknown");
-        format!("snapshots at most: a restart now loses {unsaved} changes")
-    };
-    Finding::ok(
-        CHECK,
-        format!(
-            "{lost}; a live leader writes its term again, without one it takes {settles} to elect"
-        ),
-    )
-}
-
-pub(super) fn replicas(survey: &Survey) -> Finding {
-    const CHECK: &str = "replicas";
-    let info = match &survey.info {
-        Ok(info) => info,
-        Err(error) => return refused(CHECK, "INFO", error),
-    };
-    let connected = field(info, "connected_slaves").unwrap_or("0");
-    if connected == "0" {
-        return Finding::ok(CHECK, "none: this server is the only one");
-    }
-    match &survey.min_replicas {
-        Ok(0) => Finding::warn(
-            CHECK,
-            format!(
-                "{connected}, and min-replicas-to-write is 0: a primary that is cut off goes on taking writes"
-            ),
-            "set min-replicas-to-write 1 and min-replicas-max-lag below the TTL",
-        ),
-        Ok(least) => Finding::ok(
-            CHECK,
-            format!("{connected}, and min-replicas-to-write is {least}"),
-        ),
-        Err(_) => Finding::ok(
-            CHECK,
-            format!("{connected}; CONFIG is refused here, so min-replicas-to-write is not known"),
         ),
     }
 }
@@ -431,20 +295,10 @@ pub(super) fn lock(survey: &Survey) -> Finding {
     }
 }
 
-fn reading(survey: &Survey) -> Result<MemoryReading, StoreError> {
-    let info = survey.info.as_ref().map_err(Clone::clone)?;
-    MemoryReading::parse(info).map_err(|error| StoreError::nonsense(error.to_string()))
-}
-
-fn refused(check: &'static str, what: &str, error: &StoreError) -> Finding {
+pub(super) fn refused(check: &'static str, what: &str, error: &StoreError) -> Finding {
     Finding::fail(
         check,
         format!("{what} does not work: {error}"),
         error.fault.hint(),
     )
-}
-
-#[allow(clippy::cast_precision_loss, reason = "shown with one digit")]
-fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

@@ -3,6 +3,7 @@
 mod acl;
 mod bounds;
 mod checks;
+mod server;
 
 use std::time::Duration;
 
@@ -46,10 +47,10 @@ pub fn examine(survey: &Survey, config: &Config, local_memory: Option<u64>) -> V
         checks::engine(survey),
         checks::permissions(survey, config),
         checks::role(survey, config),
-        checks::eviction(survey, config),
-        checks::memory(survey, config, local_memory),
-        checks::persistence(survey, config),
-        checks::replicas(survey),
+        server::eviction(survey, config),
+        server::memory(survey, config, local_memory),
+        server::persistence(survey, config),
+        server::replicas(survey),
         checks::clock(survey, config),
         checks::acquire(survey),
         checks::acquire_under_oom(survey, config),
