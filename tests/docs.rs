@@ -8,6 +8,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use stage::{Agent, Redis, wait_for};
+use understudy::config::{RedisArgs, RedisSettings};
+use understudy::doctor::acl_line;
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -40,12 +42,12 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn every_test_that_the_mission_names_exists() {
+fn every_test_that_the_documents_name_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let sources = [sources(&root.join("src")), sources(&root.join("tests"))].concat();
-    let mission = read("docs/mission.md");
+    let documents = ["docs/mission.md", "docs/redis.md"].map(read).join("\n");
     let mut named = 0;
-    for name in quoted(&mission) {
+    for name in quoted(&documents) {
         let Some((room, test)) = name.split_once("::") else {
             continue;
         };
@@ -58,7 +60,7 @@ fn every_test_that_the_mission_names_exists() {
         };
         assert!(
             sources.iter().any(is_it),
-            "docs/mission.md names a test that does not exist: {name}"
+            "a document names a test that does not exist: {name}"
         );
     }
     assert!(named > 30, "only {named} tests are named");
@@ -72,8 +74,11 @@ fn every_metric_that_the_documents_name_is_exported() {
     wait_for("a reading of memory", Duration::from_secs(10), || {
         agent.metric("ha_miner_redis_max_memory_bytes")
     });
+    wait_for("a rehearsal", Duration::from_secs(10), || {
+        agent.metric("ha_miner_leader_takeover_ready{instance=\"a\"}")
+    });
     let (_, exported) = agent.get("/metrics").expect("the agent answers");
-    for document in ["README.md", "docs/mission.md"] {
+    for document in ["README.md", "docs/mission.md", "docs/redis.md"] {
         let text = read(document);
         let words = text.split(|it: char| !it.is_ascii_alphanumeric() && it != '_');
         let metrics = words.filter(|word| word.starts_with("ha_miner_"));
@@ -110,7 +115,7 @@ fn every_command_that_the_readme_names_works() {
             .output();
         String::from_utf8_lossy(&output.expect("the command runs").stdout).into_owned()
     };
-    let all: String = ["run", "status", "leader", "resign", "probe"]
+    let all: String = ["run", "status", "leader", "doctor", "resign", "probe"]
         .map(help)
         .concat();
     let coming = readme
@@ -131,4 +136,14 @@ fn every_command_that_the_readme_names_works() {
             "README.md names {flag}"
         );
     }
+}
+
+#[test]
+fn the_documents_have_the_acl_line_that_the_doctor_prints() {
+    let settings = RedisSettings::check(&RedisArgs::default()).expect("the defaults");
+    let line = acl_line(&settings);
+    assert!(
+        read("docs/redis.md").contains(&format!("\n{line}\n")),
+        "{line}"
+    );
 }
