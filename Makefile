@@ -26,7 +26,7 @@ bench-oom: ## an hour out of memory, today's elector and understudy side by side
 	@cargo build --locked --release --quiet --bin understudy --example miner --example incumbent
 	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) cargo bench --locked --quiet --bench oom_hour
 
-compare: ## today's elector and understudy side by side, fault by fault: RUNS=8
+compare: ## today's elector and understudy side by side, fault by fault: RUNS=8 FAULT=…
 	@cargo build --locked --release --quiet --bin understudy --example miner --example incumbent
 	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) cargo bench --locked --quiet --bench compare
 

@@ -1,5 +1,5 @@
 //! The elector that miners carry today, by its double, and understudy, side by side under one fault at a time.
-//! Prints for each how long nobody acted, and whether two did at once. `make compare RUNS=8`
+//! Prints for each how long nobody acted, and whether two did at once. `make compare RUNS=8 FAULT=OOM`
 
 #[path = "../tests/chaos/checker.rs"]
 mod checker;
@@ -197,7 +197,8 @@ fn main() {
         "{:<48} {:>26} {:>26}",
         "fault", "today's elector", "understudy"
     );
-    for fault in FAULTS {
+    let only = std::env::var("FAULT").unwrap_or_default();
+    for fault in FAULTS.iter().filter(|fault| fault.name.contains(&only)) {
         let cells = [Subject::Incumbent, Subject::Understudy]
             .map(|subject| cell(runs_of(subject, fault, runs), fault));
         println!("{:<48} {:>26} {:>26}", fault.name, cells[0], cells[1]);

@@ -105,7 +105,11 @@ fn a_server_of_another_kind_is_recognised() {
     let report = doctor(&["--redis-url", &set.replica.url()]);
     report.must("role", "fail", "point --redis-url at the primary");
     let report = doctor(&["--redis-url", &set.url()]);
-    report.must("role", "ok", "by a majority of its sentinels");
+    report.must(
+        "role",
+        "ok",
+        &format!("127.0.0.1:{} is mymaster, by a majority", set.primary.port),
+    );
     report.must("replicas", "warn", "min-replicas-to-write 1");
     assert_eq!(report.code, 0, "{}", report.text);
     let cluster = Cluster::start();
@@ -113,7 +117,13 @@ fn a_server_of_another_kind_is_recognised() {
     let report = doctor(&["--redis-url", &cluster.nodes[owner].url()]);
     report.must("role", "fail", "write redis-cluster://");
     let report = doctor(&["--redis-url", &cluster.url()]);
-    report.must("role", "ok", "the owner of the lock's slot");
+    let slot = cluster.nodes[owner].tell(&["CLUSTER", "KEYSLOT", "ha:miner:global_leader"]);
+    let owns = format!(
+        "{} owns the lock's slot {},",
+        cluster.nodes[owner].port,
+        slot.trim_start_matches(':')
+    );
+    report.must("role", "ok", &owns);
     assert_eq!(report.code, 0, "{}", report.text);
 }
 

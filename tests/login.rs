@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use stage::{Agent, Redis, free_port, wait_for};
+use stage::{Agent, Redis, free_port, program, wait_for};
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -105,6 +105,15 @@ fn over_tls_with_a_certificate_of_ones_own() {
     ];
     let agent = Agent::spawn("a", &[&["--redis-url", &url], &whole[..], &FLAGS].concat());
     agent.wait_until_leading(3 * SOON);
+    let plain = format!("redis://127.0.0.1:{port}");
+    let output = std::process::Command::new(program("UNDERSTUDY_BIN", "understudy"))
+        .args(["doctor", "--redis-timeout", "1s", "--redis-url", &plain])
+        .output();
+    let said = String::from_utf8(output.expect("the doctor runs").stdout).expect("text");
+    assert!(
+        said.contains("write rediss:// instead of redis://"),
+        "{said}"
+    );
     // Whoever the server cannot know, or who does not know the server, is told so.
     let other = Papers::new();
     let stranger = ["--redis-ca-file", &other.path("ca.pem")];

@@ -4,7 +4,9 @@ mod stage;
 
 use std::time::Duration;
 
-use stage::{Agent, Cluster, Miner, Redis, Sentinels, boottime_ns, check_acts, cut, wait_for};
+use stage::{
+    Agent, Cluster, Miner, PASSWORDS, Redis, Sentinels, boottime_ns, check_acts, cut, wait_for,
+};
 
 const TTL: Duration = Duration::from_secs(3);
 const FLAGS: [&str; 4] = ["--lease-ttl", "3s", "--redis-timeout", "1s"];
@@ -99,6 +101,50 @@ fn without_a_majority_of_sentinels_nobody_leads() {
         sentinel.start_again();
     }
     pair.leads_again(boottime_ns());
+}
+
+#[test]
+fn sentinels_and_redis_may_each_ask_for_a_password() {
+    let mut set = Sentinels::guarded();
+    let [redis, sentinel] = PASSWORDS;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("sentinel");
+    std::fs::write(&file, sentinel).expect("a file");
+    let url = set.url().replacen("://", &format!("://:{redis}@"), 1);
+    let file = file.display().to_string();
+    let flags = [
+        "--redis-url",
+        &url,
+        "--sentinel-password-file",
+        &file,
+        "--miner-liveness",
+        "always",
+    ];
+    let agent = Agent::spawn("a", &[&flags[..], &FLAGS].concat());
+    agent.wait_until_leading(SOON);
+    set.primary.kill();
+    set.wait_until_promoted();
+    wait_for("the lock stands on the new primary", SOON, || {
+        set.replica
+            .tell(&["GET", LOCK])
+            .starts_with("a-")
+            .then_some(())
+    });
+    agent.wait_until_leading(SOON);
+}
+
+#[test]
+fn a_slot_that_moves_takes_the_lock_with_it() {
+    let cluster = Cluster::start();
+    let pair = Pair::start(&cluster.url());
+    let token = pair.agents[0].token();
+    let (owner, _) = cluster.owner(LOCK);
+    let other = (owner + 1) % 3;
+    cluster.move_slot([LOCK, "{ha:miner:global_leader}:record"], owner, other);
+    let moved = boottime_ns();
+    pair.leads_again(moved);
+    assert_eq!(pair.agents[0].token(), token, "the same term");
+    assert!(cluster.nodes[other].tell(&["GET", LOCK]).starts_with("a-"));
 }
 
 #[test]

@@ -137,13 +137,25 @@ pub(super) fn role(survey: &Survey, config: &Config) -> Finding {
             ),
             "list all of them in --redis-url, at least three",
         ),
-        (_, RedisPlace::Sentinel { .. }) => {
-            Finding::ok(CHECK, "a primary, by a majority of its sentinels")
-        }
-        (_, RedisPlace::Cluster { .. }) => Finding::ok(
+        (_, RedisPlace::Sentinel { master, .. }) => Finding::ok(
             CHECK,
-            "the owner of the lock's slot, by a majority of the cluster's nodes",
+            format!(
+                "{} is {master}, by a majority of its sentinels",
+                survey.server
+            ),
         ),
+        (_, RedisPlace::Cluster { .. }) => {
+            let slot = survey
+                .slot
+                .map_or_else(String::new, |slot| format!(" {slot}"));
+            Finding::ok(
+                CHECK,
+                format!(
+                    "{} owns the lock's slot{slot}, by a majority of the cluster's nodes",
+                    survey.server
+                ),
+            )
+        }
     }
 }
 
@@ -178,8 +190,9 @@ pub(super) fn acquire(survey: &Survey) -> Finding {
         Ok(rehearsed) => Finding::ok(
             CHECK,
             format!(
-                "a shadow of the lock was taken in {}, and given back",
-                time(rehearsed.took)
+                "a shadow of the lock was taken in {} and given back, by way of {}",
+                time(rehearsed.took),
+                rehearsed.rung.name()
             ),
         ),
         Err(error) => Finding::fail(

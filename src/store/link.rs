@@ -31,6 +31,11 @@ impl Link {
         }
     }
 
+    /// The server to which the connection goes.
+    pub fn server(&self) -> Option<&RedisAddress> {
+        self.connection.as_ref().map(|(address, _)| address)
+    }
+
     /// Runs `work` on a connection to the primary, dialling first if there is none, all within `limit`.
     ///
     /// After a timeout, an I/O error or an answer that speaks of another server the connection is

@@ -21,6 +21,9 @@ pub struct Survey {
     pub pings: Result<Vec<Duration>, StoreError>,
     /// What the way of failing points at.
     pub guess: Option<&'static str>,
+    /// The server that answers, and in a cluster the slot for which it does.
+    pub server: String,
+    pub slot: Option<u16>,
     /// INFO's default sections.
     pub info: Result<String, StoreError>,
     pub probe: Health,
@@ -52,8 +55,21 @@ impl Survey {
         let mut store = Store::reader(settings);
         let looked = store.execute(&Command::Look, deadline()).await;
         let shadow = settings.keys.shadow(holder).events();
+        let server = asked
+            .link
+            .server()
+            .map_or_else(String::new, ToString::to_string);
+        let slot = match settings.endpoint.place {
+            RedisPlace::Cluster { .. } => asked
+                .ask(&["CLUSTER", "KEYSLOT", &settings.keys.lock])
+                .await
+                .ok(),
+            RedisPlace::Server(_) | RedisPlace::Sentinel { .. } => None,
+        };
         Self {
             guess,
+            server,
+            slot,
             info: asked.ask(&["INFO"]).await,
             probe: Probe::new(settings).check(settings.timeout).await,
             view: looked.map(|answer| answer.view),

@@ -25,7 +25,7 @@ pub use miner::{Miner, check_acts};
 #[allow(unused_imports, reason = "as above")]
 pub use redis::{Redis, engines};
 #[allow(unused_imports, reason = "as above")]
-pub use topology::{Cluster, Sentinels, cut};
+pub use topology::{Cluster, PASSWORDS, Sentinels, cut};
 
 /// Waits until `done` gives something, at most `deadline`; then fails with `what`.
 pub fn wait_for<T>(what: &str, deadline: Duration, mut done: impl FnMut() -> Option<T>) -> T {

@@ -255,11 +255,7 @@ pub fn engine() -> PathBuf {
 ///
 /// # Errors
 /// No answer within a second.
-pub fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {
-    ask_as(port, None, words)
-}
-
-fn ask_as(port: u16, password: Option<&str>, words: &[&str]) -> std::io::Result<String> {
+pub fn ask_as(port: u16, password: Option<&str>, words: &[&str]) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
     let mut reader = BufReader::new(stream.try_clone()?);

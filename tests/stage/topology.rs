@@ -22,6 +22,7 @@ pub struct Sentinel {
     child: Child,
     pub port: u16,
     directory: TempDir,
+    guarded: bool,
 }
 
 /// Three primaries with a replica each, and a node timeout of a second.
@@ -29,11 +30,29 @@ pub struct Cluster {
     pub nodes: Vec<Redis>,
 }
 
+/// The passwords of Redis and of the sentinels, where they have some.
+pub const PASSWORDS: [&str; 2] = ["of-redis", "of-the-sentinels"];
+
 impl Sentinels {
     pub fn start() -> Self {
-        let primary = Redis::start();
-        let replica = Redis::with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
-        let sentinels = (0..3).map(|_| Sentinel::start(primary.port)).collect();
+        Self::with(&[], "")
+    }
+
+    /// Both levels ask for a password of their own.
+    pub fn guarded() -> Self {
+        let [redis, sentinel] = PASSWORDS;
+        let config = format!("sentinel auth-pass {MASTER} {redis}\nrequirepass {sentinel}\n");
+        Self::with(&["--requirepass", redis, "--masterauth", redis], &config)
+    }
+
+    fn with(options: &[&str], config: &str) -> Self {
+        let primary = Redis::with(options);
+        let port = primary.port.to_string();
+        let follow = ["--replicaof", "127.0.0.1", &port];
+        let replica = Redis::with(&[options, &follow].concat());
+        let sentinels = (0..3)
+            .map(|_| Sentinel::start(primary.port, config))
+            .collect();
         let set = Self {
             primary,
             replica,
@@ -41,7 +60,7 @@ impl Sentinels {
         };
         for sentinel in &set.sentinels {
             wait_for("the sentinels know each other", SETTLED, || {
-                let told = redis::ask(sentinel.port, &["INFO", "sentinel"]).ok()?;
+                let told = sentinel.ask(&["INFO", "sentinel"]).ok()?;
                 told.contains("slaves=1,sentinels=3").then_some(())
             });
         }
@@ -72,27 +91,31 @@ impl Sentinels {
 }
 
 impl Sentinel {
-    fn start(primary: u16) -> Self {
+    fn start(primary: u16, more: &str) -> Self {
         let port = free_port();
         let directory = tempfile::tempdir().expect("a directory for the sentinel");
         let config = format!(
             "port {port}\nbind 127.0.0.1\nsentinel monitor {MASTER} 127.0.0.1 {primary} 2\n\
-             sentinel down-after-milliseconds {MASTER} 1000\nsentinel failover-timeout {MASTER} 3000\n"
+             sentinel down-after-milliseconds {MASTER} 1000\nsentinel failover-timeout {MASTER} 3000\n{more}"
         );
         std::fs::write(directory.path().join("sentinel.conf"), config).expect("its configuration");
         let mut sentinel = Self {
             child: spawn(&directory),
             port,
             directory,
+            guarded: more.contains("requirepass"),
         };
         sentinel.wait_until_up();
         sentinel
     }
 
     fn wait_until_up(&mut self) {
-        wait_for("the sentinel answers", SETTLED, || {
-            redis::ask(self.port, &["PING"]).ok()
-        });
+        wait_for("the sentinel answers", SETTLED, || self.ask(&["PING"]).ok());
+    }
+
+    fn ask(&self, words: &[&str]) -> std::io::Result<String> {
+        let password = self.guarded.then_some(PASSWORDS[1]);
+        redis::ask_as(self.port, password, words)
     }
 
     pub fn kill(&mut self) {
@@ -179,6 +202,35 @@ impl Cluster {
             .map(|node| format!("127.0.0.1:{}", node.port))
             .collect();
         format!("redis-cluster://{}", hosts.join(","))
+    }
+
+    /// Moves the slot of `key`, with both keys in it, from one primary to another, in good order.
+    pub fn move_slot(&self, keys: [&str; 2], from: usize, to: usize) {
+        let slot = self.nodes[from].tell(&["CLUSTER", "KEYSLOT", keys[0]]);
+        let slot = slot.trim_start_matches(':');
+        let id = |node: usize| self.nodes[node].tell(&["CLUSTER", "MYID"]);
+        let set = |node: usize, words: [&str; 2]| {
+            let words = ["CLUSTER", "SETSLOT", slot, words[0], words[1]];
+            assert_eq!(self.nodes[node].tell(&words), "+OK");
+        };
+        set(to, ["IMPORTING", &id(from)]);
+        set(from, ["MIGRATING", &id(to)]);
+        let port = self.nodes[to].port.to_string();
+        let place = [
+            "MIGRATE",
+            "127.0.0.1",
+            &port,
+            "",
+            "0",
+            "1000",
+            "REPLACE",
+            "KEYS",
+        ];
+        let moved = self.nodes[from].tell(&[&place[..], &keys].concat());
+        assert_eq!(moved, "+OK");
+        for node in [to, from] {
+            set(node, ["NODE", &id(to)]);
+        }
     }
 
     /// The primary that owns the slot of `key`, and its replica.
