@@ -27,7 +27,7 @@ use crate::miner::desk;
 use crate::state::StateDir;
 use crate::status::{Checkup, Identity, Status};
 use crate::store::{Events, Probe, Rehearsal, Store};
-use crate::tasks::{Elect, Listen, Rehearse, Remember, WatchRedis};
+use crate::tasks::{Elect, Listen, ProbeMiner, Rehearse, Remember, WatchRedis};
 
 /// How long open streams and half-sent requests may hold up the end of the process.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
@@ -129,18 +129,17 @@ impl Agent {
         announce(&config, &holder);
 
         let metrics = Metrics::new(&config.instance)?;
-        let (board, seen) = watch::channel(Status::new(Identity {
-            instance: config.instance.clone(),
-            holder: holder.clone(),
-            lock_key: config.redis.keys.lock.clone(),
-            heartbeat_every: config.rules.heartbeat_every(),
-            started: clock::boottime(),
-        }));
+        let (board, seen) = watch::channel(Status::new(identity(&config, &holder)));
         let (desk, messages) = desk();
         let (checkup, asked) = Checkup::new();
         let (hearing, heard) = mpsc::channel(64);
         // Streams and servers end after the term was given back.
         let close = CancellationToken::new();
+        let probe_miner = config.miner_probe.clone().map(|probe| ProbeMiner {
+            probe,
+            desk: desk.clone(),
+            every: config.rules.heartbeat_every(),
+        });
         let shared = Shared::new(seen.clone(), desk, close.clone());
 
         let elect = Elect {
@@ -205,6 +204,10 @@ impl Agent {
         others.spawn(named("the listener", listening.map(|_| Ok(()))));
         others.spawn(named("the watch on Redis", watching.map(done)));
         others.spawn(named("the rehearsals", rehearsing.map(|_| Ok(()))));
+        if let Some(probe_miner) = probe_miner {
+            let probing = close.clone().run_until_cancelled_owned(probe_miner.run());
+            others.spawn(named("the probe of the miner", probing.map(|_| Ok(()))));
+        }
         if let Some(remember) = remember {
             others.spawn(named("the writer of --state-dir", remember.run().map(done)));
         }
@@ -230,6 +233,16 @@ fn who(config: &Config, state: Option<&StateDir>, seed: u64) -> (String, Remembe
         it.remembered(before.is_some(), timeout, clock::boottime())
     });
     (before.map_or(fresh, ToOwned::to_owned), remembered)
+}
+
+fn identity(config: &Config, holder: &str) -> Identity {
+    Identity {
+        instance: config.instance.clone(),
+        holder: holder.to_owned(),
+        lock_key: config.redis.keys.lock.clone(),
+        heartbeat_every: config.rules.heartbeat_every(),
+        started: clock::boottime(),
+    }
 }
 
 fn announce(config: &Config, holder: &str) {

@@ -129,7 +129,8 @@ pub struct RunArgs {
     )]
     pub renew_every: Option<String>,
     /// How the agent knows that its miner lives: `campaign` (the miner holds a stream open and keeps
-    /// sending) or `always` (the agent is the candidate; can keep a dead miner in the lead)
+    /// sending), `probe` (the agent asks --miner-probe) or `always` (the agent is the candidate; can keep a
+    /// dead miner in the lead)
     /// [default: campaign]
     #[arg(
         long,
@@ -138,6 +139,15 @@ pub struct RunArgs {
         hide_env_values = true
     )]
     pub miner_liveness: Option<String>,
+    /// Where to ask whether the miner is healthy, on loopback: http://127.0.0.1:PORT[/path],
+    /// grpc://127.0.0.1:PORT[/service] or tcp://127.0.0.1:PORT
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "UNDERSTUDY_MINER_PROBE",
+        hide_env_values = true
+    )]
+    pub miner_probe: Option<String>,
     /// How long the miner may be silent [default: 3s or a third of the TTL, whichever is less]
     #[arg(
         long,

@@ -1,6 +1,7 @@
 //! The settings: strings in, checked values out, every mistake at once.
 
 mod args;
+mod miner_probe;
 mod read;
 mod redis;
 mod redis_url;
@@ -15,6 +16,7 @@ use crate::election::{LeaseRules, Liveness};
 use read::{Reader, given};
 
 pub use args::{RedisArgs, RunArgs};
+pub use miner_probe::{MinerProbe, ProbeHow};
 pub use redis::{Keys, RedisAddress, RedisEndpoint, RedisPlace, RedisSettings, TlsFiles};
 pub use redis_url::shown;
 pub use secret::{Login, Password, Secret};
@@ -32,6 +34,8 @@ pub struct Config {
     pub instance: String,
     pub rules: LeaseRules,
     pub liveness: Liveness,
+    /// Set exactly where the miner's liveness is found by it.
+    pub miner_probe: Option<MinerProbe>,
     pub acquire_under_oom: bool,
     pub allow_eviction: bool,
     pub memory_every: Duration,
@@ -104,9 +108,11 @@ impl Config {
             &args.miner_liveness,
             &[
                 ("campaign", Liveness::Campaign),
+                ("probe", Liveness::Probe),
                 ("always", Liveness::Always),
             ],
         );
+        let miner_probe = reader.miner_probe(args, liveness);
         let acquire_under_oom = reader.boolean("acquire-under-oom", &args.acquire_under_oom, true);
         let allow_eviction = reader.boolean("allow-eviction", &args.allow_eviction, false);
         let memory_every = reader.at_least(
@@ -134,6 +140,7 @@ impl Config {
                 instance: instance?,
                 rules: rules?,
                 liveness: liveness?,
+                miner_probe,
                 acquire_under_oom: acquire_under_oom?,
                 allow_eviction: allow_eviction?,
                 memory_every: memory_every?,

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    BadSettings, DEFAULT_GRPC_LISTEN, Password, RedisArgs, RedisEndpoint, RedisPlace, RunArgs,
-    Secret, TlsFiles,
+    BadSettings, DEFAULT_GRPC_LISTEN, MinerProbe, Password, RedisArgs, RedisEndpoint, RedisPlace,
+    RunArgs, Secret, TlsFiles,
 };
-use crate::election::{LONGEST_TTL, SHORTEST_TTL, UnsafeRules};
+use crate::election::{LONGEST_TTL, Liveness, SHORTEST_TTL, UnsafeRules};
 
 const LONGEST_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -164,6 +164,29 @@ impl Reader {
             );
         }
         (address, socket)
+    }
+
+    /// It is needed with one way to tell that the miner lives, and useless with the others.
+    pub(super) fn miner_probe(
+        &mut self,
+        args: &RunArgs,
+        liveness: Option<Liveness>,
+    ) -> Option<MinerProbe> {
+        const FLAG: &str = "miner-probe";
+        let text = given(&args.miner_probe);
+        let probe = text.and_then(|text| self.keep(FLAG, text, MinerProbe::parse(text)));
+        match (liveness?, text) {
+            (Liveness::Probe, None) => self.bad(
+                FLAG,
+                "",
+                "an address with --miner-liveness=probe, such as tcp://127.0.0.1:8545",
+            ),
+            (Liveness::Campaign | Liveness::Always, Some(text)) => {
+                self.bad(FLAG, text, "only with --miner-liveness=probe");
+            }
+            (_, _) => {}
+        }
+        probe
     }
 
     pub(super) fn instance(&mut self, value: &Option<String>) -> Option<String> {

@@ -82,6 +82,14 @@ pub fn bounds(config: &Config, hears: bool) -> Vec<Bound> {
             "nobody can be elected; the leader stays until its lease ends",
         ),
     ];
+    if config.liveness == Liveness::Probe {
+        bounds.retain(|bound| bound.failure != "the miner hangs");
+        if let Some(ends) = bounds.first_mut() {
+            ends.failure = "the miner ends or hangs";
+            ends.worst = Some(rules.miner_timeout() + notice);
+            "--miner-timeout after its last healthy answer".clone_into(&mut ends.why);
+        }
+    }
     if config.liveness == Liveness::Always {
         bounds.retain(|bound| !bound.failure.starts_with("the miner"));
         let worst = None;

@@ -7,6 +7,8 @@ use super::time::Instant;
 pub enum Liveness {
     /// The miner holds a stream open and keeps sending.
     Campaign,
+    /// The agent asks an address of the miner's whether it is healthy.
+    Probe,
     /// The agent is the candidate, whether the miner lives or not.
     Always,
 }
@@ -31,7 +33,7 @@ pub enum CampaignRefused {
     #[error("another miner campaigns on this agent and is alive")]
     AlreadyCampaigning,
     #[error(
-        "this agent runs with --miner-liveness=always, where nobody campaigns: ask GetLeadership"
+        "this agent runs with --miner-liveness=probe or always, where nobody campaigns: ask GetLeadership"
     )]
     NotCampaigning,
     #[error("the agent is shutting down")]

@@ -1,11 +1,13 @@
 //! The desk between the miner's side and the election: what comes in over gRPC goes to the one task
 //! that owns the election, in order.
 
+pub mod probe;
+
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::election::{CampaignId, CampaignRefused, EndedBy, Token};
+use crate::election::{CampaignId, CampaignRefused, EndedBy, Instant, Token};
 
 /// How many messages may wait. Far more than 32 streams send in one turn of the loop.
 const WAITING: usize = 256;
@@ -24,6 +26,10 @@ pub enum Message {
     CampaignEnded {
         campaign: CampaignId,
         by: EndedBy,
+    },
+    /// It answered a probe that was sent then.
+    Probed {
+        sent_at: Instant,
     },
     Extend {
         reply: oneshot::Sender<()>,

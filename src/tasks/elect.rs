@@ -145,6 +145,7 @@ impl Shell {
             Message::CampaignEnded { campaign, by } => {
                 self.election.handle_campaign_end(campaign, by, now);
             }
+            Message::Probed { sent_at } => self.election.handle_probed(sent_at, now),
             Message::Extend { reply } => {
                 self.election.handle_extend(now);
                 self.publish(now);

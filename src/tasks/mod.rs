@@ -2,12 +2,14 @@
 
 mod elect;
 mod listen;
+mod probe_miner;
 mod rehearse;
 mod remember;
 mod watch_redis;
 
 pub use elect::Elect;
 pub use listen::{Heard, Listen};
+pub use probe_miner::ProbeMiner;
 pub use rehearse::Rehearse;
 pub use remember::Remember;
 pub use watch_redis::WatchRedis;

@@ -29,6 +29,8 @@ pub struct Report {
     /// Seconds between acts that are more than a moment apart.
     pub leaderless: f64,
     pub longest_gap: f64,
+    /// When that was.
+    pub longest_at: (u64, u64),
     pub seconds: f64,
 }
 
@@ -126,7 +128,10 @@ impl Report {
         let mut last = from;
         for at in within.chain([to]) {
             let gap = at.saturating_sub(last);
-            self.longest_gap = self.longest_gap.max(gap as f64 / 1e9);
+            if gap as f64 / 1e9 > self.longest_gap {
+                self.longest_gap = gap as f64 / 1e9;
+                self.longest_at = (last, at);
+            }
             if gap > TOGETHER {
                 self.leaderless += gap as f64 / 1e9;
             }

@@ -45,6 +45,8 @@ pub struct Chaos {
     pub emptied: Instant,
     pub no_newborn_until: Instant,
     counts: BTreeMap<&'static str, u64>,
+    /// What befell them, and when.
+    story: Vec<(u64, &'static str)>,
 }
 
 impl Chaos {
@@ -109,6 +111,7 @@ impl Chaos {
             emptied: now,
             no_newborn_until: now,
             counts: BTreeMap::new(),
+            story: Vec::new(),
         }
     }
 
@@ -136,6 +139,7 @@ impl Chaos {
         while Instant::now() < end {
             if let Some(name) = self.fault() {
                 *self.counts.entry(name).or_default() += 1;
+                self.story.push((boottime_ns(), name));
             }
             let pause = Duration::from_millis(self.dice.below(1200));
             let next = Instant::now() + pause;
@@ -220,10 +224,19 @@ fn try_engine(subject: Subject, engine: &PathBuf, seed: u64, share: Duration) {
     for (name, count) in &chaos.counts {
         println!("{count:>8} {name}");
     }
+    let story = std::mem::take(&mut chaos.story);
     drop(chaos);
     let acts = folder.path().join("acts");
     let report = checker::check(&acts, from, to);
     println!("{faults} faults: {report}");
+    let (gap_from, gap_to) = report.longest_at;
+    let during = |at: u64| (gap_from.saturating_sub(5_000_000_000)..gap_to).contains(&at);
+    let told: Vec<_> = story
+        .iter()
+        .filter(|(at, _)| during(*at))
+        .map(|(at, name)| format!("{:+.1} {name}", (*at as f64 - gap_from as f64) / 1e9))
+        .collect();
+    println!("the longest gap: {}", told.join("; "));
     let after = checker::check(&acts, healed, end);
     let led_again = after.longest_gap < (end - healed) as f64 / 1e9 - 0.5;
     if subject == Subject::Incumbent {

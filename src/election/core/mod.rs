@@ -1,5 +1,6 @@
 //! The election of one agent: events in, commands out. See the picture in [`super::super`].
 
+mod campaign;
 mod change;
 mod plan;
 mod standing;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use super::command::{Attempt, AttemptId, Reply};
 use super::event::Event;
 use super::leadership::{Leadership, Reason};
-use super::miner::{Acting, CampaignId, CampaignRefused, EndedBy, Liveness, Miner};
+use super::miner::{Acting, CampaignId, Liveness, Miner};
 use super::settings::Settings;
 use super::time::Instant;
 use super::view::{Lock, Token};
@@ -172,70 +173,6 @@ impl Election {
         self.settle(now);
     }
 
-    /// A miner has opened a stream.
-    ///
-    /// # Errors
-    /// Why it cannot be a candidate here.
-    pub fn handle_campaign(&mut self, now: Instant) -> Result<CampaignId, CampaignRefused> {
-        self.elapse(now);
-        if self.stopping {
-            return Err(CampaignRefused::Stopping);
-        }
-        if self.settings.liveness == Liveness::Always {
-            return Err(CampaignRefused::NotCampaigning);
-        }
-        if self.candidate(now).is_ok() {
-            return Err(CampaignRefused::AlreadyCampaigning);
-        }
-        self.campaigns += 1;
-        let id = CampaignId(self.campaigns);
-        self.miner = Some(Miner {
-            id,
-            last_heard: now,
-        });
-        self.look_due = now;
-        self.settle(now);
-        Ok(id)
-    }
-
-    /// The miner of this campaign is alive. `acknowledged`: a version that was sent on its stream,
-    /// and nothing that it began under an earlier one still acts.
-    pub fn handle_heartbeat(&mut self, id: CampaignId, acknowledged: Option<u64>, now: Instant) {
-        self.elapse(now);
-        if let Some(miner) = self.miner.as_mut().filter(|miner| miner.id == id) {
-            miner.last_heard = now;
-        }
-        self.acting.take_if(|acting| {
-            acting.campaign == id && acknowledged.is_some_and(|version| version > acting.version)
-        });
-        self.settle(now);
-    }
-
-    /// A stream has ended. Only if the miner ended it is it known that nobody acts on its grant.
-    pub fn handle_campaign_end(&mut self, id: CampaignId, by: EndedBy, now: Instant) {
-        self.elapse(now);
-        if by == EndedBy::Miner {
-            self.acting.take_if(|acting| acting.campaign == id);
-        }
-        self.miner.take_if(|miner| miner.id == id);
-        self.elapse(now);
-        self.settle(now);
-    }
-
-    /// A miner that does not campaign asks for a grant (`--miner-liveness=always`).
-    pub fn handle_extend(&mut self, now: Instant) {
-        self.elapse(now);
-        if let Phase::Leading { term, campaign, .. } = self.phase
-            && self.settings.liveness == Liveness::Always
-        {
-            let until = term
-                .lease_until
-                .min(now + self.settings.rules.miner_timeout());
-            self.grant(campaign, until);
-        }
-        self.settle(now);
-    }
-
     /// A planned hand-over: stop granting, release when nobody acts, stay out for `hold_off`.
     ///
     /// # Errors
@@ -334,9 +271,9 @@ impl Election {
     fn candidate(&self, now: Instant) -> Result<CampaignId, Reason> {
         match (self.settings.liveness, &self.miner) {
             (Liveness::Always, _) => Ok(CampaignId(0)),
-            (Liveness::Campaign, None) => Err(Reason::NoMiner),
-            (Liveness::Campaign, Some(miner)) if now < self.silent_from(miner) => Ok(miner.id),
-            (Liveness::Campaign, Some(_)) => Err(Reason::MinerSilent),
+            (Liveness::Campaign | Liveness::Probe, None) => Err(Reason::NoMiner),
+            (_, Some(miner)) if now < self.silent_from(miner) => Ok(miner.id),
+            (_, Some(_)) => Err(Reason::MinerSilent),
         }
     }
 

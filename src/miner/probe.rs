@@ -1,0 +1,62 @@
+//! One question to the miner: are you healthy?
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use hyper::header::HOST;
+use hyper::{Request, Response, body::Incoming};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::config::{MinerProbe, ProbeHow};
+
+/// # Errors
+/// It is not healthy, or did not say so within `limit`.
+pub async fn ask(probe: &MinerProbe, limit: Duration) -> anyhow::Result<()> {
+    timeout(limit, ask_at_leisure(probe))
+        .await
+        .with_context(|| format!("no answer within {limit:.0?}"))?
+}
+
+async fn ask_at_leisure(probe: &MinerProbe) -> anyhow::Result<()> {
+    match &probe.how {
+        ProbeHow::Tcp => {
+            TcpStream::connect(probe.address).await?;
+        }
+        ProbeHow::Http { path } => {
+            let status = get(probe, path).await?.status();
+            if !(status.is_success() || status.is_redirection()) {
+                bail!("it answers {status}");
+            }
+        }
+        ProbeHow::Grpc { service } => {
+            let endpoint = Endpoint::from_shared(format!("http://{}", probe.address))?;
+            let request = HealthCheckRequest {
+                service: service.clone(),
+            };
+            let mut client = HealthClient::new(endpoint.connect().await?);
+            let status = client.check(request).await?.into_inner().status();
+            if status != ServingStatus::Serving {
+                bail!("it says {}", status.as_str_name());
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn get(probe: &MinerProbe, path: &str) -> anyhow::Result<Response<Incoming>> {
+    let stream = TcpStream::connect(probe.address).await?;
+    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await?;
+    // It ends with the sender, or with the peer.
+    tokio::spawn(connection);
+    let request = Request::get(path)
+        .header(HOST, probe.address.to_string())
+        .body(String::new())?;
+    Ok(sender.send_request(request).await?)
+}
