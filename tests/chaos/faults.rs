@@ -130,12 +130,13 @@ impl Chaos {
         pod.names.tell(delay, answers.then(|| pod.proxy.house()));
     }
 
-    /// Redis refuses, or is slow, and loses nothing.
+    /// Redis refuses, or is slow, and loses nothing. What undoes a command is planned before it is sent: one that is
+    /// not answered may run later all the same.
     fn redis_fault(&mut self, short: Duration, long: Duration) -> Option<&'static str> {
         match self.dice.below(10) {
             0 | 1 => {
-                self.ask(&["CONFIG", "SET", "maxmemory", "1"])?;
                 self.later(long, Undo::Tell(&["CONFIG", "SET", "maxmemory", "0"]));
+                self.ask(&["CONFIG", "SET", "maxmemory", "1"])?;
                 Some("Redis: out of memory")
             }
             2 => self.flickers(),
@@ -155,17 +156,17 @@ impl Chaos {
                 Some("Redis: SCRIPT FLUSH")
             }
             6 => {
-                self.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"])?;
                 self.later(
                     long,
                     Undo::Tell(&["CONFIG", "SET", "min-replicas-to-write", "0"]),
                 );
+                self.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"])?;
                 Some("Redis: NOREPLICAS")
             }
             7 => self.misconf(long),
             8 => {
-                self.ask(&["ACL", "SETUSER", "default", "-evalsha", "-eval"])?;
                 self.later(short, Undo::Tell(&["ACL", "SETUSER", "default", "+@all"]));
+                self.ask(&["ACL", "SETUSER", "default", "-evalsha", "-eval"])?;
                 Some("Redis: NOPERM")
             }
             _ => self.busy(),
@@ -177,13 +178,13 @@ impl Chaos {
         match self.dice.below(9) {
             0 => {
                 let policy = self.dice.pick(&["volatile-lru", "volatile-ttl"]);
-                self.ask(&["CONFIG", "SET", "maxmemory-policy", policy])?;
-                self.ask(&["CONFIG", "SET", "maxmemory", "1"])?;
                 self.later(
                     long,
                     Undo::Tell(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]),
                 );
                 self.later(long, Undo::Tell(&["CONFIG", "SET", "maxmemory", "0"]));
+                self.ask(&["CONFIG", "SET", "maxmemory-policy", policy])?;
+                self.ask(&["CONFIG", "SET", "maxmemory", "1"])?;
                 Some("Redis: evicts keys with a TTL")
             }
             1 => self.redis_dies(short),
@@ -200,8 +201,8 @@ impl Chaos {
             }
             5 => self.another_type(short),
             6 => {
-                self.ask(&["REPLICAOF", "127.0.0.1", "1"])?;
                 self.later(short, Undo::Tell(&["REPLICAOF", "NO", "ONE"]));
+                self.ask(&["REPLICAOF", "127.0.0.1", "1"])?;
                 Some("Redis: READONLY, then promoted")
             }
             7 => self.clock_jumps(),
@@ -242,6 +243,10 @@ impl Chaos {
     }
 
     fn flickers(&mut self) -> Option<&'static str> {
+        self.later(
+            Duration::ZERO,
+            Undo::Tell(&["CONFIG", "SET", "maxmemory", "0"]),
+        );
         for _ in 0..20 {
             self.ask(&["CONFIG", "SET", "maxmemory", "1"])?;
             std::thread::sleep(Duration::from_millis(10));
@@ -284,33 +289,33 @@ impl Chaos {
         {
             return None;
         }
-        self.ask(&["FLUSHALL"])?;
         self.flushed = now;
         self.no_newborn_until = now + wait;
+        self.ask(&["FLUSHALL"])?;
         Some("Redis: FLUSHALL")
     }
 
     fn another_type(&mut self, short: Duration) -> Option<&'static str> {
+        self.later(short, Undo::Tell(&["DEL", LOCK]));
         self.ask(&["DEL", LOCK])?;
         self.ask(&["LPUSH", LOCK, "x"])?;
-        self.later(short, Undo::Tell(&["DEL", LOCK]));
         Some("Redis: a key of another type")
     }
 
     /// A snapshot that cannot be written, until one can.
     fn misconf(&mut self, long: Duration) -> Option<&'static str> {
-        self.ask(&["CONFIG", "SET", "save", "3600 1"])?;
-        self.ask(&["CONFIG", "SET", "dbfilename", "no-such-place.rdb"]);
-        // A folder in the way of the file.
-        let place = self.redis.directory().join("no-such-place.rdb");
-        fs::create_dir_all(place.join("x")).ok()?;
-        self.ask(&["BGSAVE"])?;
         self.later(
             long,
             Undo::Tell(&["CONFIG", "SET", "dbfilename", "dump.rdb"]),
         );
         self.later(long, Undo::Tell(&["BGSAVE"]));
         self.later(long, Undo::Tell(&["CONFIG", "SET", "save", ""]));
+        self.ask(&["CONFIG", "SET", "save", "3600 1"])?;
+        self.ask(&["CONFIG", "SET", "dbfilename", "no-such-place.rdb"]);
+        // A folder in the way of the file.
+        let place = self.redis.directory().join("no-such-place.rdb");
+        fs::create_dir_all(place.join("x")).ok()?;
+        self.ask(&["BGSAVE"])?;
         Some("Redis: MISCONF")
     }
 

@@ -158,6 +158,18 @@ impl Chaos {
                 self.undo(&undo);
             }
         }
+        // A command that was given up on may have run after what undoes it.
+        const WELL: [&[&str]; 6] = [
+            &["REPLICAOF", "NO", "ONE"],
+            &["ACL", "SETUSER", "default", "+@all"],
+            &["CONFIG", "SET", "maxmemory-policy", "noeviction"],
+            &["CONFIG", "SET", "maxmemory", "0"],
+            &["CONFIG", "SET", "min-replicas-to-write", "0"],
+            &["CONFIG", "SET", "save", ""],
+        ];
+        for words in WELL {
+            self.redis.tell(words);
+        }
         for pod in &mut self.pods {
             pod.proxy.set(Mode::Pass);
             pod.names.tell(Duration::ZERO, Some(pod.proxy.house()));
