@@ -123,6 +123,13 @@ impl Proxy {
     }
 }
 
+impl Drop for Proxy {
+    /// What it held back is let go: a thread that holds it would turn until the process ends.
+    fn drop(&mut self) {
+        self.set(Mode::Refuse);
+    }
+}
+
 impl Shared {
     fn mode(&self) -> Mode {
         *self.mode.lock().expect("no panic")
