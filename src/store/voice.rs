@@ -10,6 +10,9 @@ use super::link::store_error;
 use crate::config::{RedisAddress, RedisEndpoint};
 use crate::fault::StoreError;
 
+/// More nodes than any cluster that elects by asking all of them should have.
+const MOST_MEMBERS: usize = 256;
+
 pub(super) struct Voice {
     pub address: RedisAddress,
     pub connection: Option<MultiplexedConnection>,
@@ -129,10 +132,11 @@ fn read_nodes(text: &str, slot: u16, from: &RedisAddress) -> Option<Answer> {
         }
         members.push(address);
     }
-    Some(Answer {
+    let answer = Answer {
         primary: primary?,
         members,
-    })
+    };
+    (answer.members.len() <= MOST_MEMBERS).then_some(answer)
 }
 
 /// `7`, `0-5460`; one that is on its way in or out stands in brackets and is still where it was.
@@ -185,6 +189,8 @@ d :0@0 slave,noaddr b 0 1 2 disconnected
         for slot in [159, 170, 300] {
             assert_eq!(read_nodes(nodes, slot, &asked), None, "{slot}");
         }
+        let crowd = nodes.repeat(100);
+        assert_eq!(read_nodes(&crowd, 160, &asked), None, "too many to ask");
         for nonsense in ["nonsense", "a b c d e f g h", "a x:y@z master - 0 0 0 c 1"] {
             assert_eq!(read_nodes(nonsense, 1, &asked), None);
         }
