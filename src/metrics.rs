@@ -260,8 +260,8 @@ impl Metrics {
             .inc_by((leaderless - self.leaderless.get()).max(0.0));
         self.miner_connected
             .set(f64::from(u8::from(election.campaign.is_some())));
-        if let Some(ready) = status.takeover_ready(now) {
-            show(&self.takeover_ready, f64::from(u8::from(ready)));
+        if let Some(takeover) = status.takeover(now) {
+            show(&self.takeover_ready, f64::from(u8::from(takeover.is_ok())));
         }
         self.show_redis(status, now);
         TextEncoder::new().encode_to_string(&self.registry.gather())

@@ -148,13 +148,18 @@ impl Status {
         reasons
     }
 
-    /// Could this agent take the lock now? A leader has it. `None`: not tried yet.
+    /// Could this agent take the lock now, and if not, why? A leader has it. `None`: not tried yet.
+    ///
+    /// The rehearsal tries everything but the lock and the record themselves; these the election looks at.
     #[must_use]
-    pub fn takeover_ready(&self, now: Instant) -> Option<bool> {
+    pub fn takeover(&self, now: Instant) -> Option<Result<(), (Reason, String)>> {
         if self.leadership(now).leads() {
-            return Some(true);
+            return Some(Ok(()));
         }
-        self.takeover.as_ref().map(|it| it.fault.is_none())
+        let rehearsed = self.takeover.as_ref()?;
+        let looked = self.election.last_error.as_ref();
+        let looked = looked.map(|error| (Reason::from(error.fault), error.to_string()));
+        Some(rehearsed.fault.clone().or(looked).map_or(Ok(()), Err))
     }
 
     /// The agent's own loops make progress. Never depends on Redis.

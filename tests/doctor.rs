@@ -144,8 +144,13 @@ fn nobody_there_and_nobody_let_in_are_told_apart() {
 
 /// The line that it prints is enough for an agent, out of memory too, and nothing that an agent does is refused.
 #[test]
-fn the_acl_line_is_enough() {
-    let redis = Redis::start();
+fn the_acl_line_is_enough_on_every_engine() {
+    for engine in engines() {
+        the_acl_line_is_enough(&Redis::of(&engine, &[]));
+    }
+}
+
+fn the_acl_line_is_enough(redis: &Redis) {
     redis.tell(&["ACL", "SETUSER", "miner", "on", ">word", "~*", "+ping"]);
     let url = format!("redis://miner:word@127.0.0.1:{}", redis.port);
     let report = doctor(&["--redis-url", &url]);

@@ -80,6 +80,23 @@ fn it_is_not_ready_where_the_lock_could_not_be_taken() {
     must_turn(&standby, "eviction_policy");
 }
 
+/// The shadow is well, and the lock itself is not.
+#[test]
+fn it_is_not_ready_where_the_lock_itself_is_in_the_way() {
+    let redis = Redis::start();
+    let [mut leader, standby] = pair(&redis, &[]);
+    leader.kill();
+    redis.tell(&["DEL", "ha:miner:global_leader"]);
+    redis.tell(&["LPUSH", "ha:miner:global_leader", "of another type"]);
+    wait_for("not ready", SOON, || {
+        (standby.status()["takeover"]["reason"] == "redis_wrong_type").then_some(())
+    });
+    assert_eq!(standby.metric(READY), Some(0.0));
+    redis.tell(&["DEL", "ha:miner:global_leader"]);
+    standby.wait_until_leading(2 * SOON);
+    assert_eq!(standby.metric(READY), Some(1.0));
+}
+
 #[test]
 fn it_is_not_ready_without_a_permission() {
     let redis = Redis::start();

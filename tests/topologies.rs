@@ -5,19 +5,23 @@ mod stage;
 use std::time::Duration;
 
 use stage::{
-    Agent, Cluster, Miner, PASSWORDS, Redis, Sentinels, boottime_ns, check_acts, cut, wait_for,
+    Agent, Cluster, Miner, PASSWORDS, Redis, Sentinels, boottime_ns, check_acts, cut, never,
+    wait_for,
 };
 
 const TTL: Duration = Duration::from_secs(3);
 const FLAGS: [&str; 4] = ["--lease-ttl", "3s", "--redis-timeout", "1s"];
 const SOON: Duration = Duration::from_secs(10);
 const LOCK: &str = "ha:miner:global_leader";
+const RECORD: &str = "{ha:miner:global_leader}:record";
 
 /// Two agents with a miner each, the first of which leads, and a register of its own that fences them.
 struct Pair {
     register: Redis,
     agents: [Agent; 2],
     miners: [Miner; 2],
+    /// The miners before them: what they wrote down counts too.
+    killed: Vec<Miner>,
 }
 
 impl Pair {
@@ -34,7 +38,22 @@ impl Pair {
             register,
             agents,
             miners: [first, second],
+            killed: Vec::new(),
         }
+    }
+
+    /// The miner of one agent is killed, and another comes in its place.
+    fn replace_miner(&mut self, of: usize) {
+        self.miners[of].kill();
+        let next = Miner::start("next", &self.agents[of], &self.register);
+        let killed = std::mem::replace(&mut self.miners[of], next);
+        self.killed.push(killed);
+    }
+
+    /// What was done, by whomever: never two at once. Returns the number of terms.
+    fn terms(&self) -> usize {
+        let miners = self.miners.iter().chain(&self.killed);
+        check_acts(&miners.collect::<Vec<_>>())
     }
 
     /// Somebody acts, at most TTL and 5 s after `since`, and never two at once.
@@ -45,14 +64,14 @@ impl Pair {
             acts.find(|act| act.at > since)
         });
         std::thread::sleep(2 * TTL);
-        check_acts(&[&self.miners[0], &self.miners[1]]);
+        self.terms();
     }
 }
 
 #[test]
 fn sentinels_replace_the_primary_under_a_live_leader() {
     let mut set = Sentinels::start();
-    let pair = Pair::start(&set.url());
+    let mut pair = Pair::start(&set.url());
     // A renewal or two are lost with the primary.
     set.cut_replica();
     std::thread::sleep(TTL / 2);
@@ -60,13 +79,11 @@ fn sentinels_replace_the_primary_under_a_live_leader() {
     set.wait_until_promoted();
     pair.leads_again(boottime_ns());
     // The leader dies on the new primary.
-    let mut miners = pair.miners;
     let leader = usize::from(!pair.agents[0].leads());
     let killed = boottime_ns();
-    miners[leader].kill();
-    miners[1 - leader].wait_until_acting(killed, SOON);
-    assert_eq!(check_acts(&[&miners[0], &miners[1]]), 2 + leader);
-    drop(pair.register);
+    pair.miners[leader].kill();
+    pair.miners[1 - leader].wait_until_acting(killed, SOON);
+    assert_eq!(pair.terms(), 2 + leader);
 }
 
 #[test]
@@ -75,20 +92,33 @@ fn an_old_primary_that_wakes_up_is_nobodys_any_more() {
     let mut pair = Pair::start(&set.url());
     set.cut_replica();
     // The last write is that of a new term.
-    pair.miners[0].kill();
-    pair.miners[1].wait_until_acting(boottime_ns(), SOON);
+    let killed = boottime_ns();
+    pair.replace_miner(0);
+    pair.miners[1].wait_until_acting(killed, SOON);
+    pair.agents[0].wait_for_reason("held_by_other", SOON);
     set.primary.pause();
     set.wait_until_promoted();
     let promoted = boottime_ns();
     set.primary.resume();
+    // There the record names an older term, and a candidate stands by that could begin on it.
     pair.leads_again(promoted);
+    let token = pair.agents[1].token().map(|token| token.to_string());
     assert!(set.replica.tell(&["GET", LOCK]).starts_with("b-"));
+    assert_eq!(
+        Some(set.replica.tell(&["HGET", RECORD, "token"])),
+        token,
+        "the term lives on the new primary"
+    );
 }
 
 #[test]
 fn without_a_majority_of_sentinels_nobody_leads() {
     let mut set = Sentinels::start();
-    let pair = Pair::start(&set.url());
+    // One of them is enough for finding them all, as behind a name that stands for all.
+    let pair = Pair::start(&format!(
+        "redis-sentinel://127.0.0.1:{}/mymaster",
+        set.sentinels[0].port
+    ));
     for sentinel in &mut set.sentinels[1..] {
         sentinel.kill();
     }
@@ -97,6 +127,7 @@ fn without_a_majority_of_sentinels_nobody_leads() {
     });
     let warned = pair.agents[0].logged(&["WARN", "renewal failed", "only 1 of 3 name"]);
     assert!(!warned.is_empty(), "it says why");
+    never("the standby leads", 2 * TTL, || pair.agents[1].leads());
     for sentinel in &mut set.sentinels[1..] {
         sentinel.start_again();
     }
@@ -140,7 +171,7 @@ fn a_slot_that_moves_takes_the_lock_with_it() {
     let token = pair.agents[0].token();
     let (owner, _) = cluster.owner(LOCK);
     let other = (owner + 1) % 3;
-    cluster.move_slot([LOCK, "{ha:miner:global_leader}:record"], owner, other);
+    cluster.move_slot([LOCK, RECORD], owner, other);
     let moved = boottime_ns();
     pair.leads_again(moved);
     assert_eq!(pair.agents[0].token(), token, "the same term");
@@ -179,4 +210,33 @@ fn a_replica_of_a_cluster_is_promoted_under_a_live_leader() {
         token,
         "the same term"
     );
+}
+
+/// It was reset, forgotten, and owns every slot of a cluster of its own; its address still stands in the URL.
+#[test]
+fn a_node_that_was_cast_out_leads_nobody_astray() {
+    let cluster = Cluster::start();
+    let (owner, _) = cluster.owner(LOCK);
+    let outcast = (owner + 1) % 3 + 3;
+    cluster.cast_out(outcast);
+    let [port, other] = [outcast, owner].map(|node| cluster.nodes[node].port);
+    for url in [
+        cluster.url(),
+        format!("redis-cluster://127.0.0.1:{port},127.0.0.1:{other}"),
+    ] {
+        let flags = [
+            &["--redis-url", &url, "--miner-liveness", "always"],
+            &FLAGS[..],
+        ]
+        .concat();
+        let agents = ["a", "b", "c", "d"].map(|name| Agent::spawn(name, &flags));
+        agents.iter().for_each(Agent::wait_until_up);
+        wait_for("somebody leads", 3 * TTL + SOON, || {
+            agents.iter().any(Agent::leads).then_some(())
+        });
+        never("there are two leaders", 2 * TTL, || {
+            agents.iter().filter(|agent| agent.leads()).count() > 1
+        });
+        assert_eq!(cluster.nodes[outcast].tell(&["DBSIZE"]), ":0");
+    }
 }

@@ -38,16 +38,16 @@ pub(super) fn observed(status: &Status, liveness: Liveness, now: Instant) -> pro
 }
 
 pub(super) fn takeover(status: &Status, now: Instant) -> Option<proto::Takeover> {
-    let ready = status.takeover_ready(now)?;
-    let takeover = status.takeover.as_ref();
-    let fault = takeover.and_then(|it| it.fault.as_ref());
+    let takeover = status.takeover(now)?;
+    let fault = takeover.as_ref().err();
+    let rehearsed = status.takeover.as_ref();
     Some(proto::Takeover {
-        ready,
+        ready: takeover.is_ok(),
         reason: fault
             .map_or(proto::Reason::Unspecified, |(why, _)| reason(*why))
             .into(),
         error: fault.map_or_else(String::new, |(_, error)| error.clone()),
-        age: takeover.and_then(|it| duration(now.since(it.rehearsed_at))),
+        age: rehearsed.and_then(|it| duration(now.since(it.rehearsed_at))),
     })
 }
 

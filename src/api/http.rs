@@ -198,16 +198,16 @@ fn leadership(status: &Status, now: Instant) -> Value {
 
 /// `null` until it was rehearsed.
 fn takeover(status: &Status, now: Instant) -> Value {
-    let Some(ready) = status.takeover_ready(now) else {
+    let Some(takeover) = status.takeover(now) else {
         return Value::Null;
     };
-    let takeover = status.takeover.as_ref();
-    let fault = takeover.and_then(|it| it.fault.as_ref());
+    let fault = takeover.as_ref().err();
+    let rehearsed = status.takeover.as_ref();
     json!({
-        "ready": ready,
+        "ready": takeover.is_ok(),
         "reason": fault.map(|(reason, _)| reason.name()),
         "error": fault.map(|(_, error)| error),
-        "rehearsed_seconds_ago": takeover.map(|it| now.since(it.rehearsed_at).as_secs_f64()),
+        "rehearsed_seconds_ago": rehearsed.map(|it| now.since(it.rehearsed_at).as_secs_f64()),
     })
 }
 

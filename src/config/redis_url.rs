@@ -19,6 +19,10 @@ impl RedisEndpoint {
         let (text, hosts) = one_host(text);
         let url = Url::parse(&with_host(&text))
             .map_err(|error| format!("redis://[user:password@]host[:port][/db] ({error})"))?;
+        // It may be the rest of a password: it is neither kept nor shown.
+        if url.path().contains('@') {
+            return Err(UNESCAPED.into());
+        }
         let plain = url.scheme().replacen("rediss", "redis", 1);
         let tls = (plain != url.scheme()).then(TlsFiles::default);
         let one = || -> Result<_, Allowed> {
@@ -108,20 +112,19 @@ impl RedisEndpoint {
                         "a URL without skip_verify: certificates are always verified".into(),
                     );
                 }
-                name if is_option(name) => endpoint.ignored.push(name.into()),
-                // It may be the rest of a password: it is neither kept nor shown.
-                _ => {
-                    return Err(
-                        "a URL with options such as ?db=0 behind the host (a `?` in a password is \
-                         written %3F)"
-                            .into(),
-                    );
+                name if is_option(name) && !value.contains('@') => {
+                    endpoint.ignored.push(name.into());
                 }
+                // As above.
+                _ => return Err(UNESCAPED.into()),
             }
         }
         Ok(endpoint)
     }
 }
+
+const UNESCAPED: &str = "a URL with options such as ?db=0 behind the host (in a user or a password `/` is written \
+                         %2F, `?` %3F, `#` %23 and `@` %40)";
 
 /// The URL standard knows one host a URL: the URL with the first one, and all of them.
 fn one_host(text: &str) -> (String, Vec<String>) {
@@ -320,6 +323,8 @@ mod tests {
             "u:hunter2@h",
             "redis://h?password=hunter2",
             "redis://u:hunter2?x@h",
+            "redis://u:63?hunter2=x@h",
+            "redis-sentinel://u:123/hunter2@h",
             "redis://u:x?hunter2@h",
             "redis://?hunter2@h",
         ] {

@@ -42,7 +42,10 @@ pub fn acl_line(settings: &RedisSettings) -> String {
 fn patterns(keys: &Keys) -> (String, String) {
     let (lock, record) = (glob(&keys.lock), glob(&keys.record()));
     let companions = record.strip_suffix("record").unwrap_or(&record);
-    (format!("~{lock} ~{companions}*"), format!("&{companions}*"))
+    (
+        format!("~{lock} ~{companions}*"),
+        format!("resetchannels &{companions}*"),
+    )
 }
 
 /// What a pattern means by itself is escaped.
@@ -71,7 +74,7 @@ mod tests {
         })
         .unwrap();
         let line = acl_line(&settings);
-        let start = "ACL SETUSER miner on >… ~my\\*lock ~{my\\*lock}:* &{my\\*lock}:* -@all +eval ";
+        let start = "ACL SETUSER miner on >… ~my\\*lock ~{my\\*lock}:* resetchannels &{my\\*lock}:* -@all +eval ";
         assert!(line.starts_with(start), "{line}");
         assert!(!line.contains("hunter2"));
     }

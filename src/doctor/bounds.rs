@@ -25,6 +25,13 @@ pub fn bounds(config: &Config, hears: bool) -> Vec<Bound> {
     let rules = &config.rules;
     let notice = if hears { HEARS } else { HEARS + LOOKS };
     let unreleased = rules.takeover_after() + LOOKS + HEARS;
+    // A standby that cannot hear has backed off, and nothing tells it that Redis is there again.
+    let noticed = unreleased
+        + if hears {
+            Duration::ZERO
+        } else {
+            rules.renew_every()
+        };
     let bound = |failure, worst: Option<Duration>, why: &str| Bound {
         failure,
         worst,
@@ -73,7 +80,7 @@ pub fn bounds(config: &Config, hears: bool) -> Vec<Bound> {
         ),
         bound(
             "Redis restarts, or another primary is promoted, and the leader dies too",
-            Some(unreleased),
+            Some(noticed),
             "counted from when it answers again",
         ),
         bound(

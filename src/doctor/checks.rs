@@ -132,7 +132,7 @@ pub(super) fn role(survey: &Survey, config: &Config) -> Finding {
         (_, RedisPlace::Sentinel { sentinels, .. }) if sentinels.len() < 3 => Finding::warn(
             CHECK,
             format!(
-                "{} of the sentinels are named, and more than half of those must answer",
+                "the URL names {} of the sentinels: one that has just been born may be believed alone",
                 sentinels.len()
             ),
             "list all of them in --redis-url, at least three",

@@ -79,7 +79,9 @@ fn build(endpoint: &RedisEndpoint, address: &RedisAddress, guest: Guest) -> Redi
         RedisAddress::Unix(path) => ConnectionAddr::Unix(path.clone()),
     };
     let info = place.into_connection_info()?;
-    let settings = let_in(info.redis_settings().clone().set_db(database), login)?;
+    // What the library says of itself is one command more for an ACL to refuse.
+    let settings = info.redis_settings().clone().set_db(database);
+    let settings = let_in(settings.set_skip_set_lib_name(), login)?;
     let tcp = TcpSettings::default()
         .set_nodelay(true)
         .set_user_timeout(USER_TIMEOUT);

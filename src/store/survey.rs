@@ -7,7 +7,7 @@ use redis::{FromRedisValue, Value};
 use super::link::Link;
 use super::{Events, Probe, Rehearsal, Rehearsed, Store};
 use crate::clock;
-use crate::config::{RedisPlace, RedisSettings};
+use crate::config::{Login, RedisPlace, RedisSettings};
 use crate::election::{Command, View};
 use crate::fault::{StoreError, StoreFault};
 use crate::memory::Health;
@@ -180,6 +180,9 @@ async fn guess(settings: &RedisSettings, error: &StoreError) -> Option<&'static 
         None => return None,
     };
     other.endpoint.tls = tls;
+    // Whoever answers there has not shown who it is: it is told no secret.
+    other.endpoint.login = Login::default();
+    other.endpoint.sentinel_login = Login::default();
     let mut asked = Asked {
         link: Link::new(&other),
         limit: settings.timeout,

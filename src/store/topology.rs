@@ -6,12 +6,18 @@
 //! was sent to a new primary, no leader is sent to the old one any more, and the last lease that was
 //! renewed there ends before the standby's wait does. (Quorum intersection: Gifford, "Weighted voting for
 //! replicated data", SOSP 1979.)
+//!
+//! Who has a say is told by those who are asked, each by its id, so that nobody has two votes. Those who agree
+//! must be a majority of all that **each of them** knows; and somebody among them must know a group of three or
+//! more, or else they must also be more than half of the hosts in the URL: one that was cast out and knows
+//! nobody but itself does not speak for the others.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::voice::{Answer, Question, Voice};
+use super::voice::{Answer, MOST_MEMBERS, Member, Question, Voice};
 use crate::config::{RedisAddress, RedisEndpoint, RedisPlace};
 use crate::fault::{StoreError, StoreFault};
 
@@ -69,118 +75,147 @@ impl Topology {
                 voices,
             } => (question, known, voices),
         };
-        let mut heard = ask(&self.endpoint, voices, question).await;
-        // The nodes of a cluster know who they are; those of the URL need not be all.
-        let members = heard.members();
-        if !members.is_empty() && !same(&members, voices) {
-            meet(voices, members);
-            heard = ask(&self.endpoint, voices, question).await;
+        let mut heard = Heard::default();
+        let mut asked = 0;
+        // The hosts of the URL need not be all: whom they name is asked too, and whom those name.
+        while asked < voices.len() {
+            let asking = voices.get(asked..).unwrap_or_default();
+            ask(&self.endpoint, asking, question, known, &mut heard).await;
+            asked = voices.len();
+            if heard.primary(known).is_none() {
+                let unheard = heard.unheard(voices);
+                voices.extend(unheard.into_iter().map(Voice::new));
+            }
         }
-        if heard.nobody() && !same(known, voices) {
-            // They may all have moved.
-            meet(voices, known.clone());
+        if !heard.answers.is_empty() {
+            voices.retain(|voice| known.contains(&voice.address) || heard.of(&voice.address));
         }
-        heard.majority()
+        heard.majority(known)
     }
-}
-
-fn same(addresses: &[RedisAddress], voices: &[Voice]) -> bool {
-    addresses.len() == voices.len()
-        && voices
-            .iter()
-            .all(|voice| addresses.contains(&voice.address))
-}
-
-/// From now on these are asked; who was asked before keeps the connection.
-fn meet(voices: &mut Vec<Voice>, members: Vec<RedisAddress>) {
-    let mut before = std::mem::take(voices);
-    voices.extend(members.into_iter().map(|address| {
-        let met = before.iter().position(|voice| voice.address == address);
-        met.map_or_else(|| Voice::new(address), |at| before.swap_remove(at))
-    }));
 }
 
 /// What was said, until one server had a majority or nobody was left to ask.
 #[derive(Debug, Default)]
 struct Heard {
-    asked: usize,
-    answers: Vec<Answer>,
+    /// Who was asked, and what the answer was.
+    answers: Vec<(RedisAddress, Answer)>,
     /// Why some could not say.
     errors: Vec<StoreError>,
 }
 
-/// Asks all of them at the same time.
-async fn ask(endpoint: &Arc<RedisEndpoint>, voices: &mut [Voice], question: &Question) -> Heard {
-    let mut heard = Heard {
-        asked: voices.len(),
-        ..Heard::default()
-    };
+/// Asks them at the same time.
+async fn ask(
+    endpoint: &Arc<RedisEndpoint>,
+    voices: &[Voice],
+    question: &Question,
+    known: &[RedisAddress],
+    heard: &mut Heard,
+) {
     let mut asking = JoinSet::new();
-    for (index, voice) in voices.iter_mut().enumerate() {
-        // Whoever does not answer in time keeps no connection.
-        let mut asked = Voice::new(voice.address.clone());
-        asked.connection = voice.connection.take();
-        let (endpoint, question) = (Arc::clone(endpoint), question.clone());
+    for voice in voices {
+        let (voice, endpoint, question) = (voice.clone(), Arc::clone(endpoint), question.clone());
         asking.spawn(async move {
-            let said = asked.ask(&endpoint, &question).await;
-            (index, asked, said)
+            let said = voice.ask(&endpoint, &question).await;
+            (voice.address, said)
         });
     }
     while let Some(said) = asking.join_next().await {
         match said {
-            Ok((index, asked, said)) => {
-                if let Some(voice) = voices.get_mut(index) {
-                    *voice = asked;
-                }
-                match said {
-                    Ok(answer) => heard.answers.push(answer),
-                    Err(error) => heard.errors.push(error),
-                }
-            }
+            Ok((address, Ok(answer))) => heard.answers.push((address, answer)),
+            Ok((_, Err(error))) => heard.errors.push(error),
             Err(panicked) => heard
                 .errors
                 .push(StoreError::nonsense(panicked.to_string())),
         }
-        if heard.leading().1 >= heard.needed() {
-            break;
+        if heard.primary(known).is_some() {
+            // Who is slower need not be heard, and keeps the connection for the next time.
+            asking.detach_all();
+            return;
         }
     }
-    heard
 }
 
+/// So many who know each other speak for themselves, whatever the URL says.
+const GROUP: usize = 3;
+
 impl Heard {
-    fn needed(&self) -> usize {
-        self.asked / 2 + 1
+    /// Those who name this primary.
+    fn voters<'a>(&'a self, primary: &'a RedisAddress) -> impl Iterator<Item = &'a Answer> {
+        let answers = self.answers.iter().map(|(_, answer)| answer);
+        answers.filter(move |answer| answer.primary == *primary)
     }
 
-    fn nobody(&self) -> bool {
-        self.answers.is_empty()
+    fn ids<'a>(&'a self, primary: &'a RedisAddress) -> BTreeSet<&'a str> {
+        self.voters(primary).map(|it| it.id.as_str()).collect()
     }
 
-    /// Who has a say, by the first who answered.
-    fn members(&self) -> Vec<RedisAddress> {
-        let first = self.answers.first();
-        first.map_or_else(Vec::new, |answer| answer.members.clone())
+    /// How many have a say beside these voters, themselves included.
+    fn electorate(&self, primary: &RedisAddress, known: &[RedisAddress]) -> usize {
+        let most = self.voters(primary).map(|it| it.members.len()).max();
+        let group = most.filter(|most| *most >= GROUP);
+        group.unwrap_or_else(|| known.len().max(most.unwrap_or(0)))
     }
 
-    fn leading(&self) -> (Option<&RedisAddress>, usize) {
-        let votes = |primary: &RedisAddress| {
-            let for_it = |answer: &&Answer| answer.primary == *primary;
-            self.answers.iter().filter(for_it).count()
+    fn elects(&self, primary: &RedisAddress, known: &[RedisAddress]) -> bool {
+        let ids = self.ids(primary);
+        let of_all_it_knows = |voter: &Answer| {
+            let agree = |member: &&Member| ids.contains(member.id.as_str());
+            2 * voter.members.iter().filter(agree).count() > voter.members.len()
         };
-        let named = self.answers.iter().map(|answer| &answer.primary);
-        let most = named.max_by_key(|primary| votes(primary));
-        (most, most.map_or(0, votes))
+        let in_url = |host: &&RedisAddress| {
+            let mut named = self.answers.iter();
+            named.any(|(asked, answer)| asked == *host && answer.primary == *primary)
+        };
+        self.voters(primary).all(of_all_it_knows)
+            && (self.voters(primary).any(|it| it.members.len() >= GROUP)
+                || 2 * known.iter().filter(in_url).count() > known.len())
     }
 
-    fn majority(&self) -> Result<RedisAddress, StoreError> {
-        let (asked, needed) = (self.asked, self.needed());
-        let what = match self.leading() {
-            (Some(primary), votes) if votes >= needed => return Ok(primary.clone()),
-            (Some(primary), votes) => {
-                format!("only {votes} of {asked} name {primary} as the primary, {needed} must")
+    fn primary(&self, known: &[RedisAddress]) -> Option<&RedisAddress> {
+        let mut named: Vec<&RedisAddress> = Vec::new();
+        for (_, answer) in &self.answers {
+            if !named.contains(&&answer.primary) {
+                named.push(&answer.primary);
             }
-            (None, _) => format!("none of {asked} names a primary"),
+        }
+        let mut named = named.into_iter();
+        named.find(|primary| self.elects(primary, known))
+    }
+
+    /// Somebody named it as one who has a say.
+    fn of(&self, address: &RedisAddress) -> bool {
+        let mut members = self.answers.iter().flat_map(|(_, it)| &it.members);
+        members.any(|member| member.address == *address)
+    }
+
+    /// Where those are who have a say and were not asked yet.
+    fn unheard(&self, voices: &[Voice]) -> Vec<RedisAddress> {
+        let answered = |id: &str| self.answers.iter().any(|(_, it)| it.id == id);
+        let mut addresses: Vec<RedisAddress> = Vec::new();
+        for member in self.answers.iter().flat_map(|(_, it)| &it.members) {
+            let asked = voices.iter().any(|voice| voice.address == member.address);
+            let room = voices.len() + addresses.len() < MOST_MEMBERS;
+            if room && !asked && !answered(&member.id) && !addresses.contains(&member.address) {
+                addresses.push(member.address.clone());
+            }
+        }
+        addresses
+    }
+
+    fn majority(&self, known: &[RedisAddress]) -> Result<RedisAddress, StoreError> {
+        if let Some(primary) = self.primary(known) {
+            return Ok(primary.clone());
+        }
+        let named = self.answers.iter().map(|(_, answer)| &answer.primary);
+        let what = match named.max_by_key(|primary| self.ids(primary).len()) {
+            Some(primary) => {
+                let (votes, of) = (self.ids(primary).len(), self.electorate(primary, known));
+                format!(
+                    "only {votes} of {of} name {primary} as the primary, {} must",
+                    of / 2 + 1
+                )
+            }
+            None => format!("none of {} names a primary", known.len()),
         };
         // Whoever refuses tells more than whoever is silent.
         let telling = |error: &&StoreError| !error.fault.lost_connection();
@@ -210,38 +245,89 @@ mod tests {
         }
     }
 
-    fn names(host: &str) -> Answer {
-        Answer {
-            primary: at(host),
-            members: Vec::new(),
+    /// `who` names `primary`, and knows itself and `others`, each at an address like its name.
+    fn says(who: &str, primary: &str, others: &[&str]) -> (RedisAddress, Answer) {
+        let member = |id: &&str| Member {
+            id: (*id).into(),
+            address: at(id),
+        };
+        let answer = Answer {
+            id: who.into(),
+            primary: at(primary),
+            members: [&who].into_iter().chain(others).map(member).collect(),
+        };
+        (at(who), answer)
+    }
+
+    fn heard(answers: &[(RedisAddress, Answer)]) -> Heard {
+        Heard {
+            answers: answers.to_vec(),
+            errors: Vec::new(),
         }
     }
 
     #[test]
     fn more_than_half_of_all_must_agree() {
-        let mut heard = Heard {
-            asked: 4,
-            answers: vec![names("a"), names("b"), names("b")],
-            errors: Vec::new(),
-        };
-        let error = heard.majority().unwrap_err();
+        let known = [at("a"), at("b"), at("c"), at("d")];
+        let mut heard = heard(&[
+            says("a", "x", &["b", "c", "d"]),
+            says("b", "y", &["a", "c", "d"]),
+            says("c", "y", &["a", "b", "d"]),
+        ]);
+        let error = heard.majority(&known).unwrap_err();
         assert_eq!(error.fault, StoreFault::Topology);
-        assert!(error.message.contains("only 2 of 4 name b:1"), "{error}");
+        assert!(error.message.contains("only 2 of 4 name y:1"), "{error}");
         heard.errors.push(StoreError::unreachable("gone"));
         heard
             .errors
             .push(StoreError::new("NOAUTH Authentication required."));
-        assert_eq!(heard.majority().unwrap_err().fault, StoreFault::Auth);
-        heard.answers.push(names("b"));
-        assert_eq!(heard.majority(), Ok(at("b")));
+        assert_eq!(heard.majority(&known).unwrap_err().fault, StoreFault::Auth);
+        heard.answers.push(says("d", "y", &["a", "b", "c"]));
+        assert_eq!(heard.majority(&known), Ok(at("y")));
     }
 
+    /// A node that was cast out, or a sentinel that has just been born, knows itself alone.
     #[test]
-    fn the_members_of_a_cluster_are_asked_as_they_are_now() {
-        let mut voices: Vec<_> = [at("a"), at("b")].into_iter().map(Voice::new).collect();
-        assert!(same(&[at("b"), at("a")], &voices));
-        meet(&mut voices, vec![at("b"), at("c"), at("d")]);
-        assert!(same(&[at("b"), at("c"), at("d")], &voices));
-        assert!(!same(&[at("b"), at("c")], &voices));
+    fn nobody_speaks_for_hosts_of_the_url_that_it_does_not_know() {
+        let alone = heard(&[says("alien", "alien", &[])]);
+        let three = [at("alien"), at("b"), at("c")];
+        let error = alone.majority(&three).unwrap_err();
+        assert!(error.message.contains("only 1 of 3 name"), "{error}");
+        assert_eq!(
+            alone.majority(&three[..1]),
+            Ok(at("alien")),
+            "a group of one"
+        );
+        // The others outvote it, whoever answers first; half of them are enough seeds for all.
+        let both = heard(&[
+            says("alien", "alien", &[]),
+            says("b", "x", &["c", "d"]),
+            says("c", "x", &["b", "d"]),
+        ]);
+        assert_eq!(both.majority(&[at("alien"), at("b")]), Ok(at("x")));
+        assert_eq!(both.unheard(&[]), [at("d")]);
+    }
+
+    /// One name for all of them: whoever answers tells of the others.
+    #[test]
+    fn one_voice_of_three_is_no_majority_however_the_url_names_it() {
+        let mut one = heard(&[says("a", "x", &["b", "c"])]);
+        let error = one.majority(&[at("service")]).unwrap_err();
+        assert!(error.message.contains("only 1 of 3 name"), "{error}");
+        let (_, again) = says("a", "x", &["b", "c"]);
+        one.answers.push((at("alias"), again));
+        assert!(one.majority(&[at("a"), at("alias")]).is_err(), "one vote");
+        one.answers.push(says("b", "x", &["a", "c"]));
+        assert_eq!(one.majority(&[at("service")]), Ok(at("x")));
+    }
+
+    /// Each counts by what it knows: a list of more that only one has holds for it too.
+    #[test]
+    fn they_are_a_majority_of_all_that_each_of_them_knows() {
+        let split = heard(&[
+            says("a", "x", &["b", "c"]),
+            says("b", "x", &["a", "c", "d", "e"]),
+        ]);
+        assert!(split.majority(&[at("a"), at("b"), at("c")]).is_err());
     }
 }

@@ -1,29 +1,46 @@
 //! Whoever can say where the primary is: a sentinel, or a node of a cluster.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::dial::{Guest, dial};
 use super::link::store_error;
 use crate::config::{RedisAddress, RedisEndpoint};
 use crate::fault::StoreError;
 
-/// More nodes than any cluster that elects by asking all of them should have.
-const MOST_MEMBERS: usize = 256;
+/// More than any deployment that elects by asking all of them should have.
+pub(super) const MOST_MEMBERS: usize = 256;
 
+/// How long one that was not waited for may take to answer and keep its connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Clones share the connection.
+#[derive(Clone)]
 pub(super) struct Voice {
     pub address: RedisAddress,
-    pub connection: Option<MultiplexedConnection>,
+    connection: Arc<Mutex<Option<MultiplexedConnection>>>,
 }
 
 /// What one of them says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
+    /// Who says it: the same at whichever address it is asked.
+    pub id: String,
     pub primary: RedisAddress,
-    /// All who have a say, itself included; empty where the URL names them.
-    pub members: Vec<RedisAddress>,
+    /// All who have a say, as far as it knows, itself included.
+    pub members: Vec<Member>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Member {
+    pub id: String,
+    pub address: RedisAddress,
 }
 
 #[derive(Debug, Clone)]
@@ -36,7 +53,7 @@ impl Voice {
     pub fn new(address: RedisAddress) -> Self {
         Self {
             address,
-            connection: None,
+            connection: Arc::default(),
         }
     }
 
@@ -45,7 +62,19 @@ impl Voice {
     /// # Errors
     /// It cannot say. Then it has no connection any more.
     pub async fn ask(
-        &mut self,
+        &self,
+        endpoint: &Arc<RedisEndpoint>,
+        question: &Question,
+    ) -> Result<Answer, StoreError> {
+        let asked = timeout(PATIENCE, self.ask_patiently(endpoint, question)).await;
+        asked.unwrap_or_else(|_| {
+            let late = format!("{}: no answer within {PATIENCE:.0?}", self.address);
+            Err(StoreError::timed_out(late))
+        })
+    }
+
+    async fn ask_patiently(
+        &self,
         endpoint: &Arc<RedisEndpoint>,
         question: &Question,
     ) -> Result<Answer, StoreError> {
@@ -61,7 +90,8 @@ impl Voice {
             Question::Sentinel { .. } => Guest::Sentinel,
             Question::Cluster { .. } => Guest::Redis,
         };
-        let mut connection = match self.connection.take() {
+        let mut kept = self.connection.lock().await;
+        let mut connection = match kept.take() {
             Some(connection) => connection,
             None => dial(endpoint, address, guest).await.map_err(at)?,
         };
@@ -77,7 +107,7 @@ impl Voice {
                 "CLUSTERDOWN the node {address} knows no owner of the lock's slot"
             )),
         })?;
-        self.connection = Some(connection);
+        *kept = Some(connection);
         Ok(answer)
     }
 }
@@ -88,13 +118,38 @@ async fn primary_of(
     master: &str,
     from: &RedisAddress,
 ) -> RedisResult<Option<Answer>> {
-    let mut ask = redis::cmd("SENTINEL");
-    ask.arg("get-master-addr-by-name").arg(master);
-    let place: Option<(String, u16)> = ask.query_async(sentinel).await?;
-    Ok(place.map(|(host, port)| Answer {
-        primary: named(&host, port, from),
-        members: Vec::new(),
+    type Said = (Option<(String, u16)>, String, Vec<HashMap<String, String>>);
+    let mut ask = redis::pipe();
+    ask.cmd("SENTINEL")
+        .arg("get-master-addr-by-name")
+        .arg(master);
+    ask.cmd("SENTINEL").arg("myid");
+    ask.cmd("SENTINEL").arg("sentinels").arg(master);
+    let (place, id, others): Said = match ask.query_async(sentinel).await {
+        Err(error) if error.to_string().contains("No such master") => return Ok(None),
+        said => said?,
+    };
+    Ok(place.and_then(|(host, port)| {
+        let others = others.iter().map(|other| sentinel_in(other, from));
+        let itself = Member {
+            id: id.clone(),
+            address: from.clone(),
+        };
+        let members: Option<Vec<_>> = [Some(itself)].into_iter().chain(others).collect();
+        let members = members.filter(|members| members.len() <= MOST_MEMBERS);
+        members.map(|members| Answer {
+            id,
+            primary: named(&host, port, from),
+            members,
+        })
     }))
+}
+
+fn sentinel_in(said: &HashMap<String, String>, from: &RedisAddress) -> Option<Member> {
+    Some(Member {
+        id: said.get("runid")?.clone(),
+        address: named(said.get("ip")?, said.get("port")?.parse().ok()?, from),
+    })
 }
 
 async fn owner_of(
@@ -102,21 +157,21 @@ async fn owner_of(
     key: &str,
     from: &RedisAddress,
 ) -> RedisResult<Option<Answer>> {
-    let mut ask = redis::cmd("CLUSTER");
-    let slot: u16 = ask.arg("KEYSLOT").arg(key).query_async(node).await?;
-    let mut ask = redis::cmd("CLUSTER");
-    let nodes: String = ask.arg("NODES").query_async(node).await?;
+    let mut ask = redis::pipe();
+    ask.cmd("CLUSTER").arg("KEYSLOT").arg(key);
+    ask.cmd("CLUSTER").arg("NODES");
+    let (slot, nodes): (u16, String) = ask.query_async(node).await?;
     Ok(read_nodes(&nodes, slot, from))
 }
 
 /// One line a node: id, address, flags, its primary, ping, pong, epoch, link, slots.
 /// <https://redis.io/docs/latest/commands/cluster-nodes/>
 fn read_nodes(text: &str, slot: u16, from: &RedisAddress) -> Option<Answer> {
-    let mut primary = None;
+    let (mut itself, mut primary) = (None, None);
     let mut members = Vec::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split(' ').collect();
-        let [_, place, flags, _, _, _, _, _, slots @ ..] = words.as_slice() else {
+        let [id, place, flags, _, _, _, _, _, slots @ ..] = words.as_slice() else {
             return None;
         };
         let has = |flag: &str| flags.split(',').any(|it| it == flag);
@@ -127,16 +182,20 @@ fn read_nodes(text: &str, slot: u16, from: &RedisAddress) -> Option<Answer> {
         let (place, _) = place.split_once('@')?;
         let (host, port) = place.rsplit_once(':')?;
         let address = named(host, port.parse().ok()?, from);
+        let id = (*id).to_owned();
+        if has("myself") {
+            itself = Some(id.clone());
+        }
         if has("master") && slots.iter().any(|range| holds(range, slot)) {
             primary = Some(address.clone());
         }
-        members.push(address);
+        members.push(Member { id, address });
     }
-    let answer = Answer {
+    (members.len() <= MOST_MEMBERS).then_some(Answer {
+        id: itself?,
         primary: primary?,
         members,
-    };
-    (answer.members.len() <= MOST_MEMBERS).then_some(answer)
+    })
 }
 
 /// `7`, `0-5460`; one that is on its way in or out stands in brackets and is still where it was.
@@ -182,7 +241,16 @@ d :0@0 slave,noaddr b 0 1 2 disconnected
         let asked = at("asked", 6380);
         let answer = read_nodes(nodes, 160, &asked).unwrap();
         assert_eq!(answer.primary, asked, "it does not know its name");
-        let members = [at("10.0.0.1", 6379), asked.clone(), at("::1", 6381)];
+        assert_eq!(answer.id, "b");
+        let places = [
+            ("a", at("10.0.0.1", 6379)),
+            ("b", asked.clone()),
+            ("c", at("::1", 6381)),
+        ];
+        let members = places.map(|(id, address)| Member {
+            id: id.into(),
+            address,
+        });
         assert_eq!(answer.members, members, "whoever failed still has a say");
         let first = read_nodes(nodes, 99, &asked).unwrap();
         assert_eq!(first.primary, at("10.0.0.1", 6379));

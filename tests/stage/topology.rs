@@ -233,6 +233,24 @@ impl Cluster {
         }
     }
 
+    /// A replica leaves, and becomes a cluster of its own with all slots.
+    pub fn cast_out(&self, node: usize) {
+        let outcast = &self.nodes[node];
+        let id = outcast.tell(&["CLUSTER", "MYID"]);
+        assert_eq!(outcast.tell(&["CLUSTER", "RESET", "HARD"]), "+OK");
+        for other in self.nodes.iter().filter(|it| it.port != outcast.port) {
+            assert_eq!(other.tell(&["CLUSTER", "FORGET", &id]), "+OK");
+        }
+        let slots: Vec<_> = (0..16384).map(|slot| slot.to_string()).collect();
+        let words = ["CLUSTER", "ADDSLOTS"].into_iter();
+        let words: Vec<_> = words.chain(slots.iter().map(String::as_str)).collect();
+        assert_eq!(outcast.tell(&words), "+OK");
+        wait_for("it stands alone", SETTLED, || {
+            let info = outcast.tell(&["CLUSTER", "INFO"]);
+            info.contains("cluster_state:ok").then_some(())
+        });
+    }
+
     /// The primary that owns the slot of `key`, and its replica.
     pub fn owner(&self, key: &str) -> (usize, usize) {
         let owner = (0..3).find(|index| {
