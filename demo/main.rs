@@ -5,6 +5,7 @@
 mod stage;
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use stage::{Agent, Miner, Redis, boottime_ns, check_acts, wait_for};
@@ -46,6 +47,12 @@ fn main() {
     teller.say(&format!(
         "a fresh Redis ({version}) with maxmemory {MAXMEMORY}; the lock's TTL is {TTL:?}"
     ));
+
+    if let Some(miner) = std::env::var_os("UNDERSTUDY_MINER") {
+        let language = PathBuf::from(miner);
+        let language = language.file_name().unwrap_or_default().display();
+        teller.say(&format!("the miners are those of examples/{language}"));
+    }
 
     let mut pods = first_election(&mut teller, &redis);
     miner_dies(&mut teller, &redis, &mut pods);

@@ -2,18 +2,17 @@
 //!
 //!     cargo run --example miner -- --agent 127.0.0.1:50051 --redis-url redis://127.0.0.1:6379
 
-mod leadership;
+mod elector;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::time::Duration;
 
 use clap::Parser;
-use leadership::{Campaign, Grant, boottime_ns};
+use elector::{Elector, Grant, boottime_ns};
 use redis::aio::MultiplexedConnection;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use understudy::proto::Role;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
 
 #[derive(Parser)]
 struct Args {
@@ -61,78 +60,40 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         store: args.redis_url.map(redis::Client::open).transpose()?,
         connection: None,
     };
-    let mut stop = signal(SignalKind::terminate())?;
-    let mut backoff = Duration::from_millis(50);
-    loop {
-        let started = tokio::select! {
-            started = Campaign::start(&args.agent, &args.name) => started,
-            // An agent that hangs keeps nobody from stopping.
-            _ = stop.recv() => return Ok(()),
-        };
-        match started {
-            Ok(campaign) => {
-                backoff = Duration::from_millis(50);
-                let asked = miner
-                    .campaign(campaign, &mut stop, args.work_every_ms)
-                    .await;
-                if asked {
-                    return Ok(());
-                }
-            }
-            Err(error) => miner.say(
-                "no_campaign",
-                &format!("agent={} error={:?}", args.agent, error.to_string()),
-            ),
-        }
-        tokio::select! {
-            _ = stop.recv() => return Ok(()),
-            () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(Duration::from_secs(1)),
-        }
-    }
+    let stop = signal(SignalKind::terminate())?;
+    let elector = Elector::start(&args.agent, &args.name)?;
+    let every = Duration::from_millis(args.work_every_ms);
+    miner.work(elector, stop, every).await;
+    Ok(())
 }
 
 impl Miner {
-    /// The work loop. It drives the heartbeats too: if it hangs, the agent notices. Returns whether
-    /// the miner was asked to stop; the campaign ends with it, after all work has.
-    async fn campaign(
-        &mut self,
-        mut campaign: Campaign,
-        stop: &mut tokio::signal::unix::Signal,
-        work_every_ms: u64,
-    ) -> bool {
-        let mut work = interval(Duration::from_millis(work_every_ms));
+    /// The work loop. It turns whether the miner leads or not, and its questions are the heartbeats.
+    async fn work(&mut self, mut elector: Elector, mut stop: Signal, every: Duration) {
+        let mut work = interval(every);
         work.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut beat_at = Instant::now();
-        let mut version = 0;
-        campaign.beat();
+        let mut term = 0;
         loop {
             tokio::select! {
-                changed = campaign.changed() => {
-                    let Some(now) = changed else {
-                        self.say("disconnected", "");
-                        return false;
-                    };
-                    if now.version != version {
-                        version = now.version;
-                        let (role, reason) = (now.role().as_str_name(), now.reason().as_str_name());
-                        self.say("role", &format!("role={role} reason={reason} token={} version={version}",
-                            now.fencing_token));
-                        if now.role() != Role::Leader {
-                            // This loop does one thing at a time: whatever it had begun has ended.
-                            campaign.beat();
-                        }
+                changed = elector.changed() => match changed {
+                    Some(grant) => {
+                        term = grant.token;
+                        self.say("role", &format!("role=ROLE_LEADER token={term}"));
                     }
-                }
-                () = sleep_until(beat_at) => {
-                    beat_at = Instant::now() + campaign.heartbeat_every();
-                    campaign.beat();
-                }
-                _ = work.tick() => if let Some(grant) = campaign.grant() {
+                    None => {
+                        self.say("role", &format!("role=ROLE_STANDBY token={term}"));
+                        // This loop does one thing at a time: whatever it had begun has ended.
+                        elector.acknowledge(term);
+                    }
+                },
+                _ = work.tick() => if let Some(grant) = elector.grant() {
                     self.act(grant).await;
                 },
-                _ = stop.recv() => return true,
+                _ = stop.recv() => break,
             }
         }
+        elector.acknowledge(term);
+        elector.close().await;
     }
 
     /// One piece of work. It must be shorter than the grant, and looks at the clock before every effect.
@@ -140,8 +101,8 @@ impl Miner {
         let accepted = self.write(grant).await;
         // The moment that is checked is the one that is written down.
         let now = boottime_ns();
-        if now < grant.valid_until() {
-            let (token, until) = (grant.token, grant.valid_until());
+        if now < grant.until {
+            let (token, until) = (grant.token, grant.until);
             let fields = format!("token={token} until={until} accepted={accepted}");
             self.say_at(now, "act", &fields);
         }

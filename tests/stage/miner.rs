@@ -1,6 +1,6 @@
 //! A real miner, the example's, and what it wrote down.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -8,6 +8,19 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::{Agent, Redis, program, send, wait_for};
+
+/// The sample miner, Rust's unless another is asked for.
+fn sample() -> PathBuf {
+    program("UNDERSTUDY_MINER", "examples/miner")
+}
+
+/// The sample miners of all languages, as `scripts/miners` has built them; else Rust's alone.
+pub fn samples() -> Vec<PathBuf> {
+    match std::env::var("UNDERSTUDY_TEST_MINERS") {
+        Ok(paths) => paths.split(':').map(PathBuf::from).collect(),
+        Err(_) => vec![sample()],
+    }
+}
 
 pub struct Miner {
     child: Child,
@@ -39,8 +52,13 @@ impl Miner {
     }
 
     pub fn spawn(name: &str, agent: &str, flags: &[&str]) -> Self {
+        Self::of(&sample(), name, agent, flags)
+    }
+
+    /// A miner of another program that takes the sample's flags.
+    pub fn of(program: &Path, name: &str, agent: &str, flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory for the miner's log");
-        let child = Command::new(program("UNDERSTUDY_MINER", "examples/miner"))
+        let child = Command::new(program)
             .args(["--agent", agent, "--name", name, "--log"])
             .arg(directory.path().join("log"))
             .args(flags)
@@ -107,6 +125,12 @@ impl Miner {
             })
             .map(|(at, _, _)| at)
             .next()
+    }
+
+    /// Whether it said this, at or after `since`.
+    pub fn said(&self, since: u64, event: &str) -> bool {
+        let mut lines = self.lines().into_iter();
+        lines.any(|(at, said, _)| at >= since && said == event)
     }
 
     pub fn wait_until_acting(&self, since: u64, deadline: Duration) -> Act {

@@ -21,7 +21,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 pub use agent::Agent;
 #[allow(unused_imports, reason = "as above")]
-pub use miner::{Miner, check_acts};
+pub use miner::{Miner, check_acts, samples};
 #[allow(unused_imports, reason = "as above")]
 pub use redis::{Redis, engines};
 #[allow(unused_imports, reason = "as above")]

@@ -1,0 +1,148 @@
+// A sample miner: works only inside its grant, fences its writes, drains when asked, and takes no relays while
+// Redis refuses writes.
+//
+//	go generate && go run . -agent 127.0.0.1:50051 -redis-url redis://127.0.0.1:6379
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"understudy.example/miner/understudy"
+)
+
+//go:generate npx --yes @bufbuild/buf@1.75 generate ../../proto
+
+// Accepts a write only under the greatest token it has ever seen: the stale leader's last defence.
+var fencedWrite = redis.NewScript(`
+local seen = tonumber(redis.call('GET', KEYS[1]) or '0')
+if tonumber(ARGV[1]) < seen then return 0 end
+redis.call('PEXPIRE', KEYS[1], 3600000)
+redis.call('SET', KEYS[1], ARGV[1])
+return 1`)
+
+type miner struct {
+	elector *understudy.Elector
+	store   *redis.Client // nil: it only says that it acts
+	relays  atomic.Bool   // they are taken
+	mu      sync.Mutex
+	log     io.Writer
+}
+
+func main() {
+	agent := flag.String("agent", env("UNDERSTUDY_GRPC_ADDR", "127.0.0.1:50051"), "the agent beside this miner")
+	name := flag.String("name", "sample-miner", "the miner's name, for the agent's /status")
+	url := flag.String("redis-url", "", "where the fenced writes go; without it the miner only says that it acts")
+	logFile := flag.String("log", "", "what it did, line by line; standard output without it")
+	workEvery := flag.Int("work-every-ms", 100, "how often it works")
+	relaysEvery := flag.Int("relays-every-ms", 0, "how often it takes a relay, leader or not; 0: never")
+	flag.Parse()
+
+	m := &miner{elector: understudy.New(*agent, *name), log: os.Stdout}
+	m.relays.Store(true)
+	if *logFile != "" {
+		file, err := os.OpenFile(*logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		if err != nil {
+			log.Fatal(err)
+		}
+		m.log = file
+	}
+	if *url != "" {
+		options, err := redis.ParseURL(*url)
+		if err != nil {
+			log.Fatal(err)
+		}
+		options.MaxRetries = -1
+		m.store = redis.NewClient(options)
+	}
+	stop, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	if *relaysEvery > 0 {
+		go m.watchRedis(stop, *agent)
+		go m.takeRelays(stop, time.Duration(*relaysEvery)*time.Millisecond)
+	}
+
+	m.elector.OnElected(func(context.Context) { m.say("role", "role=ROLE_LEADER") })
+	m.elector.OnLost(func(context.Context) { m.say("role", "role=ROLE_STANDBY") })
+	if err := m.elector.Start(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	m.work(stop, time.Duration(*workEvery)*time.Millisecond)
+	m.elector.Close()
+}
+
+// The work loop. It turns whether the miner leads or not, and its questions are the heartbeats.
+func (m *miner) work(stop context.Context, every time.Duration) {
+	ticks := time.NewTicker(every)
+	defer ticks.Stop()
+	var term uint64
+	for {
+		grant, leads := m.elector.Grant()
+		// This loop does one thing at a time: whatever it had begun has ended.
+		if term != 0 && (!leads || stop.Err() != nil) {
+			m.elector.Acknowledge(term)
+			term = 0
+		} else if leads {
+			term = grant.Token
+			m.act(grant)
+		}
+		if stop.Err() != nil {
+			return
+		}
+		select {
+		case <-ticks.C:
+		case <-stop.Done():
+		}
+	}
+}
+
+// One piece of work. It must be shorter than the grant, and looks at the clock before every effect.
+func (m *miner) act(grant understudy.Grant) {
+	accepted := m.write(grant)
+	// The moment that is checked is the one that is written down.
+	if now := understudy.BootTime(); now < grant.Until {
+		m.sayAt(now, "act", fmt.Sprintf("token=%d until=%d accepted=%s", grant.Token, grant.Until, accepted))
+	}
+}
+
+func (m *miner) write(grant understudy.Grant) string {
+	if m.store == nil {
+		return "none"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	switch accepted, err := fencedWrite.Run(ctx, m.store, []string{"miner:register"}, grant.Token).Int(); {
+	case err != nil:
+		return "unknown"
+	case accepted == 1:
+		return "yes"
+	default:
+		return "no"
+	}
+}
+
+func (m *miner) say(event, fields string) { m.sayAt(understudy.BootTime(), event, fields) }
+
+func (m *miner) sayAt(now uint64, event, fields string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	fmt.Fprintln(m.log, now, event, fields)
+}
+
+func env(name, otherwise string) string {
+	if value := os.Getenv(name); value != "" {
+		return value
+	}
+	return otherwise
+}

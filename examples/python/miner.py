@@ -1,0 +1,94 @@
+"""A sample miner: works only inside its grant, fences its writes, drains when asked.
+
+python miner.py --agent 127.0.0.1:50051 --redis-url redis://127.0.0.1:6379
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from typing import TextIO
+
+from elector import Elector, Grant, boottime_ns
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+# Accepts a write only under the greatest token it has ever seen: the stale leader's last defence.
+FENCED_WRITE = """
+local seen = tonumber(redis.call('GET', KEYS[1]) or '0')
+if tonumber(ARGV[1]) < seen then return 0 end
+redis.call('PEXPIRE', KEYS[1], 3600000)
+redis.call('SET', KEYS[1], ARGV[1])
+return 1"""
+
+
+class Miner:
+    def __init__(self, store: Redis | None, log: TextIO):
+        self.store, self.log = store, log
+        self.fenced_write = store.register_script(FENCED_WRITE) if store else None
+
+    async def work(self, elector: Elector, stop: asyncio.Event, every: float) -> None:
+        """The work loop. It turns whether the miner leads or not, and its questions are the heartbeats."""
+        term = 0
+        while not stop.is_set():
+            if grant := elector.grant():
+                term = grant.token
+                await self.act(grant)
+            elif term:
+                # This loop does one thing at a time: whatever it had begun has ended.
+                elector.acknowledge(term)
+                term = 0
+            await asyncio.sleep(every)
+        elector.acknowledge(term)
+
+    async def act(self, grant: Grant) -> None:
+        """One piece of work. It must be shorter than the grant, and looks at the clock before every effect."""
+        accepted = await self.write(grant)
+        # The moment that is checked is the one that is written down.
+        now = boottime_ns()
+        if now < grant.until:
+            self.say("act", f"token={grant.token} until={grant.until} accepted={accepted}", now)
+
+    async def write(self, grant: Grant) -> str:
+        if not self.fenced_write:
+            return "none"
+        try:
+            writing = self.fenced_write(keys=["miner:register"], args=[grant.token])
+            return "yes" if await asyncio.wait_for(writing, 0.5) == 1 else "no"
+        except (RedisError, OSError, asyncio.TimeoutError):
+            return "unknown"
+
+    def say(self, event: str, fields: str, now: int | None = None) -> None:
+        print(now or boottime_ns(), event, fields, file=self.log, flush=True)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description="A sample miner")
+    agent = os.environ.get("UNDERSTUDY_GRPC_ADDR", "127.0.0.1:50051")
+    parser.add_argument("--agent", default=agent, help="the agent beside this miner")
+    parser.add_argument("--name", default="sample-miner", help="the miner's name, for the agent's /status")
+    parser.add_argument("--redis-url", help="where the fenced writes go; without it the miner only says that it acts")
+    parser.add_argument("--log", help="what it did, line by line; standard output without it")
+    parser.add_argument("--work-every-ms", type=int, default=100, help="how often it works")
+    args = parser.parse_args()
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    store = Redis.from_url(args.redis_url) if args.redis_url else None
+    miner = Miner(store, open(args.log, "a") if args.log else sys.stdout)
+    elector = Elector(
+        args.agent,
+        args.name,
+        on_elected=lambda: miner.say("role", "role=ROLE_LEADER"),
+        on_lost=lambda: miner.say("role", "role=ROLE_STANDBY"),
+    )
+    async with elector:
+        await miner.work(elector, stop, args.work_every_ms / 1000)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

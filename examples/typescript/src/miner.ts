@@ -1,0 +1,92 @@
+/**
+ * A sample miner: works only inside its grant, fences its writes, drains when asked.
+ *
+ *   npm run build && npm start -- --agent 127.0.0.1:50051 --redis-url redis://127.0.0.1:6379
+ */
+import { appendFileSync, writeSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { Redis } from "ioredis";
+import { bootTime, Elector, type Grant } from "./elector.js";
+
+/** Accepts a write only under the greatest token it has ever seen: the stale leader's last defence. */
+const FENCED_WRITE = `
+local seen = tonumber(redis.call('GET', KEYS[1]) or '0')
+if tonumber(ARGV[1]) < seen then return 0 end
+redis.call('PEXPIRE', KEYS[1], 3600000)
+redis.call('SET', KEYS[1], ARGV[1])
+return 1`;
+
+const { values: args } = parseArgs({
+  options: {
+    /** The agent beside this miner */
+    agent: { type: "string", default: process.env["UNDERSTUDY_GRPC_ADDR"] || "127.0.0.1:50051" },
+    /** The miner's name, for the agent's `/status` */
+    name: { type: "string", default: "sample-miner" },
+    /** Where the fenced writes go; without it the miner only says that it acts */
+    "redis-url": { type: "string" },
+    /** What it did, line by line; standard output without it */
+    log: { type: "string" },
+    /** How often it works, in milliseconds */
+    "work-every-ms": { type: "string", default: "100" },
+  },
+});
+const url = args["redis-url"];
+const store = url ? new Redis(url, { maxRetriesPerRequest: 0, retryStrategy: () => 100, commandTimeout: 500 }) : undefined;
+// Each write tells by its own error.
+store?.on("error", () => {});
+
+let stopping = false;
+for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => (stopping = true));
+
+const elector = new Elector(args.agent, args.name);
+elector.on("elected", () => say("role", "role=ROLE_LEADER"));
+elector.on("lost", () => say("role", "role=ROLE_STANDBY"));
+elector.on("trouble", (error) => console.error(`no campaign, so not a leader: agent=${args.agent} error=${error.message}`));
+elector.start();
+await work(Number(args["work-every-ms"]));
+await elector.close();
+store?.disconnect();
+
+/** The work loop. It turns whether the miner leads or not, and its questions are the heartbeats. */
+async function work(every: number): Promise<void> {
+  let term = 0n;
+  while (!stopping) {
+    const grant = elector.grant();
+    if (grant) {
+      term = grant.token;
+      await act(grant);
+    } else {
+      // This loop does one thing at a time: whatever it had begun has ended.
+      elector.acknowledge(term);
+    }
+    await sleep(every);
+  }
+  elector.acknowledge(term);
+}
+
+/** One piece of work. It must be shorter than the grant, and looks at the clock before every effect. */
+async function act(grant: Grant): Promise<void> {
+  const accepted = await write(grant);
+  // The moment that is checked is the one that is written down: on the clock that Node reads to the nanosecond.
+  const now = process.hrtime.bigint();
+  if (now < grant.untilMonotonic && bootTime() < grant.until) {
+    const at = now + grant.until - grant.untilMonotonic;
+    say("act", `token=${grant.token} until=${grant.until} accepted=${accepted}`, at);
+  }
+}
+
+async function write(grant: Grant): Promise<string> {
+  if (!store) return "none";
+  try {
+    return (await store.eval(FENCED_WRITE, 1, "miner:register", grant.token.toString())) === 1 ? "yes" : "no";
+  } catch {
+    return "unknown";
+  }
+}
+
+function say(event: string, fields: string, now = bootTime()): void {
+  const line = `${now} ${event} ${fields}\n`;
+  if (args.log) appendFileSync(args.log, line);
+  else writeSync(1, line);
+}

@@ -1,0 +1,269 @@
+//! Every language's sample miner through the same script, against real agents: one over TCP, the other over a unix
+//! socket. What they wrote down is all that counts.
+
+#[path = "../stage/mod.rs"]
+mod stage;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use stage::{Agent, Miner, Redis, boottime_ns, check_acts, never, program, samples, wait_for};
+use tempfile::TempDir;
+
+const TTL: Duration = Duration::from_secs(6);
+const MINER_TIMEOUT: Duration = Duration::from_secs(2);
+const FLAGS: [&str; 4] = ["--lease-ttl", "6s", "--miner-timeout", "2s"];
+const SOON: Duration = Duration::from_secs(15);
+
+/// Two pods with miners of one program, the first of which leads.
+struct Pods {
+    program: PathBuf,
+    flags: Vec<String>,
+    redis: Redis,
+    agents: [Agent; 2],
+    addresses: [String; 2],
+    miners: Vec<Miner>,
+    /// The miners before them: what they wrote down counts too.
+    gone: Vec<Miner>,
+    _folder: TempDir,
+}
+
+impl Pods {
+    /// The first miner is there before its agent.
+    fn start(program: &Path, flags: &[&str]) -> Self {
+        let redis = Redis::start();
+        let folder = tempfile::tempdir().expect("a folder for the socket");
+        let socket = folder.path().join("grpc.sock").display().to_string();
+        let with_socket = [&FLAGS[..], &["--grpc-socket", &socket]].concat();
+        let mut first = Agent::start("first", &redis, &FLAGS);
+        let second = Agent::start("second", &redis, &with_socket);
+        first.wait_until_up();
+        first.kill();
+        let addresses = [first.address(), format!("unix:{socket}")];
+        let mut pods = Self {
+            program: program.into(),
+            flags: flags.iter().map(ToString::to_string).collect(),
+            redis,
+            agents: [first, second],
+            addresses,
+            miners: Vec::new(),
+            gone: Vec::new(),
+            _folder: folder,
+        };
+        let miner = pods.miner(0);
+        pods.miners.push(miner);
+        std::thread::sleep(Duration::from_millis(500));
+        pods.agents[0].start_again();
+        pods.acts(0, 0);
+        let miner = pods.miner(1);
+        pods.miners.push(miner);
+        pods.stands_by(1);
+        pods
+    }
+
+    fn miner(&self, of: usize) -> Miner {
+        let url = self.redis.url();
+        let work = ["--redis-url", &url, "--work-every-ms", "5"];
+        let flags = [
+            &work[..],
+            &self.flags.iter().map(String::as_str).collect::<Vec<_>>(),
+        ]
+        .concat();
+        let name = format!("{}-{}", ["first", "second"][of], self.gone.len());
+        Miner::of(&self.program, &name, &self.addresses[of], &flags)
+    }
+
+    fn replace(&mut self, of: usize) {
+        let next = self.miner(of);
+        let gone = std::mem::replace(&mut self.miners[of], next);
+        self.gone.push(gone);
+        self.stands_by(of);
+    }
+
+    fn acts(&self, of: usize, since: u64) {
+        self.miners[of].wait_until_acting(since, TTL + SOON);
+    }
+
+    fn stands_by(&self, of: usize) {
+        self.agents[of].wait_for_reason("held_by_other", SOON);
+    }
+
+    /// Never two at once, and none outside its grant.
+    fn check(&self) -> usize {
+        let miners = self.miners.iter().chain(&self.gone);
+        check_acts(&miners.collect::<Vec<_>>())
+    }
+
+    /// The leader, `of`, is killed: long before its grant has ended the other leads.
+    fn killed(&mut self, of: usize) {
+        let since = boottime_ns();
+        self.miners[of].kill();
+        self.acts(1 - of, since);
+        self.within_its_grant(since);
+        self.replace(of);
+    }
+
+    /// The leader stands still for longer than it may, and goes on.
+    fn stopped_and_continued(&self, of: usize) {
+        let since = boottime_ns();
+        self.miners[of].signal(Signal::STOP);
+        self.acts(1 - of, since);
+        self.miners[of].signal(Signal::CONT);
+        self.stands_by(of);
+        never("it acts", Duration::from_millis(500), || {
+            self.miners[of]
+                .acts()
+                .iter()
+                .any(|act| act.at > since + MINER_TIMEOUT.as_nanos() as u64)
+        });
+    }
+
+    /// The leader's agent dies, and returns.
+    fn agent_killed(&mut self, of: usize) {
+        let since = boottime_ns();
+        self.agents[of].kill();
+        self.acts(1 - of, since);
+        self.agents[of].start_again();
+        self.agents[of].wait_until_up();
+        self.stands_by(of);
+    }
+
+    /// The leader's agent stands still past the TTL, and goes on.
+    fn agent_stopped(&self, of: usize) {
+        let since = boottime_ns();
+        self.agents[of].signal(Signal::STOP);
+        self.acts(1 - of, since);
+        self.agents[of].signal(Signal::CONT);
+        self.stands_by(of);
+    }
+
+    /// A planned hand-over: the miner says that it has ended its work, and is believed.
+    fn drained(&self, of: usize) {
+        let since = boottime_ns();
+        let resigned = Command::new(program("UNDERSTUDY_BIN", "understudy"))
+            .args(["resign", "--hold-off", "1s", "--agent", &self.addresses[of]])
+            .output()
+            .expect("it runs");
+        assert!(resigned.status.success(), "{resigned:?}");
+        self.acts(1 - of, since);
+        self.within_its_grant(since);
+        self.stands_by(of);
+    }
+
+    /// The leader is asked to end, and does.
+    fn ended(&mut self, of: usize) {
+        let since = boottime_ns();
+        self.miners[of].signal(Signal::TERM);
+        self.miners[of].wait_until_gone(SOON);
+        self.acts(1 - of, since);
+        self.within_its_grant(since);
+        self.replace(of);
+    }
+
+    /// The next leader did not wait for the end of the last grant, which had two thirds of it left at least.
+    fn within_its_grant(&self, since: u64) {
+        let acts = self.miners.iter().flat_map(Miner::acts);
+        let next = acts
+            .filter(|act| act.at > since)
+            .max_by_key(|act| act.token);
+        let next = next.expect("somebody acts");
+        let all = self.miners.iter().flat_map(Miner::acts);
+        let first = all
+            .filter(|act| act.token == next.token)
+            .map(|act| act.at)
+            .min();
+        let took = Duration::from_nanos(first.unwrap_or(0) - since);
+        assert!(took < MINER_TIMEOUT * 6 / 10, "only after {took:?}");
+    }
+}
+
+/// All that a miner must stand.
+fn script(miner: &Path) {
+    let began = Instant::now();
+    let mut pods = Pods::start(miner, &[]);
+    pods.killed(0);
+    pods.stopped_and_continued(1);
+    pods.agent_killed(0);
+    pods.agent_stopped(1);
+    pods.drained(0);
+    pods.ended(1);
+    pods.redis.fill();
+    pods.killed(0);
+    pods.killed(1);
+    let terms = pods.check();
+    assert_eq!(terms, 9, "{}", miner.display());
+    let name = miner.file_name().unwrap_or_default().display();
+    println!("{name}: {terms} terms, {} s", began.elapsed().as_secs());
+}
+
+#[test]
+fn every_miner_acts_only_inside_its_grant() {
+    let miners = samples();
+    if miners.len() < 4 {
+        println!(
+            "skipped: other languages than Rust, since UNDERSTUDY_TEST_MINERS does not name them"
+        );
+    }
+    std::thread::scope(|scope| {
+        for miner in &miners {
+            scope.spawn(move || script(miner));
+        }
+    });
+}
+
+/// Without this, that all miners pass would say little.
+#[test]
+fn a_careless_miner_does_not_pass() {
+    let careless = program("UNDERSTUDY_CARELESS", "examples/careless");
+    let notices = |ignores: &str, step: fn(&mut Pods)| {
+        let mut pods = Pods::start(&careless, &["--ignores", ignores]);
+        pods.check();
+        let found = catch_unwind(AssertUnwindSafe(|| {
+            step(&mut pods);
+            std::thread::sleep(Duration::from_secs(1));
+            pods.check();
+        }));
+        let said = found.expect_err("the suite notices");
+        let said = said.downcast_ref::<String>().map_or("", String::as_str);
+        assert!(said.contains("acted"), "{ignores}: {said}");
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| notices("the-clock", |pods| pods.agent_killed(0)));
+        scope.spawn(|| notices("demotion", |pods| pods.drained(0)));
+    });
+}
+
+/// The Go miner takes no relays while Redis refuses writes, and takes them again.
+#[test]
+fn load_is_shed_while_redis_is_full() {
+    let Some(go) = samples().into_iter().find(|it| it.ends_with("go")) else {
+        println!("skipped: the Go miner, since UNDERSTUDY_TEST_MINERS does not name it");
+        return;
+    };
+    let redis = Redis::start();
+    let agent = Agent::start("a", &redis, &["--memory-every", "1s"]);
+    agent.wait_until_up();
+    let miner = Miner::of(
+        &go,
+        "relays",
+        &agent.address(),
+        &["--relays-every-ms", "10"],
+    );
+    let said = |what: &str, since: u64| {
+        wait_for(what, SOON, || {
+            miner.said(since, what).then_some(boottime_ns())
+        })
+    };
+    said("relay", 0);
+    let filled = boottime_ns();
+    redis.fill();
+    let shed = said("shed", filled) + 200_000_000;
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(!miner.said(shed, "relay"), "no relay while Redis is full");
+    redis.relieve();
+    said("resume", shed);
+    said("relay", boottime_ns());
+}
