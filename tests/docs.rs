@@ -45,7 +45,9 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 fn every_test_that_the_documents_name_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let sources = [sources(&root.join("src")), sources(&root.join("tests"))].concat();
-    let documents = ["docs/mission.md", "docs/redis.md"].map(read).join("\n");
+    let documents = ["docs/adopt.md", "docs/mission.md", "docs/redis.md"]
+        .map(read)
+        .join("\n");
     let mut named = 0;
     for name in quoted(&documents) {
         let Some((room, test)) = name.split_once("::") else {
@@ -78,7 +80,12 @@ fn every_metric_that_the_documents_name_is_exported() {
         agent.metric("ha_miner_leader_takeover_ready{instance=\"a\"}")
     });
     let (_, exported) = agent.get("/metrics").expect("the agent answers");
-    for document in ["README.md", "docs/mission.md", "docs/redis.md"] {
+    for document in [
+        "README.md",
+        "docs/adopt.md",
+        "docs/mission.md",
+        "docs/redis.md",
+    ] {
         let text = read(document);
         let words = text.split(|it: char| !it.is_ascii_alphanumeric() && it != '_');
         let metrics = words.filter(|word| word.starts_with("ha_miner_"));

@@ -57,9 +57,14 @@ impl Miner {
 
     /// A miner of another program that takes the sample's flags.
     pub fn of(program: &Path, name: &str, agent: &str, flags: &[&str]) -> Self {
+        Self::alone(program, name, &[&["--agent", agent], flags].concat())
+    }
+
+    /// One that has no agent beside it.
+    pub fn alone(program: &Path, name: &str, flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory for the miner's log");
         let child = Command::new(program)
-            .args(["--agent", agent, "--name", name, "--log"])
+            .args(["--name", name, "--log"])
             .arg(directory.path().join("log"))
             .args(flags)
             .stdout(Stdio::null())
@@ -90,6 +95,13 @@ impl Miner {
                 Some((at.parse().ok()?, event.into(), fields.into()))
             })
             .collect()
+    }
+
+    /// When it acted, with whatever right.
+    pub fn moments(&self) -> Vec<u64> {
+        let lines = self.lines().into_iter();
+        let acts = lines.filter(|(_, event, _)| event == "act");
+        acts.map(|(at, _, _)| at).collect()
     }
 
     pub fn acts(&self) -> Vec<Act> {

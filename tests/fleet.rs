@@ -1,0 +1,118 @@
+//! A fleet half of today's Go miners, which carry their elector inside them, and half of miners beside understudy: what
+//! holds there, and what does not. The Go miner is the double of tests/chaos/incumbent.rs.
+
+mod stage;
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use stage::{Agent, Miner, Redis, boottime_ns, never, program, wait_for};
+
+const TTL: Duration = Duration::from_secs(3);
+const HEARTBEAT: Duration = Duration::from_secs(1);
+const FLAGS: [&str; 2] = ["--lease-ttl", "3s"];
+const SOON: Duration = Duration::from_secs(10);
+const LOCK: &str = "ha:miner:global_leader";
+
+/// A Go miner: it knows no agent.
+fn old(redis: &Redis) -> Miner {
+    let flags = ["--redis-url", &redis.url(), "--ttl-ms", "3000"];
+    let flags = [&flags[..], &["--heartbeat-ms", "1000"]].concat();
+    Miner::alone(
+        &program("UNDERSTUDY_INCUMBENT", "examples/incumbent"),
+        "old",
+        &flags,
+    )
+}
+
+fn new(redis: &Redis) -> (Agent, Miner) {
+    let agent = Agent::start("new", redis, &FLAGS);
+    agent.wait_until_up();
+    let miner = Miner::start("new", &agent, redis);
+    (agent, miner)
+}
+
+fn leads(redis: &Redis, who: &str) -> bool {
+    redis.tell(&["GET", LOCK]).starts_with(who)
+}
+
+/// When they acted, in order: who, and when last before the other did.
+fn overlaps(one: &Miner, other: &Miner) -> usize {
+    let mut acts: Vec<(u64, bool)> = [(one, true), (other, false)]
+        .into_iter()
+        .flat_map(|(miner, which)| miner.moments().into_iter().map(move |at| (at, which)))
+        .collect();
+    acts.sort_unstable();
+    let changes = acts.windows(2).filter(|pair| pair[0].1 != pair[1].1);
+    changes.count()
+}
+
+#[test]
+fn each_side_waits_for_the_other_and_takes_over_from_it() {
+    let redis = Redis::start();
+    // The old one leads: the new one stands by, and says who leads.
+    let mut go = old(&redis);
+    wait_for("the old one acts", SOON, || {
+        (!go.moments().is_empty()).then_some(())
+    });
+    let (agent, mut miner) = new(&redis);
+    agent.wait_for_reason("held_by_other", SOON);
+    let leader = agent.status()["leader_id"].to_string();
+    assert!(leader.starts_with("\"old"), "{leader}");
+    never("the new one leads", 2 * TTL, || agent.leads());
+    // It dies out of memory, and the new one is elected all the same.
+    redis.fill();
+    let killed = boottime_ns();
+    go.kill();
+    miner.wait_until_acting(killed, TTL + SOON);
+    // The new one leads: another old one finds the lock taken at every heartbeat.
+    let again = old(&redis);
+    never("the old one leads", 2 * TTL, || leads(&redis, "old"));
+    assert!(again.moments().is_empty());
+    redis.relieve();
+    // The new miner dies, its agent releases the lock, and the old one finds it free at its next heartbeat.
+    let released = boottime_ns();
+    miner.kill();
+    wait_for("the old one leads", HEARTBEAT + SOON, || {
+        again.moments().into_iter().find(|at| *at > released)
+    });
+    // Two hand-overs, and nobody acted before the other had ended.
+    assert_eq!(overlaps(&go, &miner), 1);
+    assert_eq!(overlaps(&again, &miner), 1);
+}
+
+/// Its release tells nobody: the new side finds the lock free when it looks.
+#[test]
+fn an_old_leader_that_ends_in_order_is_succeeded_before_its_lock_would_have_ended() {
+    let redis = Redis::start();
+    let mut go = old(&redis);
+    wait_for("the old one leads", SOON, || {
+        leads(&redis, "old").then_some(())
+    });
+    let (agent, miner) = new(&redis);
+    agent.wait_for_reason("held_by_other", SOON);
+    std::thread::sleep(2 * TTL);
+    let ended = boottime_ns();
+    go.signal(Signal::TERM);
+    go.wait_until_gone(SOON);
+    let act = miner.wait_until_acting(ended, SOON);
+    let took = Duration::from_nanos(act.at - ended);
+    assert!(took < TTL - HEARTBEAT, "only after {took:?}");
+    assert_eq!(overlaps(&go, &miner), 1);
+}
+
+/// What does not hold: a lock that Redis has lost is taken by the old side at once.
+#[test]
+fn a_lost_lock_brings_two_leaders_until_the_new_one_renews() {
+    let redis = Redis::start();
+    let (agent, miner) = new(&redis);
+    miner.wait_until_acting(0, TTL + SOON);
+    let go = old(&redis);
+    std::thread::sleep(2 * HEARTBEAT);
+    assert!(go.moments().is_empty());
+    // Whoever comes first: the new one's renewal, or the old one's heartbeat. In the end one of the two leads.
+    redis.tell(&["FLUSHALL"]);
+    std::thread::sleep(2 * HEARTBEAT);
+    let (old_leads, new_leads) = (leads(&redis, "old"), agent.leads());
+    assert!(old_leads != new_leads, "old {old_leads}, new {new_leads}");
+}
