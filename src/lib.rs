@@ -47,6 +47,7 @@ pub mod config;
 pub mod doctor;
 pub mod election;
 pub mod fault;
+pub mod inject;
 pub mod logs;
 pub mod memory;
 pub mod metrics;

@@ -21,19 +21,20 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tasks", &["clock", "config", "election", "fault", "memory", "metrics", "miner", "state", "status", "store"]),
     ("proto", &[]),
     ("api", &["clock", "config", "election", "fault", "memory", "metrics", "miner", "proto", "status"]),
+    ("inject", &[]),
     ("logs", &["config"]),
     ("shutdown", &[]),
     ("agent", &["api", "clock", "config", "election", "fault", "logs", "memory", "metrics", "miner", "proto",
                 "shutdown", "state", "status", "store", "tasks"]),
-    ("cli", &["agent", "clock", "config", "doctor", "election", "fault", "logs", "memory", "proto", "shutdown", "status",
-              "store"]),
+    ("cli", &["agent", "clock", "config", "doctor", "election", "fault", "inject", "logs", "memory", "proto", "shutdown",
+              "status", "store"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
 
 /// The rooms without async, clock, socket or randomness, and the crates that bring none of these.
-const PURE: &[&str] = &["election", "fault", "memory"];
-const HARMLESS: &[&str] = &["thiserror"];
+const PURE: &[&str] = &["election", "fault", "inject", "memory"];
+const HARMLESS: &[&str] = &["saphyr_parser", "serde_json", "thiserror"];
 
 /// The crates that are at home in some rooms only.
 #[rustfmt::skip]
@@ -46,6 +47,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tonic_health", &["api", "miner"]),
     ("tonic_reflection", &["api"]),
     ("clap", &["cli", "config"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
+    ("saphyr_parser", &["inject"]),
     ("tracing_subscriber", &["logs"]),
 ];
 

@@ -1,6 +1,8 @@
 //! The command line: one file per command.
 
 mod doctor;
+mod generated;
+mod inject;
 mod leader;
 mod local;
 mod probe;
@@ -37,6 +39,12 @@ enum Command {
     Resign(resign::Args),
     /// Ask the local agent over HTTP, for exec probes: exit 0 for yes, 1 for no, 2 if it cannot be asked
     Probe(probe::Args),
+    /// Put the agent beside the miner in Kubernetes manifests, from files or standard input to standard output
+    Inject(inject::Args),
+    /// Print a shell's completions
+    Completions(generated::CompletionsArgs),
+    /// Print a manual page
+    Man(generated::ManArgs),
 }
 
 /// What a command comes to. Scripts branch on it.
@@ -82,6 +90,9 @@ pub fn main() -> ExitCode {
             Command::Doctor(args) => doctor::run(*args).await,
             Command::Resign(args) => resign::run(args).await,
             Command::Probe(args) => probe::run(&args),
+            Command::Inject(args) => inject::run(&args),
+            Command::Completions(args) => generated::completions(&args),
+            Command::Man(args) => generated::man(&args),
         }
     });
     // A name look-up that hangs must not keep the process.

@@ -1,0 +1,302 @@
+#![allow(clippy::unwrap_used, clippy::format_push_string, reason = "a test")]
+
+use super::*;
+
+fn options() -> Options {
+    Options {
+        names: vec!["miner".into()],
+        label: ("understudy".into(), "enabled".into()),
+        container: None,
+        image: None,
+        env: Vec::new(),
+        classic: false,
+        uninject: false,
+    }
+}
+
+fn injected(text: &str) -> String {
+    inject(text, &options()).unwrap().text
+}
+
+fn uninjected(text: &str) -> String {
+    let uninject = true;
+    inject(
+        text,
+        &Options {
+            uninject,
+            ..options()
+        },
+    )
+    .unwrap()
+    .text
+}
+
+/// The pod of the only document.
+fn pod(text: &str) -> Node {
+    let lines: Vec<&str> = text.lines().collect();
+    let root = yaml::documents(text, &lines).unwrap().remove(0);
+    let path: &[&str] = match root.word(&["kind"]) {
+        Some("Pod") => &["spec"],
+        _ => &["spec", "template", "spec"],
+    };
+    root.at_path(path).unwrap().clone()
+}
+
+fn names<'a>(of: &'a Node, list: &str) -> Vec<&'a str> {
+    let items = of.get(list).map(Node::items).unwrap_or_default();
+    items
+        .iter()
+        .map(|item| item.word(&["name"]).unwrap())
+        .collect()
+}
+
+/// All that a pod must have to lead by its agent.
+fn has_all(text: &str, miner: usize) {
+    let pod = pod(text);
+    let agent = &pod.get("initContainers").unwrap().items()[0];
+    assert_eq!(agent.word(&["name"]), Some("understudy"), "{text}");
+    assert_eq!(agent.word(&["restartPolicy"]), Some("Always"));
+    let miner = &pod.get("containers").unwrap().items()[miner];
+    assert!(
+        names(miner, "env").contains(&"UNDERSTUDY_GRPC_ADDR"),
+        "{text}"
+    );
+    assert!(
+        names(miner, "volumeMounts").contains(&"understudy"),
+        "{text}"
+    );
+    assert!(names(&pod, "volumes").contains(&"understudy"), "{text}");
+    assert!(
+        pod.word(&["securityContext", "fsGroup"]).is_some(),
+        "{text}"
+    );
+}
+
+const POD: &str = "kind: Pod
+metadata:
+  name: miner
+spec:
+  containers:
+    - image: miner:1
+      name: miner
+";
+
+#[test]
+fn a_pod_gets_all_that_it_needs_and_loses_it_again() {
+    let with = injected(POD);
+    has_all(&with, 0);
+    assert_eq!(injected(&with), with, "twice is once");
+    assert_eq!(
+        uninjected(&with),
+        POD.replace(
+            "  name: miner\nspec",
+            "  name: miner\n  labels:\n    understudy: enabled\nspec"
+        )
+    );
+    assert_eq!(uninjected(POD), POD, "nothing of ours is in it");
+}
+
+#[test]
+fn what_stands_there_stays_and_only_ours_goes() {
+    let text = "\
+# Ours.
+kind: StatefulSet   # of two
+metadata:
+    name: miner
+spec:
+    template:
+        metadata:
+            labels: {}
+        spec:
+            securityContext:
+                runAsUser: 1000
+            # First things first.
+            initContainers:
+            # Prepares.
+            -   name: prepare
+                command: [sh, -c, 'true']
+            containers:
+            -   name: side
+                env: []
+            -   name: miner   # the one
+                env:
+                volumeMounts:
+                -   name: data
+                    mountPath: /data
+                args:
+                - |
+                  a text
+                  of two lines
+
+            volumes:
+            -   name: data
+";
+    let with = injected(text);
+    has_all(&with, 1);
+    let pod = pod(&with);
+    assert_eq!(names(&pod, "initContainers"), ["understudy", "prepare"]);
+    assert_eq!(names(&pod, "volumes"), ["data", "understudy"]);
+    assert_eq!(pod.word(&["securityContext", "runAsUser"]), Some("1000"));
+    for comment in [
+        "# Ours.",
+        "# of two",
+        "# First things first.",
+        "# Prepares.",
+        "# the one",
+    ] {
+        assert!(with.contains(comment), "{comment}: {with}");
+    }
+    // What was empty is gone; all else is as it was.
+    let back = text
+        .replace("            labels: {}\n", "")
+        .replace("                env:\n", "");
+    assert_eq!(uninjected(&with), back);
+}
+
+#[test]
+fn what_is_not_selected_is_left_alone() {
+    let other =
+        "kind: Service\nmetadata: {name: miner}\n---\nkind: Deployment\nmetadata: {name: redis}\n";
+    let done = inject(other, &options()).unwrap();
+    assert_eq!((done.text.as_str(), done.selected.len()), (other, 0));
+    let labelled = Options {
+        names: Vec::new(),
+        ..options()
+    };
+    assert!(inject(POD, &labelled).unwrap().selected.is_empty());
+    let pod = POD.replace(
+        "  name: miner\nspec",
+        "  name: any\n  labels: {understudy: enabled}\nspec",
+    );
+    assert_eq!(inject(&pod, &labelled).unwrap().selected, ["Pod/any"]);
+    let list = format!(
+        "kind: List\nitems:\n- {}",
+        POD.trim_end().replace('\n', "\n  ")
+    );
+    assert_eq!(inject(&list, &options()).unwrap().selected, ["Pod/miner"]);
+}
+
+#[test]
+fn options_change_the_container() {
+    let more = Options {
+        image: Some("mine:2".into()),
+        env: vec![("UNDERSTUDY_LOCK_KEY".into(), "a \"b\": c".into())],
+        classic: true,
+        ..options()
+    };
+    let text = inject(POD, &more).unwrap().text;
+    let pod = pod(&text);
+    assert_eq!(names(&pod, "containers"), ["miner", "understudy"]);
+    let agent = &pod.get("containers").unwrap().items()[1];
+    assert_eq!(agent.word(&["image"]), Some("mine:2"));
+    assert_eq!(agent.get("restartPolicy").map(|_| ()), None);
+    let set = agent.get("env").unwrap().items()[0].word(&["value"]);
+    assert_eq!(set, Some("a \"b\": c"));
+    // Another way replaces the first one.
+    assert_eq!(injected(&text), injected(POD));
+}
+
+#[test]
+fn a_line_endings_style_is_kept() {
+    let text = POD.replace('\n', "\r\n");
+    let with = injected(&text);
+    assert_eq!(with.matches('\n').count(), with.matches("\r\n").count());
+    assert_eq!(injected(&with), with);
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_its_line() {
+    for (text, line, why) in [
+        (
+            "kind: Pod\nmetadata: {name: miner}\nspec: {containers: [{name: a}]}\n",
+            3,
+            "in braces",
+        ),
+        (
+            "kind: DaemonSet\nmetadata: {name: miner}\nspec:\n  template: {}\n",
+            1,
+            "only a Deployment",
+        ),
+        (
+            "kind: Deployment\nmetadata: {name: miner}\n",
+            1,
+            "no spec.template",
+        ),
+        (
+            "kind: Pod\nmetadata: {name: miner}\nspec:\n  containers: []\n",
+            4,
+            "no containers",
+        ),
+        ("a: b\nkind: [\n", 3, "not YAML"),
+        (
+            "kind: Pod\nmetadata: {name: miner}\nspec:\n  containers:\n  - name: a\n  - name: b\n",
+            5,
+            "say which with --container",
+        ),
+        (
+            "kind: Pod\nmetadata: {name: miner}\nspec:\n  containers:\n  - name: a\n    ports:\n    - containerPort: 9095\n",
+            7,
+            "uses port 9095",
+        ),
+        (
+            "kind: Pod\nmetadata:\n  name: miner\nspec:\n  volumes: &v\n  - name: x\n  containers:\n  - name: a\n    env: *v\n",
+            9,
+            "an alias",
+        ),
+    ] {
+        let refused = inject(text, &options()).unwrap_err();
+        assert!(refused.why.contains(why), "{refused}");
+        assert_eq!(refused.line, line, "{refused}");
+    }
+}
+
+mod any {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A Deployment in one of the styles that people write.
+    fn manifest() -> impl Strategy<Value = String> {
+        let flags = proptest::collection::vec(any::<bool>(), 9);
+        (flags, 0..3usize).prop_map(|(flags, deep)| {
+            let [env, mounts, init, volumes, group, labels, comments, tail, document] = flags[..] else {
+                unreachable!()
+            };
+            let dash = ["- ", "  - ", "    - "][deep];
+            let pad = " ".repeat(dash.len());
+            let some = |on: bool, text: String| if on { text } else { String::new() };
+            let mut text = some(document, "---\n".into());
+            text += "kind: Deployment\nmetadata:\n  name: miner\nspec:\n  template:\n    metadata:\n      annotations: {}\n";
+            text += &some(labels, "      labels:\n        app: x\n".into());
+            text += "    spec:\n";
+            text += &some(group, "      securityContext:\n        runAsUser: 1\n".into());
+            text += &some(init, format!("      initContainers:\n      {dash}name: i\n"));
+            text += &some(comments, "      # a comment\n".into());
+            text += &format!("      containers:\n      {dash}name: miner\n");
+            text += &some(env, format!("      {pad}env:\n      {pad}- name: A\n      {pad}  value: |\n      {pad}    b\n"));
+            text += &some(mounts, format!("      {pad}volumeMounts:\n      {pad}- {{name: d, mountPath: /d}}\n"));
+            text += &some(comments, format!("      {pad}# the end\n"));
+            text += &some(volumes, format!("      volumes:\n      {dash}name: d\n"));
+            text += &some(tail, "      restartPolicy: Always\n\n# the end\n".into());
+            text
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_put_in_once_and_taken_out_without_a_trace(text in manifest()) {
+            let with = injected(&text);
+            has_all(&with, 0);
+            prop_assert_eq!(&injected(&with), &with);
+            prop_assert_eq!(uninjected(&with), text);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "(kind: Pod\n|metadata:\n|  name: miner\n|spec:\n|  containers:\n|  - |name: a\n|    env: |\\[\\]\n|\\{\\}\n|\\*a|&a |\\||>\n|\t|#x\n|é|---\n| |\"|'){0,30}") {
+            if let Ok(done) = inject(&text, &options()) {
+                // What came out can be worked on again.
+                prop_assert!(inject(&done.text, &options()).is_ok(), "{}", done.text);
+            }
+        }
+    }
+}
