@@ -94,6 +94,19 @@ pub fn pause(child: &Child) {
     });
 }
 
+/// A program that checks what is in deploy/, as `scripts/tools` has fetched it. `None` is said.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let Some(folder) = std::env::var_os("UNDERSTUDY_TEST_TOOLS") else {
+        println!(
+            "skipped: {name}, since UNDERSTUDY_TEST_TOOLS does not name the folder of scripts/tools"
+        );
+        return None;
+    };
+    let found = PathBuf::from(folder).join(name);
+    assert!(found.is_file(), "{} is missing", found.display());
+    Some(found)
+}
+
 /// A program of this project, built beside the running one.
 pub fn program(variable: &str, name: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {
