@@ -12,6 +12,7 @@ use crate::proto::election_service_client::ElectionServiceClient;
 use crate::proto::redis_health_service_client::RedisHealthServiceClient;
 use crate::proto::{
     GetLeadershipRequest, GetRedisHealthRequest, Leadership, ObserveRequest, RedisHealth, Role,
+    Takeover,
 };
 
 #[derive(Debug, clap::Args)]
@@ -36,76 +37,95 @@ pub(super) async fn run(args: Args) -> Exit {
 async fn ask(args: &Args) -> anyhow::Result<()> {
     let channel = args.local.connect().await?;
     let asked = |status: tonic::Status| anyhow!(refusal(&status));
-    let mut elections = ElectionServiceClient::new(channel.clone());
     if !args.watch {
-        let answer = elections
-            .get_leadership(GetLeadershipRequest::default())
-            .await
-            .map_err(asked)?;
-        show(
-            args,
-            answer.into_inner().leadership,
-            &redis(&channel).await.map_err(asked)?,
-        );
+        show(args, &Seen::ask(&channel, None).await.map_err(asked)?);
         return Ok(());
     }
-    let mut changes = elections
+    let mut changes = ElectionServiceClient::new(channel.clone())
         .observe(ObserveRequest {})
         .await
         .map_err(asked)?
         .into_inner();
     while let Some(change) = changes.message().await.map_err(asked)? {
-        show(
-            args,
-            change.leadership,
-            &redis(&channel).await.map_err(asked)?,
-        );
+        let seen = Seen::ask(&channel, change.leadership).await;
+        show(args, &seen.map_err(asked)?);
     }
     Err(anyhow!("the agent has ended the stream"))
 }
 
-async fn redis(channel: &Channel) -> Result<RedisHealth, tonic::Status> {
-    let mut client = RedisHealthServiceClient::new(channel.clone());
-    let answer = client.get_redis_health(GetRedisHealthRequest {}).await?;
-    Ok(answer.into_inner().health.unwrap_or_default())
+/// What the agent says, each part as of when it was asked.
+struct Seen {
+    leadership: Leadership,
+    takeover: Option<Takeover>,
+    redis: RedisHealth,
 }
 
-fn show(args: &Args, leadership: Option<Leadership>, redis: &RedisHealth) {
-    let leadership = leadership.unwrap_or_default();
+impl Seen {
+    /// `change`: the leadership that was pushed, if it was.
+    async fn ask(channel: &Channel, change: Option<Leadership>) -> Result<Self, tonic::Status> {
+        let mut elections = ElectionServiceClient::new(channel.clone());
+        let answer = elections.get_leadership(GetLeadershipRequest::default());
+        let answer = answer.await?.into_inner();
+        let mut client = RedisHealthServiceClient::new(channel.clone());
+        let redis = client.get_redis_health(GetRedisHealthRequest {}).await?;
+        Ok(Self {
+            leadership: change.or(answer.leadership).unwrap_or_default(),
+            takeover: answer.takeover,
+            redis: redis.into_inner().health.unwrap_or_default(),
+        })
+    }
+}
+
+fn show(args: &Args, seen: &Seen) {
     if args.json {
-        say(as_json(&leadership, redis));
+        say(as_json(seen));
     } else {
-        say(as_text(&leadership, redis));
+        say(as_text(seen));
         if args.watch {
             say("");
         }
     }
 }
 
-fn as_json(leadership: &Leadership, redis: &RedisHealth) -> Value {
+fn as_json(seen: &Seen) -> Value {
+    let Seen {
+        leadership,
+        takeover,
+        redis,
+    } = seen;
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let read = |number: u64| Some(number).filter(|_| !redis.engine.is_empty());
     json!({
         "role": word(leadership.role().as_str_name(), "ROLE_"),
         "reason": word(leadership.reason().as_str_name(), "REASON_"),
         "instance_id": leadership.instance_id,
-        "leader_id": leadership.leader_id,
-        "fencing_token": leadership.fencing_token,
-        "valid_for_seconds": valid_for(leadership).as_secs_f64(),
+        "leader_id": some(&leadership.leader_id),
+        "fencing_token": Some(leadership.fencing_token).filter(|token| *token != 0),
+        "valid_for_seconds": seconds(leadership.valid_for),
         "version": leadership.version,
+        "takeover": takeover.as_ref().map(|it| json!({
+            "ready": it.ready,
+            "reason": (!it.ready).then(|| word(it.reason().as_str_name(), "REASON_")),
+            "error": some(&it.error),
+            "rehearsed_seconds_ago": seconds(it.age),
+        })),
         "redis": {
             "reachable": redis.reachable,
             "writable": redis.writable,
             "oom": redis.oom,
-            "used_memory_bytes": redis.used_memory_bytes,
-            "max_memory_bytes": redis.max_memory_bytes,
+            "checked_seconds_ago": seconds(redis.age),
+            "used_memory_bytes": read(redis.used_memory_bytes),
+            "max_memory_bytes": read(redis.max_memory_bytes),
             "usage_ratio": redis.usage_ratio,
-            "maxmemory_policy": redis.maxmemory_policy,
-            "engine": redis.engine,
-            "version": redis.version,
+            "maxmemory_policy": some(&redis.maxmemory_policy),
+            "engine": some(&redis.engine),
+            "version": some(&redis.version),
         },
     })
 }
 
-fn as_text(leadership: &Leadership, redis: &RedisHealth) -> String {
+fn as_text(seen: &Seen) -> String {
+    let leadership = &seen.leadership;
     let role = word(leadership.role().as_str_name(), "ROLE_");
     let reason = word(leadership.reason().as_str_name(), "REASON_");
     let leader = match leadership.leader_id.as_str() {
@@ -119,11 +139,22 @@ fn as_text(leadership: &Leadership, redis: &RedisHealth) -> String {
     ];
     if leadership.role() == Role::Leader {
         lines.push(format!("token     {}", leadership.fencing_token));
-        let left = valid_for(leadership).as_secs_f64();
+        let left = seconds(leadership.valid_for).unwrap_or(0.0);
         lines.push(format!("grant     {left:.1} s left"));
+    } else if let Some(takeover) = &seen.takeover {
+        lines.push(format!("takeover  {}", takeover_line(takeover)));
     }
-    lines.push(format!("redis     {}", redis_line(redis)));
+    lines.push(format!("redis     {}", redis_line(&seen.redis)));
     lines.join("\n")
+}
+
+fn takeover_line(takeover: &Takeover) -> String {
+    let ago = seconds(takeover.age).unwrap_or(0.0);
+    if takeover.ready {
+        return format!("ready, rehearsed {ago:.1} s ago");
+    }
+    let reason = word(takeover.reason().as_str_name(), "REASON_");
+    format!("NOT ready ({reason}): {}", takeover.error)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "shown with one digit")]
@@ -144,14 +175,23 @@ fn redis_line(redis: &RedisHealth) -> String {
             redis.maxmemory_policy
         ),
     };
-    format!("{state}; {} {}, {memory}", redis.engine, redis.version)
+    let asked = seconds(redis.age).map_or_else(
+        || "not asked yet".into(),
+        |ago| format!("asked {ago:.1} s ago"),
+    );
+    if redis.engine.is_empty() {
+        return format!("{state}; {asked}");
+    }
+    format!(
+        "{state}; {asked}; {} {}, {memory}",
+        redis.engine, redis.version
+    )
 }
 
-fn valid_for(leadership: &Leadership) -> Duration {
-    leadership
-        .valid_for
-        .and_then(|left| Duration::try_from(left).ok())
-        .unwrap_or_default()
+/// `None`: it was not said.
+fn seconds(said: Option<prost_types::Duration>) -> Option<f64> {
+    let length: Duration = said?.try_into().ok()?;
+    Some(length.as_secs_f64())
 }
 
 /// The word that the contract uses for a value of an enum.
