@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help test fix demo bench-failover bench-memory bench-oom compare chaos simulate fuzz setup clean
+.PHONY: help test fix demo bench-failover bench-memory bench-oom compare chaos simulate fuzz dist setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,6 +41,9 @@ simulate: ## try to find a second leader: SEEDS=100000, or one SEED=… with its
 
 fuzz: ## throw bytes at all that reads what others wrote, with a nightly toolchain: EACH=60 seconds a target
 	@scripts/fuzz $(or $(EACH),60)
+
+dist: ## the static program, completions and manual pages, into target/dist
+	@scripts/dist
 
 setup: ## install what the tests need: Redis and Valkey servers, cargo-deny, faketime
 	@scripts/setup
