@@ -1,0 +1,47 @@
+{{/*
+The parts of a pod, for this chart and for yours: with this chart as a dependency, for example
+  initContainers: [{{ "{{" }} include "understudy.sidecar" .Subcharts.understudy | fromYaml | toJson {{ "}}" }}]
+*/}}
+
+{{/* The container: files/sidecar.yaml, as the values want it. */}}
+{{- define "understudy.sidecar" -}}
+{{- $sidecar := .Files.Get "files/sidecar.yaml" | fromYaml -}}
+{{- $image := .Values.image -}}
+{{- $_ := set $sidecar "image" (printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag)) -}}
+{{- with $image.pullPolicy }}{{ $_ := set $sidecar "imagePullPolicy" . }}{{ end -}}
+{{- with .Values.resources }}{{ $_ := set $sidecar "resources" . }}{{ end -}}
+{{- if .Values.classic }}{{ $_ := unset $sidecar "restartPolicy" }}{{ end -}}
+{{- toYaml $sidecar -}}
+{{- end -}}
+
+{{/* The volume of the socket. */}}
+{{- define "understudy.volume" -}}
+name: understudy
+emptyDir:
+  medium: Memory
+  sizeLimit: 1Mi
+{{- end -}}
+
+{{/* In the miner's container. */}}
+{{- define "understudy.minerEnv" -}}
+name: UNDERSTUDY_GRPC_ADDR
+value: unix:/run/understudy/grpc.sock
+{{- end -}}
+{{- define "understudy.minerVolumeMount" -}}
+name: understudy
+mountPath: /run/understudy
+{{- end -}}
+
+{{/* The pod's: so that a miner of another user may open the socket, whose mode is 0660. */}}
+{{- define "understudy.podSecurityContext" -}}
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+{{- end -}}
+
+{{- define "understudy.labels" -}}
+app.kubernetes.io/name: understudy
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end -}}
