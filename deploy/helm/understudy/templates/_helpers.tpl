@@ -6,11 +6,24 @@ The parts of a pod, for this chart and for yours: with this chart as a dependenc
 {{/* The container: files/sidecar.yaml, as the values want it. */}}
 {{- define "understudy.sidecar" -}}
 {{- $sidecar := .Files.Get "files/sidecar.yaml" | fromYaml -}}
+{{- if not $sidecar.name -}}
+{{- fail "understudy.sidecar: the scope is this chart's own, in yours .Subcharts.understudy" -}}
+{{- end -}}
+{{- if and (not .Values.classic) (semverCompare "<1.29.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- /* It would be taken for an init container that never ends, and hold the pod back. */ -}}
+{{- fail (printf "Kubernetes %s has no native sidecars (1.29): set classic=true" .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
 {{- $image := .Values.image -}}
 {{- $_ := set $sidecar "image" (printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag)) -}}
 {{- with $image.pullPolicy }}{{ $_ := set $sidecar "imagePullPolicy" . }}{{ end -}}
 {{- with .Values.resources }}{{ $_ := set $sidecar "resources" . }}{{ end -}}
 {{- if .Values.classic }}{{ $_ := unset $sidecar "restartPolicy" }}{{ end -}}
+{{- if not .Values.readinessProbe }}{{ $_ := unset $sidecar "readinessProbe" }}{{ end -}}
+{{- with .Values.existingSecret.name -}}
+{{- $key := dict "name" . "key" $.Values.existingSecret.key -}}
+{{- $password := dict "name" "UNDERSTUDY_REDIS_PASSWORD" "valueFrom" (dict "secretKeyRef" $key) -}}
+{{- $_ := set $sidecar "env" (append $sidecar.env $password) -}}
+{{- end -}}
 {{- toYaml $sidecar -}}
 {{- end -}}
 
