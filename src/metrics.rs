@@ -11,7 +11,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-use crate::election::Instant;
+use crate::election::{Instant, Role};
 use crate::fault::StoreFault;
 use crate::status::Status;
 
@@ -115,7 +115,7 @@ impl Metrics {
             )?,
             miner_connected: gauge(
                 "ha_miner_miner_connected",
-                "1 while a miner campaigns on this agent, else 0",
+                "1 while a live miner makes this agent a candidate (always, with --miner-liveness=always), else 0",
             )?,
             used_memory: redis(
                 "ha_miner_redis_used_memory_bytes",
@@ -258,8 +258,9 @@ impl Metrics {
         let leaderless = election.leaderless.total(now).as_secs_f64();
         self.leaderless
             .inc_by((leaderless - self.leaderless.get()).max(0.0));
-        self.miner_connected
-            .set(f64::from(u8::from(election.campaign.is_some())));
+        // Whoever is no candidate has no live miner, silent ones included.
+        let candidate = leadership.role != Role::Idle;
+        self.miner_connected.set(f64::from(u8::from(candidate)));
         if let Some(takeover) = status.takeover(now) {
             show(&self.takeover_ready, f64::from(u8::from(takeover.is_ok())));
         }

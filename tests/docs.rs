@@ -122,9 +122,11 @@ fn every_command_that_the_readme_names_works() {
             .output();
         String::from_utf8_lossy(&output.expect("the command runs").stdout).into_owned()
     };
-    let all: String = ["run", "status", "leader", "doctor", "resign", "probe", "inject"]
-        .map(help)
-        .concat();
+    let all: String = [
+        "run", "status", "leader", "doctor", "resign", "probe", "inject",
+    ]
+    .map(help)
+    .concat();
     let coming = readme
         .split("Not in this version yet")
         .nth(1)

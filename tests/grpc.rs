@@ -140,6 +140,8 @@ async fn a_second_campaign_waits_for_the_silence_of_the_first_and_gets_a_term_of
     let beside = Campaign::open(&channel).await.err().expect("refused");
     assert_eq!(beside.code(), Code::AlreadyExists);
     agent.wait_for_reason("miner_silent", SOON);
+    let connected = "ha_miner_miner_connected{instance=\"a\"}";
+    assert_eq!(agent.metric(connected), Some(0.0), "a silent miner is none");
     let mut second = Campaign::open(&channel).await.expect("the first is silent");
     let end = loop {
         match first.next().await {
