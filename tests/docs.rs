@@ -139,7 +139,7 @@ fn every_command_that_the_readme_names_works() {
         let later = coming.contains(&flag);
         assert!(
             flag.len() < 5
-                || ["--release", "--example"].contains(&&*flag)
+                || ["--release", "--example", "--build", "--set"].contains(&&*flag)
                 || all.contains(&flag)
                 || later,
             "README.md names {flag}"
