@@ -321,8 +321,9 @@ impl Chaos {
 
     /// A script that runs for half a second, longer than Redis waits before it says BUSY.
     fn busy(&mut self) -> Option<&'static str> {
-        let script = "local e = redis.call('TIME') e = e[1] * 1000000 + e[2] + 500000 \
-                      repeat local t = redis.call('TIME') until t[1] * 1000000 + t[2] > e";
+        // A clock that jumps back ends it, too.
+        let script = "local function now() local t = redis.call('TIME') return t[1] * 1000000 + t[2] end \
+                      local from = now() local ran repeat ran = now() - from until ran > 500000 or ran < 0";
         self.ask(&["EVAL", script, "0"])?;
         Some("Redis: a slow script, BUSY")
     }

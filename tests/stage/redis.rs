@@ -105,7 +105,7 @@ impl Redis {
         self.directory.path().join("redis.sock")
     }
 
-    fn wait_until_up(&self) {
+    pub fn wait_until_up(&self) {
         wait_for("Redis answers", Duration::from_secs(10), || {
             self.ask(&["PING"])
                 .ok()
