@@ -104,7 +104,7 @@ fn it_is_not_ready_without_a_permission() {
         "ACL", "SETUSER", "miner", "on", "nopass", "~*", "&*", "+@all",
     ]);
     let url = format!("redis://miner:any@127.0.0.1:{}", redis.port);
-    let leader = Agent::start("a", &redis, &FLAGS);
+    let mut leader = Agent::start("a", &redis, &FLAGS);
     leader.wait_until_leading(SOON);
     let standby = Agent::spawn("b", &[&["--redis-url", &url], &FLAGS[..]].concat());
     wait_for("the standby is ready", SOON, || {
@@ -112,4 +112,16 @@ fn it_is_not_ready_without_a_permission() {
     });
     redis.tell(&["ACL", "SETUSER", "miner", "-hset"]);
     must_turn(&standby, "redis_no_permission");
+    // Nor is it in the way of one that may.
+    leader.kill();
+    wait_for("it has tried", SOON, || {
+        let refused = ["WARN", "acquisition failed", "run this command"];
+        (!standby.logged(&refused).is_empty()).then_some(())
+    });
+    let healthy = Agent::start("c", &redis, &FLAGS);
+    healthy.wait_until_leading(SOON);
+    standby.wait_for_reason("held_by_other", SOON);
+    wait_for("no shadow is left", SOON, || {
+        (redis.tell(&["DBSIZE"]) == ":2").then_some(())
+    });
 }

@@ -16,6 +16,7 @@ if now > tonumber(ARGV[4]) then return answer('too_late') end
 local seen = look()
 local record = seen.record
 local foreign = seen.lock and seen.lock ~= id
+local left = redis.call('PTTL', LOCK)
 local token
 
 if op == 'begin' then
@@ -40,8 +41,14 @@ end
 -- https://redis.io/docs/latest/develop/programmability/eval-intro/ ("Execution under low memory conditions")
 if under_oom == '1' then redis.call('PEXPIRE', LOCK, ttl) end
 redis.call('SET', LOCK, id, 'PX', ttl)
-redis.call('HSET', RECORD, 'schema', '1', 'holder', id, 'token', whole(token), 'deadline', whole(now + ttl * 1000),
-  'ttl', ttl, 'released', '0', 'gen', generation, 'successor', '', 'hold_off', '0')
+local noted = redis.pcall('HSET', RECORD, 'schema', '1', 'holder', id, 'token', whole(token),
+  'deadline', whole(now + ttl * 1000), 'ttl', ttl, 'released', '0', 'gen', generation, 'successor', '', 'hold_off', '0')
+-- Redis takes nothing back of a script that fails half way. A lock without a record, from a user who may not
+-- write one, would keep out whoever can lead.
+if type(noted) == 'table' then
+  if left > 0 then redis.call('SET', LOCK, seen.lock, 'PX', left) else redis.call('DEL', LOCK) end
+  return noted
+end
 if ARGV[10] ~= '' then redis.call('PEXPIRE', RECORD, ARGV[10]) end
 -- A hint. Whoever may not publish leads all the same.
 local done = op == 'begin' and 'begun' or 'renewed'

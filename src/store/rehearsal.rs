@@ -45,11 +45,19 @@ impl Rehearsal {
         }
     }
 
-    /// Looks, begins a term, releases it, and removes what was written.
+    /// Looks, begins a term, releases it, and removes what was written, whichever of them failed.
     ///
     /// # Errors
     /// What a takeover would meet now.
     pub async fn run(&mut self) -> Result<Rehearsed, StoreError> {
+        let tried = self.try_out().await;
+        let forgotten = self.store.forget(self.limit).await;
+        let rehearsed = tried?;
+        forgotten?;
+        Ok(rehearsed)
+    }
+
+    async fn try_out(&mut self) -> Result<Rehearsed, StoreError> {
         let view = self.execute(Command::Look).await?.view;
         let micros = u64::try_from(self.limit.as_micros()).unwrap_or(u64::MAX);
         // Each of the two that write has as long.
@@ -76,7 +84,6 @@ impl Rehearsal {
         if released.outcome != Outcome::Released {
             return Err(unexpected(&released));
         }
-        self.store.forget(self.limit).await?;
         Ok(Rehearsed {
             view,
             rung: self.store.rung(),
