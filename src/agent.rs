@@ -161,13 +161,14 @@ impl Agent {
         };
         let listen = Listen {
             events: Events::new(&config.redis),
-            heard: hearing,
+            heard: hearing.clone(),
             quiet: config.rules.renew_every(),
             spread: u32::try_from(seed % 1000).unwrap_or(0),
         };
         let watch_redis = WatchRedis {
             probe: Probe::new(&config.redis),
             asked,
+            heard: hearing,
             board: board.clone(),
             metrics: metrics.clone(),
             memory_every: config.memory_every,

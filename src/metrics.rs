@@ -11,7 +11,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-use crate::election::{Instant, Role};
+use crate::election::Instant;
 use crate::fault::StoreFault;
 use crate::status::Status;
 
@@ -258,9 +258,8 @@ impl Metrics {
         let leaderless = election.leaderless.total(now).as_secs_f64();
         self.leaderless
             .inc_by((leaderless - self.leaderless.get()).max(0.0));
-        // Whoever is no candidate has no live miner, silent ones included.
-        let candidate = leadership.role != Role::Idle;
-        self.miner_connected.set(f64::from(u8::from(candidate)));
+        self.miner_connected
+            .set(f64::from(u8::from(status.candidate(now))));
         if let Some(takeover) = status.takeover(now) {
             show(&self.takeover_ready, f64::from(u8::from(takeover.is_ok())));
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::election::{CampaignId, Instant, Leadership, Reason, Token};
+use crate::election::{CampaignId, Instant, Leadership, Reason, Role, Token};
 use crate::fault::{StoreError, StoreFault};
 use crate::memory::{EngineInfo, Health, MemoryReading, RefusalWindow};
 
@@ -162,6 +162,12 @@ impl Status {
         Some(rehearsed.fault.clone().or(looked).map_or(Ok(()), Err))
     }
 
+    /// A live miner campaigns here, or none is needed.
+    #[must_use]
+    pub fn candidate(&self, now: Instant) -> bool {
+        self.leadership(now).role != Role::Idle
+    }
+
     /// The agent's own loops make progress. Never depends on Redis.
     #[must_use]
     pub fn live(&self, now: Instant) -> bool {
@@ -194,7 +200,9 @@ impl Stopwatch {
 // === impl RedisStatus ===
 
 impl RedisStatus {
-    pub fn checked(&mut self, health: Health, now: Instant) {
+    /// Tells whether anything that is shown has changed; that a refusal has passed, too.
+    pub fn checked(&mut self, health: Health, now: Instant) -> bool {
+        let before = self.shown(self.checked.as_ref().map_or(now, |(at, _)| *at));
         if let Health::Refusing(error) = &health {
             self.refused = Some((now, Reason::from(error.fault)));
         }
@@ -203,6 +211,12 @@ impl RedisStatus {
                 .record(age(now), matches!(health, Health::Refusing(_)));
         }
         self.checked = Some((now, health));
+        before != self.shown(now)
+    }
+
+    fn shown(&self, now: Instant) -> impl PartialEq + use<> {
+        let readings = (self.reachable(), self.writable(), self.oom());
+        (readings, self.not_ready(now))
     }
 
     pub fn read(&mut self, memory: MemoryStatus) {

@@ -8,7 +8,8 @@ use std::net::TcpStream;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use stage::{Agent, Miner, Redis, free_port, never};
+use rustix::process::Signal;
+use stage::{Agent, Miner, Redis, free_port, never, wait_for};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -339,7 +340,7 @@ fn the_commands_tell_who_leads() {
     let status = understudy(&["status", "--agent", &address]);
     assert_eq!(code(&status), Some(0));
     assert!(
-        text(&status).contains("leader (elected)"),
+        text(&status).contains("leader (elected)") && text(&status).contains("lease     2."),
         "{}",
         text(&status)
     );
@@ -386,6 +387,10 @@ fn the_commands_tell_who_leads() {
 
     let nothing = format!("127.0.0.1:{}", free_port());
     assert_eq!(code(&understudy(&["status", "--agent", &nothing])), Some(2));
+    for command in ["status", "resign"] {
+        let bad = understudy(&[command, "--agent", "a b"]);
+        assert_eq!(code(&bad), Some(64), "{}", text(&bad));
+    }
     assert_eq!(
         code(&understudy(&["probe", "--http-listen", &nothing])),
         Some(2)
@@ -398,6 +403,73 @@ fn the_commands_tell_who_leads() {
         ])),
         Some(2)
     );
+}
+
+#[test]
+fn an_agent_that_hangs_cannot_be_asked() {
+    let redis = Redis::start();
+    let agent = Agent::start("a", &redis, &[]);
+    agent.wait_until_up();
+    agent.signal(Signal::STOP);
+    let began = Instant::now();
+    let status = understudy(&["status", "--agent", &agent.address()]);
+    let http = format!("127.0.0.1:{}", agent.http);
+    let probe = understudy(&["probe", "live", "--http-listen", &http]);
+    agent.signal(Signal::CONT);
+    assert_eq!(code(&status), Some(2));
+    assert!(
+        text(&status).contains("does not answer in time"),
+        "{}",
+        text(&status)
+    );
+    assert_eq!(code(&probe), Some(2), "{}", text(&probe));
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
+/// As a pod's manifests have it.
+#[test]
+fn the_commands_find_the_agent_by_its_socket_and_the_log_is_json() {
+    let redis = Redis::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("grpc.sock").display().to_string();
+    let mut agent = Agent::start(
+        "a",
+        &redis,
+        &[
+            "--grpc-socket",
+            &socket,
+            "--log-format",
+            "json",
+            "--acquire-under-oom=false",
+            "--miner-liveness",
+            "always",
+            "--lease-ttl",
+            "1s",
+        ],
+    );
+    agent.wait_until_up();
+    let status = Command::new(env!("CARGO_BIN_EXE_understudy"))
+        .args(["status", "--json"])
+        .env("UNDERSTUDY_GRPC_ADDR", format!("unix:{socket}"))
+        .output()
+        .expect("it runs");
+    assert_eq!(code(&status), Some(0), "{}", text(&status));
+    // Before the fresh Redis has settled.
+    redis.fill();
+    let line = wait_for("it is refused", SOON, || {
+        agent.logged(&["acquisition refused"]).into_iter().next()
+    });
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(line["level"], "ERROR", "{line}");
+    let fields = if line["fields"].is_object() {
+        &line["fields"]
+    } else {
+        &line
+    };
+    assert!(fields["consecutive_failures"].is_number(), "{line}");
+    assert_eq!(fields["instance"], "a");
+    agent.signal(Signal::TERM);
+    assert!(agent.wait_until_gone(SOON).success());
 }
 
 #[test]

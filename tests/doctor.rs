@@ -195,6 +195,10 @@ fn what_a_service_refuses_is_lived_without_or_named() {
     report.must("permissions", "warn", "refused: PUBLISH, SUBSCRIBE");
     report.must("events", "warn", "standbys look every 500 ms instead");
     report.must("acquire in OOM", "warn", "COMMAND is refused here");
+    redis.tell(&["ACL", "SETUSER", "miner", "+subscribe"]);
+    let report = doctor(&["--redis-url", &url]);
+    report.must("events", "warn", "when they next look, up to 10 s later");
+    redis.tell(&["ACL", "SETUSER", "miner", "-subscribe"]);
     let flags = ["--lease-ttl", "3s", "--redis-url", &url];
     let mut agents = ["a", "b"].map(|name| Agent::spawn(name, &flags));
     agents.iter().for_each(Agent::wait_until_up);
@@ -213,4 +217,9 @@ fn what_a_service_refuses_is_lived_without_or_named() {
     let report = doctor(&["--redis-url", &url]);
     assert_eq!(report.code, 1);
     report.must("permissions", "fail", "INFO");
+    agents[0].start_again();
+    agents[0].wait_until_up();
+    agents[0].wait_for_reason("no_miner", SOON);
+    let _third = Miner::start("third", &agents[0], &redis);
+    agents[0].wait_for_reason("redis_no_permission", SOON);
 }

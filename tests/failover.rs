@@ -75,6 +75,30 @@ fn a_killed_miner_is_succeeded_at_once() {
         wait_for("the first agent is idle", SOON, || {
             (pair.agents[0].reason() == "no_miner").then_some(())
         });
+        pair.agents[0].wait_for_log(&[
+            "WARN",
+            "lost",
+            "instance=a",
+            "token=",
+            "reason=\"no_miner\"",
+        ]);
+        // Elections less losses is whether it leads.
+        for (agent, [status, elections, losses]) in
+            pair.agents.iter().zip([[0.0, 1.0, 1.0], [1.0, 1.0, 0.0]])
+        {
+            let metric = |name: &str| {
+                agent.metric(&format!(
+                    "ha_miner_leader_{name}{{instance=\"{}\"}}",
+                    agent.name
+                ))
+            };
+            assert_eq!(metric("status"), Some(status));
+            assert_eq!(metric("elections_total"), Some(elections));
+            assert_eq!(metric("losses_total"), Some(losses));
+            let token = agent.token().map_or(0.0, |token| token as f64);
+            assert_eq!(metric("fencing_token"), Some(token));
+            assert_eq!(metric("lease_remaining_seconds") > Some(0.0), status > 0.0);
+        }
     });
 }
 

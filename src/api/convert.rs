@@ -37,6 +37,11 @@ pub(super) fn observed(status: &Status, liveness: Liveness, now: Instant) -> pro
     observed
 }
 
+pub(super) fn lease_remaining(status: &Status, now: Instant) -> Option<prost_types::Duration> {
+    let until = status.leadership(now).lease_until?;
+    duration(until.since(now))
+}
+
 pub(super) fn takeover(status: &Status, now: Instant) -> Option<proto::Takeover> {
     let takeover = status.takeover(now)?;
     let fault = takeover.as_ref().err();

@@ -129,6 +129,7 @@ impl ElectionService for Elections {
         Ok(Response::new(GetLeadershipResponse {
             leadership: Some(convert::observed(&status, self.liveness, now)),
             takeover: convert::takeover(&status, now),
+            lease_remaining: convert::lease_remaining(&status, now),
         }))
     }
 

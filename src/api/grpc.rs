@@ -75,7 +75,7 @@ impl Grpc {
                 tonic_health::pb::health_server::HealthServer::new(healths)
                     .max_decoding_message_size(MESSAGE),
             )
-            .add_service(reflection)
+            .add_service(reflection.max_decoding_message_size(MESSAGE))
             .serve_with_incoming_shutdown(
                 incoming(listeners),
                 shared.stop.clone().cancelled_owned(),

@@ -138,11 +138,23 @@ pub fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketGuard)> {
                 "a file that is no socket stands there: remove it",
             ));
         }
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                "another process listens there: stop it, or choose another path",
-            ));
+        // Only one that refuses is stale: one that may not be asked may live, too.
+        match std::os::unix::net::UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Ok(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    "another process listens there: stop it, or choose another path",
+                ));
+            }
+            Err(error) => {
+                return Err(io::Error::new(
+                    error.kind(),
+                    format!(
+                        "whether another process listens there cannot be told ({error}): remove it, or choose another path"
+                    ),
+                ));
+            }
         }
     }
     // Bound beside it and moved there, so that nobody meets a socket with other permissions.

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
+use super::{Exit, fail};
 use crate::config::DEFAULT_GRPC_LISTEN;
 
-const WITHIN: Duration = Duration::from_secs(2);
+/// An agent on this machine answers sooner, unless it was stopped.
+pub(super) const WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct LocalArgs {
@@ -22,7 +24,11 @@ pub(super) struct LocalArgs {
 }
 
 impl LocalArgs {
-    pub async fn connect(&self) -> anyhow::Result<Channel> {
+    /// Dials the agent. Each answer may take `patience`.
+    ///
+    /// # Errors
+    /// What the command comes to: it has been said why.
+    pub async fn connect(&self, patience: Duration) -> Result<Channel, Exit> {
         let given = self.agent.as_deref().filter(|agent| !agent.is_empty());
         let agent = given.unwrap_or(DEFAULT_GRPC_LISTEN);
         let url = if agent.starts_with("unix:") || agent.contains("://") {
@@ -30,18 +36,32 @@ impl LocalArgs {
         } else {
             format!("http://{agent}")
         };
-        Endpoint::from_shared(url)
-            .with_context(|| format!("--agent={agent}: allowed is 127.0.0.1:50051 or unix:/path"))?
-            .connect_timeout(WITHIN)
-            .connect()
-            .await
-            .with_context(|| {
-                format!("no agent answers at {agent}: is `understudy run` running there?")
-            })
+        let endpoint = Endpoint::from_shared(url).map_err(|error| {
+            let allowed = "127.0.0.1:50051 or unix:/path";
+            fail(
+                Exit::BadFlags,
+                format_args!("--agent={agent}: allowed is {allowed} ({error})"),
+            )
+        })?;
+        let endpoint = endpoint.connect_timeout(WITHIN).timeout(patience);
+        endpoint.connect().await.map_err(|error| {
+            fail(
+                Exit::CouldNotAsk,
+                format_args!(
+                    "no agent answers at {agent}: is `understudy run` running there? ({error})"
+                ),
+            )
+        })
     }
 }
 
 /// What an agent answered that did not do as it was asked.
 pub(super) fn refusal(status: &tonic::Status) -> String {
+    if status.code() == Code::DeadlineExceeded || status.code() == Code::Cancelled {
+        return format!(
+            "the agent does not answer in time: it may be stopped or overloaded ({})",
+            status.message()
+        );
+    }
     format!("the agent says: {} ({:?})", status.message(), status.code())
 }

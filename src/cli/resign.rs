@@ -9,6 +9,9 @@ use super::{Exit, fail, say};
 use crate::proto::ResignRequest;
 use crate::proto::election_service_client::ElectionServiceClient;
 
+/// The answer comes after the release, which waits for the miner.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -37,9 +40,9 @@ pub(super) async fn run(args: Args) -> Exit {
     let Ok(hold_off) = hold_off.transpose() else {
         return bad_hold_off(&args);
     };
-    let channel = match args.local.connect().await {
+    let channel = match args.local.connect(PATIENCE).await {
         Ok(channel) => channel,
-        Err(error) => return fail(Exit::CouldNotAsk, format_args!("{error:#}")),
+        Err(exit) => return exit,
     };
     let request = ResignRequest {
         reason: args.reason,

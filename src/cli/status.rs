@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use serde_json::{Value, json};
 use tonic::transport::Channel;
 
-use super::local::{LocalArgs, refusal};
+use super::local::{LocalArgs, WITHIN, refusal};
 use super::{Exit, fail, say};
 use crate::proto::election_service_client::ElectionServiceClient;
 use crate::proto::redis_health_service_client::RedisHealthServiceClient;
@@ -28,14 +28,17 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Exit {
-    match ask(&args).await {
+    let channel = match args.local.connect(WITHIN).await {
+        Ok(channel) => channel,
+        Err(exit) => return exit,
+    };
+    match ask(&args, channel).await {
         Ok(()) => Exit::Yes,
         Err(error) => fail(Exit::CouldNotAsk, format_args!("{error:#}")),
     }
 }
 
-async fn ask(args: &Args) -> anyhow::Result<()> {
-    let channel = args.local.connect().await?;
+async fn ask(args: &Args, channel: Channel) -> anyhow::Result<()> {
     let asked = |status: tonic::Status| anyhow!(refusal(&status));
     if !args.watch {
         show(args, &Seen::ask(&channel, None).await.map_err(asked)?);
@@ -57,6 +60,7 @@ async fn ask(args: &Args) -> anyhow::Result<()> {
 struct Seen {
     leadership: Leadership,
     takeover: Option<Takeover>,
+    lease_remaining: Option<prost_types::Duration>,
     redis: RedisHealth,
 }
 
@@ -71,6 +75,7 @@ impl Seen {
         Ok(Self {
             leadership: change.or(answer.leadership).unwrap_or_default(),
             takeover: answer.takeover,
+            lease_remaining: answer.lease_remaining,
             redis: redis.into_inner().health.unwrap_or_default(),
         })
     }
@@ -91,6 +96,7 @@ fn as_json(seen: &Seen) -> Value {
     let Seen {
         leadership,
         takeover,
+        lease_remaining,
         redis,
     } = seen;
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
@@ -101,6 +107,7 @@ fn as_json(seen: &Seen) -> Value {
         "instance_id": leadership.instance_id,
         "leader_id": some(&leadership.leader_id),
         "fencing_token": Some(leadership.fencing_token).filter(|token| *token != 0),
+        "lease_remaining_seconds": seconds(*lease_remaining),
         "valid_for_seconds": seconds(leadership.valid_for),
         "version": leadership.version,
         "takeover": takeover.as_ref().map(|it| json!({
@@ -139,8 +146,13 @@ fn as_text(seen: &Seen) -> String {
     ];
     if leadership.role() == Role::Leader {
         lines.push(format!("token     {}", leadership.fencing_token));
-        let left = seconds(leadership.valid_for).unwrap_or(0.0);
-        lines.push(format!("grant     {left:.1} s left"));
+        let left = |said| match seconds(said).filter(|left| *left > 0.0) {
+            Some(left) => format!("{left:.1} s left"),
+            None => "none".into(),
+        };
+        lines.push(format!("lease     {}", left(seen.lease_remaining)));
+        // Under `always` and `probe` there is one only while somebody asks for it.
+        lines.push(format!("grant     {}", left(leadership.valid_for)));
     } else if let Some(takeover) = &seen.takeover {
         lines.push(format!("takeover  {}", takeover_line(takeover)));
     }

@@ -68,23 +68,20 @@ impl Config {
         let redis = RedisSettings::read(&args.redis, &mut reader);
         let ttl = reader.duration("lease-ttl", &args.lease_ttl, Duration::from_secs(30));
         let third = ttl / 3;
-        let rules = LeaseRules::new(
-            ttl,
-            reader.duration(
-                "renew-every",
-                &args.renew_every,
-                third.min(Duration::from_secs(10)),
-            ),
-            reader.duration(
-                "miner-timeout",
-                &args.miner_timeout,
-                third.min(Duration::from_secs(3)),
-            ),
-            redis
-                .as_ref()
-                .map_or(Duration::from_secs(2), |redis| redis.timeout),
+        let renew_every = reader.duration(
+            "renew-every",
+            &args.renew_every,
+            third.min(Duration::from_secs(10)),
         );
-        let rules = rules
+        let miner_timeout = reader.duration(
+            "miner-timeout",
+            &args.miner_timeout,
+            third.min(Duration::from_secs(3)),
+        );
+        let redis_timeout = redis
+            .as_ref()
+            .map_or(Duration::from_secs(2), |redis| redis.timeout);
+        let rules = LeaseRules::new(ttl, renew_every, miner_timeout, redis_timeout)
             .map_err(|broken| reader.unsafe_rules(args, &broken))
             .ok();
         let one_server = redis
@@ -97,9 +94,6 @@ impl Config {
                 rules.with_failover()
             }
         });
-        let miner_timeout = rules
-            .as_ref()
-            .map_or(Duration::ZERO, LeaseRules::miner_timeout);
         let (grpc_listen, grpc_socket) = reader.grpc(args);
         // Each is read before any is asked for, so that one mistake hides no other.
         let instance = reader.instance(&args.instance);
@@ -243,6 +237,16 @@ mod tests {
         assert_eq!(config.rules.miner_timeout(), Duration::from_secs(3));
         assert_eq!(config.rules.heartbeat_every(), Duration::from_secs(1));
         assert_eq!(config.drain_timeout, Duration::from_secs(5));
+        assert_eq!(config.redis.timeout, Duration::from_secs(2));
+        assert_eq!(config.redis.endpoint.place.to_string(), "127.0.0.1:6379");
+        assert_eq!(config.redis.keys.lock, "ha:miner:global_leader");
+        assert_eq!(config.liveness, Liveness::Campaign);
+        assert_eq!(config.memory_every, Duration::from_secs(30));
+        assert!((config.memory_warn_ratio - 0.9).abs() < f64::EPSILON);
+        assert_eq!(config.grpc_listen, "127.0.0.1:50051".parse().ok());
+        assert_eq!(config.http_listen, "0.0.0.0:9090".parse().unwrap());
+        assert_eq!(config.log_format, LogFormat::Text);
+        assert_eq!((config.grpc_socket, config.state_dir), (None, None));
         assert!(config.acquire_under_oom && !config.allow_eviction);
     }
 
@@ -271,6 +275,8 @@ mod tests {
             instance: set("no spaces"),
             lease_ttl: set("10s"),
             renew_every: set("4s"),
+            miner_timeout: set("20s"),
+            drain_timeout: set("1ms"),
             miner_liveness: set("maybe"),
             acquire_under_oom: set("yes"),
             memory_warn_ratio: set("90"),
@@ -288,6 +294,8 @@ mod tests {
             "redis-password-file",
             "instance",
             "renew-every",
+            "miner-timeout",
+            "drain-timeout",
             "miner-liveness",
             "acquire-under-oom",
             "memory-warn-ratio",

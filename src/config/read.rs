@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     BadSettings, DEFAULT_GRPC_LISTEN, MinerProbe, Password, RedisArgs, RedisEndpoint, RedisPlace,
-    RunArgs, Secret, TlsFiles,
+    RunArgs, Secret, TlsFiles, shown,
 };
 use crate::election::{LONGEST_TTL, Liveness, SHORTEST_TTL, UnsafeRules};
 
@@ -174,15 +174,19 @@ impl Reader {
     ) -> Option<MinerProbe> {
         const FLAG: &str = "miner-probe";
         let text = given(&args.miner_probe);
-        let probe = text.and_then(|text| self.keep(FLAG, text, MinerProbe::parse(text)));
-        match (liveness?, text) {
+        // It may hold a secret where none belongs.
+        let shown = text.map(shown);
+        let probe = text.map(MinerProbe::parse);
+        let probe =
+            probe.and_then(|read| self.keep(FLAG, shown.as_deref().unwrap_or_default(), read));
+        match (liveness?, shown) {
             (Liveness::Probe, None) => self.bad(
                 FLAG,
                 "",
                 "an address with --miner-liveness=probe, such as tcp://127.0.0.1:8545",
             ),
             (Liveness::Campaign | Liveness::Always, Some(text)) => {
-                self.bad(FLAG, text, "only with --miner-liveness=probe");
+                self.bad(FLAG, &text, "only with --miner-liveness=probe");
             }
             (_, _) => {}
         }
@@ -309,39 +313,35 @@ impl Reader {
     }
 
     /// Names the flags behind a combination that the rules of the lease refuse.
-    pub(super) fn unsafe_rules(&mut self, args: &RunArgs, broken: &UnsafeRules) {
-        let (flag, value) = match broken {
-            UnsafeRules::Ttl => ("lease-ttl", &args.lease_ttl),
-            UnsafeRules::RenewEvery(_) => ("renew-every", &args.renew_every),
-            UnsafeRules::MinerTimeout(_) => ("miner-timeout", &args.miner_timeout),
-            UnsafeRules::RedisTimeout => ("redis-timeout", &args.redis.redis_timeout),
-        };
-        let value = given(value).unwrap_or("default");
-        let time = humantime::format_duration;
-        match broken {
-            UnsafeRules::Ttl => {
-                let (from, to) = (time(SHORTEST_TTL), time(LONGEST_TTL));
-                self.bad(flag, value, format_args!("{from} to {to}"));
-            }
-            UnsafeRules::RenewEvery(most) => {
-                let most = time(*most);
-                self.bad(
-                    flag,
-                    value,
-                    format_args!("100ms to a third of --lease-ttl, {most}"),
-                );
-            }
-            UnsafeRules::MinerTimeout(below) => {
-                let below = time(*below);
-                self.bad(
-                    flag,
-                    value,
-                    format_args!("100ms to less than the lease, {below}"),
-                );
-            }
-            UnsafeRules::RedisTimeout => self.bad(flag, value, "50ms to 60s"),
+    pub(super) fn unsafe_rules(&mut self, args: &RunArgs, broken: &[UnsafeRules]) {
+        for rule in broken {
+            let (flag, value, allowed) = match rule {
+                UnsafeRules::Ttl => {
+                    let (from, to) = (time(SHORTEST_TTL), time(LONGEST_TTL));
+                    ("lease-ttl", &args.lease_ttl, format!("{from} to {to}"))
+                }
+                UnsafeRules::RenewEvery(most) => {
+                    let allowed = format!("100ms to a third of --lease-ttl, {}", time(*most));
+                    ("renew-every", &args.renew_every, allowed)
+                }
+                UnsafeRules::MinerTimeout(below) => {
+                    let allowed = format!("100ms to less than the lease, {}", time(*below));
+                    ("miner-timeout", &args.miner_timeout, allowed)
+                }
+                UnsafeRules::RedisTimeout => {
+                    let value = &args.redis.redis_timeout;
+                    ("redis-timeout", value, "50ms to 60s".into())
+                }
+            };
+            self.bad(flag, given(value).unwrap_or("default"), allowed);
         }
     }
+}
+
+/// In whole milliseconds.
+fn time(length: Duration) -> impl fmt::Display {
+    let millis = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+    humantime::format_duration(Duration::from_millis(millis))
 }
 
 /// A flag that is set. An empty value counts as not set, as manifests often leave one.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::election::Liveness;
+use crate::store::Survey;
 
 /// One kind of failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,20 +19,27 @@ pub struct Bound {
 const HEARS: Duration = Duration::from_millis(100);
 /// A standby that cannot hear the events channel looks this often.
 const LOOKS: Duration = Duration::from_millis(500);
+/// Redis is checked this often, and whoever waits is told when it is back.
+const CHECKS: Duration = Duration::from_secs(1);
 
-/// `hears`: standbys can subscribe here.
+/// How soon a standby notices a release: it hears of it, or looks often because it cannot hear, or is not told
+/// because whoever releases may not publish.
 #[must_use]
-pub fn bounds(config: &Config, hears: bool) -> Vec<Bound> {
+pub fn notice(survey: &Survey, config: &Config) -> Duration {
+    match (&survey.pings, &survey.subscribe, &survey.publish) {
+        // Nobody knows yet.
+        (Err(_), _, _) => HEARS,
+        (_, Ok(()), Ok(())) => HEARS,
+        (_, Err(_), _) => HEARS + LOOKS,
+        (_, Ok(()), Err(_)) => HEARS + config.rules.renew_every(),
+    }
+}
+
+/// `notice`: how soon a standby notices a release.
+#[must_use]
+pub fn bounds(config: &Config, notice: Duration) -> Vec<Bound> {
     let rules = &config.rules;
-    let notice = if hears { HEARS } else { HEARS + LOOKS };
     let unreleased = rules.takeover_after() + LOOKS + HEARS;
-    // A standby that cannot hear has backed off, and nothing tells it that Redis is there again.
-    let noticed = unreleased
-        + if hears {
-            Duration::ZERO
-        } else {
-            rules.renew_every()
-        };
     let bound = |failure, worst: Option<Duration>, why: &str| Bound {
         failure,
         worst,
@@ -80,7 +88,7 @@ pub fn bounds(config: &Config, hears: bool) -> Vec<Bound> {
         ),
         bound(
             "Redis restarts, or another primary is promoted, and the leader dies too",
-            Some(noticed),
+            Some(unreleased + CHECKS),
             "counted from when it answers again",
         ),
         bound(
@@ -93,8 +101,9 @@ pub fn bounds(config: &Config, hears: bool) -> Vec<Bound> {
         bounds.retain(|bound| bound.failure != "the miner hangs");
         if let Some(ends) = bounds.first_mut() {
             ends.failure = "the miner ends or hangs";
-            ends.worst = Some(rules.miner_timeout() + notice);
-            "--miner-timeout after its last healthy answer".clone_into(&mut ends.why);
+            ends.worst = Some(rules.miner_timeout() * 2 + notice);
+            "--miner-timeout after its last healthy answer, and once more for whoever has just asked `/leader`"
+                .clone_into(&mut ends.why);
         }
     }
     if config.liveness == Liveness::Always {

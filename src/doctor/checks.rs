@@ -245,11 +245,19 @@ pub(super) fn acquire_under_oom(survey: &Survey, config: &Config) -> Finding {
     }
 }
 
-pub(super) fn events(survey: &Survey) -> Finding {
+pub(super) fn events(survey: &Survey, config: &Config) -> Finding {
     const CHECK: &str = "events";
-    match &survey.subscribe {
-        Ok(()) => Finding::ok(CHECK, "standbys hear of a release at once"),
-        Err(error) => Finding::warn(
+    match (&survey.subscribe, &survey.publish) {
+        (Ok(()), Ok(())) => Finding::ok(CHECK, "standbys hear of a release at once"),
+        (Ok(()), Err(error)) => Finding::warn(
+            CHECK,
+            format!(
+                "PUBLISH does not work ({error}): standbys notice a release when they next look, up to {} later",
+                time(config.rules.renew_every())
+            ),
+            error.fault.hint(),
+        ),
+        (Err(error), _) => Finding::warn(
             CHECK,
             format!("SUBSCRIBE does not work ({error}): standbys look every 500 ms instead"),
             error.fault.hint(),

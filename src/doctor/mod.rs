@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::store::Survey;
 
 pub use acl::acl_line;
-pub use bounds::{Bound, bounds};
+pub use bounds::{Bound, bounds, notice};
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +54,7 @@ pub fn examine(survey: &Survey, config: &Config, local_memory: Option<u64>) -> V
         checks::clock(survey, config),
         checks::acquire(survey),
         checks::acquire_under_oom(survey, config),
-        checks::events(survey),
+        checks::events(survey, config),
         checks::lock(survey),
     ]
 }

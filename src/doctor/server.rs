@@ -101,7 +101,8 @@ pub(super) fn persistence(survey: &Survey, config: &Config) -> Finding {
     }
     let settles = time(config.rules.takeover_after());
     let lost = if field(info, "aof_enabled") == Some("1") {
-        "append-only file: a restart loses at most the last second".to_owned()
+        "append-only file: with appendfsync everysec a restart loses at most the last second"
+            .to_owned()
     } else {
         let unsaved = field(info, "rdb_changes_since_last_save").unwrap_or("unknown");
         format!("snapshots at most: a restart now loses {unsaved} changes")

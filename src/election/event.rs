@@ -45,6 +45,10 @@ pub enum Event {
         error: StoreError,
         consecutive: u32,
     },
+    /// A record tells of a longer lease than any before: from now on that long is waited out.
+    LongerTtl {
+        ttl: Duration,
+    },
     /// Another instance holds the lock: nothing is wrong, unless the lock never ends.
     HeldByOther {
         leader: String,

@@ -59,25 +59,30 @@ pub enum UnsafeRules {
 
 impl LeaseRules {
     /// # Errors
-    /// The first rule that the combination breaks.
+    /// The rules that the combination breaks. Of a TTL that is none nothing else can be judged.
     pub fn new(
         ttl: Duration,
         renew_every: Duration,
         miner_timeout: Duration,
         redis_timeout: Duration,
-    ) -> Result<Self, UnsafeRules> {
-        if !(SHORTEST_TTL..=LONGEST_TTL).contains(&ttl) {
-            return Err(UnsafeRules::Ttl);
-        }
-        if renew_every < Duration::from_millis(100) || renew_every > ttl / 3 {
-            return Err(UnsafeRules::RenewEvery(ttl / 3));
-        }
-        let lease = ttl.saturating_sub(margin(ttl));
-        if miner_timeout < Duration::from_millis(100) || miner_timeout >= lease {
-            return Err(UnsafeRules::MinerTimeout(lease));
-        }
+    ) -> Result<Self, Vec<UnsafeRules>> {
+        let mut broken = Vec::new();
         if !(Duration::from_millis(50)..=Duration::from_secs(60)).contains(&redis_timeout) {
-            return Err(UnsafeRules::RedisTimeout);
+            broken.push(UnsafeRules::RedisTimeout);
+        }
+        if (SHORTEST_TTL..=LONGEST_TTL).contains(&ttl) {
+            if renew_every < Duration::from_millis(100) || renew_every > ttl / 3 {
+                broken.push(UnsafeRules::RenewEvery(ttl / 3));
+            }
+            let lease = ttl.saturating_sub(margin(ttl));
+            if miner_timeout < Duration::from_millis(100) || miner_timeout >= lease {
+                broken.push(UnsafeRules::MinerTimeout(lease));
+            }
+        } else {
+            broken.push(UnsafeRules::Ttl);
+        }
+        if !broken.is_empty() {
+            return Err(broken);
         }
         Ok(Self {
             ttl,

@@ -14,7 +14,7 @@
 //!                └──────────────────── │ Ending │  ← Release, once no miner can still act
 //!                                      └────────┘
 //!   events →  handle_reply  handle_timeout  handle_campaign  handle_heartbeat  handle_campaign_end
-//!             handle_extend  handle_resign  handle_stop  handle_heard  handle_hearing
+//!             handle_extend  handle_resign  handle_stop  handle_heard  handle_hearing  handle_back
 //!   ← what it wants: next_command, poll_timeout;  what it says: leadership, poll_event
 //! ```
 //!

@@ -18,6 +18,7 @@ pub(super) struct Link {
     /// For whoever reads the error at night.
     place: String,
     connection: Option<(RedisAddress, MultiplexedConnection)>,
+    reached: bool,
 }
 
 impl Link {
@@ -28,7 +29,14 @@ impl Link {
             topology: Topology::new(&endpoint, &settings.keys.lock),
             place: endpoint.place.to_string(),
             connection: None,
+            reached: false,
         }
+    }
+
+    /// The last answer, an error perhaps, came from the primary itself: not from those who were asked where
+    /// it is, nor from the way to it.
+    pub fn reached(&self) -> bool {
+        self.reached
     }
 
     /// The server to which the connection goes.
@@ -55,6 +63,7 @@ impl Link {
             let late = StoreError::timed_out(format!("no answer within {limit:.0?}"));
             (None, Err(late))
         });
+        self.reached = kept.is_some();
         let result = result.map_err(|error| at(&self.place, error));
         let in_doubt = matches!(&result, Err(error) if error.fault.lost_connection());
         if !in_doubt {

@@ -41,6 +41,8 @@ impl Probe {
                 StoreFault::TimedOut | StoreFault::Unreachable | StoreFault::Auth => {
                     Health::Away(error)
                 }
+                // Nobody can say where it is, or it could not be dialled.
+                _ if !self.link.reached() => Health::Away(error),
                 _ => Health::Refusing(error),
             },
         }

@@ -171,6 +171,7 @@ impl Shell {
         let now = clock::boottime();
         match heard {
             Heard::Event => self.election.handle_heard(now),
+            Heard::Back => self.election.handle_back(now),
             Heard::Hears(hears) => {
                 self.hears = hears;
                 self.election.handle_hearing(hears, now);
@@ -225,7 +226,7 @@ impl Shell {
                 }
             }
             Event::Lost { token, reason } => match reason {
-                Reason::Resigned | Reason::Draining | Reason::NoMiner => {
+                Reason::Resigned | Reason::Draining => {
                     tracing::info!(%instance, token, reason = reason.name(), "resigned");
                 }
                 reason => tracing::warn!(%instance, token, reason = reason.name(), "lost"),
@@ -272,6 +273,11 @@ impl Shell {
             }
             Event::ReleaseFailed { error, .. } => {
                 tracing::debug!(%instance, %error, "release failed: trying again");
+            }
+            Event::LongerTtl { ttl } => {
+                tracing::warn!(%instance, ?ttl, "another agent's --lease-ttl is longer than this one's: for as long as this \
+                    process runs it waits that long before it takes over; give all agents the same, and restart this \
+                    one if that was a mistake");
             }
             Event::HeldByOther { leader, endless } => {
                 tracing::debug!(%instance, %leader, "another instance holds the lock");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use crate::clock;
 use crate::fault::StoreFault;
 use crate::store::Events;
 
@@ -21,6 +22,8 @@ pub enum Heard {
     Event,
     /// The subscription stands, or is gone.
     Hears(bool),
+    /// Redis takes commands again.
+    Back,
 }
 
 pub struct Listen {
@@ -39,7 +42,7 @@ impl Listen {
         loop {
             match self.events.subscribe().await {
                 Ok(mut subscription) => {
-                    pause = FIRST_PAUSE;
+                    let since = clock::boottime();
                     let mut heard = Heard::Hears(true);
                     loop {
                         if self.heard.send(heard).await.is_err() {
@@ -56,13 +59,21 @@ impl Listen {
                     if self.heard.send(Heard::Hears(false)).await.is_err() {
                         return;
                     }
+                    // A server that lets us in and drops us is tried ever more rarely, too.
+                    let lasted = clock::boottime().since(since);
+                    pause = if lasted > LONGEST_PAUSE_AWAY {
+                        FIRST_PAUSE
+                    } else {
+                        (pause * 2).min(LONGEST_PAUSE_AWAY)
+                    };
                 }
                 Err(error) => {
                     tracing::debug!(%error, "cannot listen to the events channel: looking more often instead");
                     pause = match error.fault {
-                        StoreFault::Unreachable | StoreFault::TimedOut | StoreFault::Loading => {
-                            (pause * 2).min(LONGEST_PAUSE_AWAY)
-                        }
+                        StoreFault::Unreachable
+                        | StoreFault::TimedOut
+                        | StoreFault::Loading
+                        | StoreFault::Topology => (pause * 2).min(LONGEST_PAUSE_AWAY),
                         _ => PAUSE_REFUSED,
                     };
                 }

@@ -24,12 +24,18 @@ impl Rehearse {
     pub async fn run(mut self) {
         let mut tick = interval(self.every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut board = self.board.subscribe();
+        let mut leads = false;
         loop {
-            tick.tick().await;
-            let (leads, before) = {
+            // Whoever leads no more is to know at once whether it could again.
+            tokio::select! {
+                _ = tick.tick() => {}
+                _ = board.wait_for(|status| !leading(status)), if leads => {}
+            }
+            let before = {
                 let status = self.board.borrow();
-                let leads = status.leadership(clock::boottime()).leads();
-                (leads, status.takeover.clone())
+                leads = leading(&status);
+                status.takeover.clone()
             };
             let takeover = if leads {
                 None
@@ -85,4 +91,8 @@ impl Rehearse {
             fault,
         }
     }
+}
+
+fn leading(status: &Status) -> bool {
+    status.leadership(clock::boottime()).leads()
 }

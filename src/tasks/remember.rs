@@ -18,7 +18,7 @@ impl Remember {
     /// Runs until the board is gone. A disk that hangs holds up nothing but this.
     pub async fn run(mut self) {
         let state = Arc::new(self.state);
-        let mut written = None;
+        let (mut written, mut told) = (None, None);
         loop {
             let (holder, highest) = {
                 let status = self.board.borrow_and_update();
@@ -32,12 +32,13 @@ impl Remember {
                 let write = move || state.write(&holder, highest, timeout);
                 match tokio::task::spawn_blocking(write).await {
                     Ok(Ok(())) => written = Some(highest),
-                    Ok(Err(error)) => {
-                        // Once for each token: what is on the disk is older, and no harm by itself.
-                        written = Some(highest);
+                    // Tried again at every change, and told once for each token.
+                    Ok(Err(error)) if told.replace(highest) != Some(highest) => {
                         tracing::warn!(%error, highest, "--state-dir: cannot write what to remember: after a \
-                            restart this agent may have to wait for its own lock; look at the disk");
+                            restart this agent may have to wait for its own lock, and does not know a --miner-timeout that was \
+                            raised; look at the disk");
                     }
+                    Ok(Err(_)) => {}
                     Err(panicked) => {
                         tracing::error!(%panicked, "--state-dir: the writer has failed");
                     }

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::Heard;
 use crate::clock;
 use crate::election::Instant;
 use crate::fault::StoreFault;
@@ -22,6 +23,8 @@ const CHECK_LIMIT: Duration = Duration::from_millis(700);
 pub struct WatchRedis {
     pub probe: Probe,
     pub asked: mpsc::Receiver<oneshot::Sender<()>>,
+    /// The election, which is told when Redis is back.
+    pub heard: mpsc::Sender<Heard>,
     pub board: watch::Sender<Status>,
     pub metrics: Metrics,
     pub memory_every: Duration,
@@ -50,8 +53,12 @@ impl WatchRedis {
                 // Whoever asked may be gone again.
                 let _ = asker.send(());
             }
-            let turned = last.replace(health.clone()).as_ref() != Some(&health);
-            if turned {
+            let before = last.replace(health.clone());
+            if before.as_ref().is_some_and(Health::deaf) && !health.deaf() {
+                // Where so much waits to be heard that there is no room, a pause ends anyway.
+                let _ = self.heard.try_send(Heard::Back);
+            }
+            if before.as_ref() != Some(&health) {
                 tell(&health);
                 if matches!(health, Health::Refusing(_)) {
                     memory_due = Instant::PAST;
@@ -71,12 +78,8 @@ impl WatchRedis {
         let now = clock::boottime();
         self.metrics.took("check", now.since(sent_at));
         self.board.send_if_modified(|status| {
-            let redis = &mut status.redis;
-            let before = (redis.reachable(), redis.writable(), redis.oom());
-            redis.checked(health.clone(), now);
             status.watch_turned = now;
-            let redis = &status.redis;
-            before != (redis.reachable(), redis.writable(), redis.oom())
+            status.redis.checked(health.clone(), now)
         });
         health
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::command::{Answer, Attempt, Command, Outcome, Refusal};
 use super::super::event::Event;
 use super::super::leadership::Reason;
+use super::super::miner::Liveness;
 use super::super::time::Instant;
 use super::super::view::{RecordSeen, Token, View};
 use super::super::watch::Watch;
@@ -135,7 +136,10 @@ impl Election {
         });
         if let Some((token, ttl)) = seen {
             self.highest = self.highest.max(token);
-            self.longest_ttl = self.longest_ttl.max(ttl);
+            if ttl > self.longest_ttl {
+                self.longest_ttl = ttl;
+                self.events.push_back(Event::LongerTtl { ttl });
+            }
         }
     }
 
@@ -246,11 +250,16 @@ impl Election {
 
     /// Stops granting; the lock is released once nobody can act on it.
     pub(super) fn end_term(&mut self, reason: Reason, hold_off: Duration, now: Instant) {
-        if let Phase::Leading { term, .. } = self.phase {
+        if let Phase::Leading { term, campaign, .. } = self.phase {
             self.events.push_back(Event::Lost {
                 token: term.token,
                 reason,
             });
+            if self.settings.liveness != Liveness::Campaign {
+                // Whoever only asks who leads has had no deadline, and may act on the last answer.
+                let timeout = self.settings.rules.miner_timeout();
+                self.grant(campaign, term.lease_until.min(now + timeout));
+            }
             self.phase = Phase::Ending {
                 term,
                 reason,

@@ -163,8 +163,13 @@ impl Election {
     /// The subscription to the events channel was lost (then Redis may be gone) or is there again
     /// (then Redis may have lost the lock): a leader re-asserts its term, a standby looks.
     pub fn handle_hearing(&mut self, hears: bool, now: Instant) {
-        self.elapse(now);
         self.hearing.stands = hears;
+        self.handle_back(now);
+    }
+
+    /// Redis takes commands again, and may have lost the lock: no pause that a failure asked for is kept.
+    pub fn handle_back(&mut self, now: Instant) {
+        self.elapse(now);
         self.look_due = now;
         self.pause_until = now;
         if let Phase::Leading { renew_due, .. } = &mut self.phase {

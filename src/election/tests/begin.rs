@@ -294,6 +294,17 @@ fn where_another_may_become_the_primary_an_empty_store_is_waited_out() {
 }
 
 #[test]
+fn that_redis_is_back_ends_the_pause_after_a_failure() {
+    let mut stage = Stage::with(Liveness::Always, true);
+    let loading = error("LOADING Redis is loading the dataset in memory");
+    let look = stage.next();
+    stage.fail(&look, loading);
+    stage.nothing();
+    stage.election.handle_back(stage.now);
+    stage.look();
+}
+
+#[test]
 fn failures_to_acquire_are_told_one_by_one_with_a_growing_pause() {
     let mut stage = Stage::with(Liveness::Always, false);
     stage.look();

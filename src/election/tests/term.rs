@@ -280,6 +280,20 @@ fn an_agent_that_is_the_candidate_grants_only_when_asked() {
     stage.must_release(5);
 }
 
+/// A proxy that asks `/leader` was told nothing of a deadline.
+#[test]
+fn whoever_only_asked_who_leads_is_waited_out() {
+    let mut stage = Stage::with(Liveness::Always, true);
+    stage.look();
+    stage.begin(5);
+    let resigned = stage.election.handle_resign(Duration::ZERO, stage.now);
+    assert_eq!(resigned, Ok(5));
+    stage.pass(MINER_TIMEOUT - MS);
+    stage.nothing();
+    stage.pass(MS);
+    stage.must_release(5);
+}
+
 #[test]
 fn versions_grow_with_every_change_and_with_nothing_else() {
     let (mut stage, campaign) = Stage::leading();
@@ -300,18 +314,20 @@ fn a_combination_that_is_not_safe_is_refused() {
     assert_eq!(rules(TTL, TTL / 3, TTL / 3, second), None);
     assert_eq!(
         rules(second / 2, second, second, second),
-        Some(UnsafeRules::Ttl)
+        Some(vec![UnsafeRules::Ttl])
     );
     assert_eq!(
         rules(TTL, TTL / 2, second, second),
-        Some(UnsafeRules::RenewEvery(TTL / 3))
+        Some(vec![UnsafeRules::RenewEvery(TTL / 3)])
     );
     assert_eq!(
         rules(TTL, second, TTL, second),
-        Some(UnsafeRules::MinerTimeout(TTL - MARGIN))
+        Some(vec![UnsafeRules::MinerTimeout(TTL - MARGIN)])
     );
     assert_eq!(
         rules(TTL, second, second, Duration::ZERO),
-        Some(UnsafeRules::RedisTimeout)
+        Some(vec![UnsafeRules::RedisTimeout])
     );
+    let all = rules(TTL, TTL, TTL, Duration::ZERO);
+    assert_eq!(all.map(|broken| broken.len()), Some(3), "all at once");
 }
