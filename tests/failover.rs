@@ -6,7 +6,7 @@ mod stage;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use stage::{Agent, Miner, Redis, boottime_ns, check_acts, never, wait_for};
+use stage::{Agent, Miner, Redis, boottime_ns, check_acts, engine, never, wait_for};
 
 const TTL: Duration = Duration::from_secs(3);
 const FLAGS: [&str; 4] = ["--lease-ttl", "3s", "--redis-timeout", "1s"];
@@ -346,6 +346,20 @@ fn an_agent_that_starts_before_redis_serves_and_joins() {
     redis.start_again();
     miner.wait_until_acting(0, 3 * TTL);
     assert_eq!(agent.get("/ready").expect("an answer").0, 200);
+}
+
+/// Its looks have failed for so long by then that the next one would come seconds later.
+#[test]
+fn a_redis_that_was_slow_to_load_is_seen_at_once() {
+    let options = Redis::slow_to_load(&engine(), 30);
+    let mut redis = Redis::with(&options.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(redis.burden(290));
+    redis.kill();
+    let agent = Agent::start("a", &redis, &["--miner-liveness", "always"]);
+    agent.wait_until_up();
+    redis.start_again();
+    assert_eq!(agent.reason(), "redis_loading");
+    agent.wait_for_reason("store_settling", Duration::from_millis(2500));
 }
 
 #[test]

@@ -175,7 +175,7 @@ impl Chaos {
 
     /// Redis loses something, or its clock jumps.
     fn store_fault(&mut self, short: Duration, long: Duration) -> Option<&'static str> {
-        match self.dice.below(9) {
+        match self.dice.below(10) {
             0 => {
                 let policy = self.dice.pick(&["volatile-lru", "volatile-ttl"]);
                 self.later(
@@ -206,6 +206,7 @@ impl Chaos {
                 Some("Redis: READONLY, then promoted")
             }
             7 => self.clock_jumps(),
+            8 => self.loads_slowly(),
             _ => self.failover(),
         }
     }
@@ -277,6 +278,17 @@ impl Chaos {
             true => "Redis: SIGKILLed, an older snapshot restored",
             false => "Redis: SIGKILLed, without its data",
         })
+    }
+
+    /// It dies, and comes back with what it had, which takes a second or two to load.
+    fn loads_slowly(&mut self) -> Option<&'static str> {
+        if !self.redis_up || !self.redis.burden(600) {
+            return None;
+        }
+        self.redis.kill();
+        self.redis_up = false;
+        self.undo(&Undo::RedisIsThere);
+        Some("Redis: slow LOADING")
     }
 
     /// FLUSHALL, but not where that is a limit: every agent has seen the store for a while, and no two follow

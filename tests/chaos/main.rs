@@ -17,7 +17,7 @@ mod pods;
 mod proxy;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use dice::Dice;
@@ -25,7 +25,7 @@ use faults::Undo;
 use pods::{Pod, Setting, Subject};
 use proxy::Mode;
 use rustix::process::Signal;
-use stage::{Redis, boottime_ns, engines, send};
+use stage::{Redis, boottime_ns, engines, is_6, send};
 
 pub const TTL: Duration = Duration::from_secs(2);
 const PODS: usize = 3;
@@ -50,17 +50,11 @@ pub struct Chaos {
 }
 
 impl Chaos {
-    fn new(
-        subject: Subject,
-        engine: &PathBuf,
-        seed: u64,
-        folder: &std::path::Path,
-        register: &Redis,
-    ) -> Self {
+    fn new(subject: Subject, engine: &Path, seed: u64, folder: &Path, register: &Redis) -> Self {
         let mut options = vec!["--lua-time-limit", "100", "--repl-diskless-sync-delay", "0"];
-        let version = std::process::Command::new(engine).arg("--version").output();
-        let version = String::from_utf8(version.expect("an engine").stdout).expect("text");
-        if !version.contains("v=6.") {
+        let slow = Redis::slow_to_load(engine, 2);
+        options.extend(slow.iter().map(String::as_str));
+        if !is_6(engine) {
             options.extend(["--enable-protected-configs", "yes"]);
         }
         let with_clock = Redis::with_clock(engine, &options);
@@ -94,6 +88,10 @@ impl Chaos {
                 };
                 let mut pod = setting.pod(name, &[short, remembers].concat());
                 pod.mixed = number == 2;
+                // Two of them bear one name, from their second start on.
+                if number == 1 {
+                    pod.instance = "a".into();
+                }
                 pod
             })
             .collect();
@@ -214,7 +212,7 @@ fn no_two_miners_act_at_once_whatever_fails() {
     }
 }
 
-fn try_engine(subject: Subject, engine: &PathBuf, seed: u64, share: Duration) {
+fn try_engine(subject: Subject, engine: &Path, seed: u64, share: Duration) {
     let folder = tempfile::tempdir().expect("a folder");
     // Where the fenced writes go: nothing befalls it.
     let register = Redis::start();
@@ -253,7 +251,8 @@ fn try_engine(subject: Subject, engine: &PathBuf, seed: u64, share: Duration) {
         .collect();
     println!("the longest gap: {}", told.join("; "));
     let after = checker::check(&acts, healed, end);
-    let led_again = after.longest_gap < (end - healed) as f64 / 1e9 - 0.5;
+    // Half a second more than is promised, for a machine that has much to do.
+    let led_again = after.longest_gap < (TTL + Duration::from_millis(2500)).as_secs_f64();
     if subject == Subject::Incumbent {
         return;
     }

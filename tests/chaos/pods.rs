@@ -19,6 +19,8 @@ pub enum Subject {
 
 pub struct Pod {
     pub name: String,
+    /// Its agent's `--instance`.
+    pub instance: String,
     subject: Subject,
     pub proxy: Proxy,
     pub names: Names,
@@ -58,6 +60,7 @@ impl Setting<'_> {
         ]);
         let mut pod = Pod {
             name: name.to_owned(),
+            instance: name.to_owned(),
             subject: self.subject,
             proxy,
             names: Names::start(self.folder, name),
@@ -140,7 +143,7 @@ impl Pod {
         let mut command = Command::new(program);
         self.names.lend(&mut command);
         let agent = command
-            .args(["run", "--instance", &self.name])
+            .args(["run", "--instance", &self.instance])
             .args(["--grpc-listen", &format!("127.0.0.1:{}", self.ports.0)])
             .args(["--http-listen", &format!("127.0.0.1:{}", self.ports.1)])
             .args(&self.flags)

@@ -137,10 +137,28 @@ impl Redis {
         );
     }
 
+    /// Options with which each key takes so many milliseconds to load, while which Redis answers LOADING.
+    pub fn slow_to_load(engine: &Path, millis: u32) -> Vec<String> {
+        let mut options = vec!["--key-load-delay".into(), (millis * 1000).to_string()];
+        // 6.2 looks up once in 2 MB.
+        if !is_6(engine) {
+            options.extend(["--loading-process-events-interval-bytes", "1024"].map(Into::into));
+        }
+        options
+    }
+
     /// Sets the wall clock, in seconds from the true time. It lasts over restarts.
     pub fn set_clock(&self, ahead: i64) {
         let told = std::fs::write(self.directory.path().join("clock"), format!("{ahead:+}"));
         told.expect("the clock's file");
+    }
+
+    /// Writes so many keys that are slow to load, and saves them. `false`: it would not take them.
+    pub fn burden(&self, keys: u32) -> bool {
+        let script = "for i = 1, ARGV[1] do redis.call('SET', 'burden:' .. i, string.rep('x', 8000), 'PX', 60000) end \
+                      return redis.call('DBSIZE')";
+        let told = |words: &[&str]| self.ask(words).is_ok_and(|it| !it.starts_with('-'));
+        told(&["EVAL", script, "0", &keys.to_string()]) && told(&["SAVE"])
     }
 
     pub fn relieve(&self) {
@@ -223,6 +241,13 @@ fn spawn(engine: &Path, port: u16, directory: &TempDir, options: &[String], fake
         .stderr(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {}: {error}", engine.display()))
+}
+
+/// Of the major version 6.
+pub fn is_6(engine: &Path) -> bool {
+    let version = Command::new(engine).arg("--version").output();
+    let version = String::from_utf8(version.expect("an engine").stdout).expect("text");
+    version.contains("v=6.")
 }
 
 /// `UNDERSTUDY_TEST_ENGINES`, as `scripts/engines` prints them; else the one of [`Redis::start`].
