@@ -528,12 +528,41 @@ fn http_answers_get_and_head_and_nothing_else() {
         assert_eq!(ask("DELETE", path).0, 405, "{path}");
     }
     assert_eq!(ask("GET", "/nothing").0, 404);
+    // The contract's list, to the letter, once everything was asked for the first time.
+    wait_for("a rehearsal and a reading", SOON, || {
+        let read = agent.metric("ha_miner_redis_up").is_some()
+            && agent.metric("ha_miner_redis_used_memory_bytes").is_some();
+        (read
+            && agent
+                .metric("ha_miner_leader_takeover_ready{instance=\"a\"}")
+                .is_some())
+        .then_some(())
+    });
     let (_, metrics) = ask("GET", "/metrics");
     for series in [
         "ha_miner_leader_acquisition_failures_total{instance=\"a\",reason=\"redis_oom\"} 0",
         "ha_miner_leader_acquisition_failures_total{instance=\"a\",reason=\"redis_error\"} 0",
         "ha_miner_leader_status{instance=\"a\"} 0",
-        "ha_miner_build_info{",
+        "ha_miner_leader_elections_total{instance=\"a\"} 0",
+        "ha_miner_leader_losses_total{instance=\"a\"} 0",
+        "ha_miner_leader_consecutive_acquire_failures{instance=\"a\"} 0",
+        "ha_miner_leader_elections_under_oom_total{instance=\"a\"} 0",
+        "ha_miner_leader_fencing_token{instance=\"a\"} 0",
+        "ha_miner_leader_lease_remaining_seconds{instance=\"a\"} 0",
+        "ha_miner_leader_renewal_failures_total{instance=\"a\",reason=\"redis_oom\"} 0",
+        "ha_miner_leader_takeover_ready{instance=\"a\"} 1",
+        "ha_miner_leaderless_seconds_total{instance=\"a\"} ",
+        "ha_miner_miner_connected{instance=\"a\"} 0",
+        "ha_miner_redis_used_memory_bytes ",
+        "ha_miner_redis_max_memory_bytes 0",
+        "ha_miner_redis_memory_usage_ratio -1",
+        "ha_miner_redis_up 1",
+        "ha_miner_redis_writable 1",
+        "ha_miner_redis_evicting_policy 0",
+        "ha_miner_redis_write_refused_ratio 0",
+        "ha_miner_redis_memory_last_check_timestamp_seconds ",
+        "ha_miner_redis_command_duration_seconds_count{command=\"look\"} ",
+        "ha_miner_build_info{revision=",
         "process_resident_memory_bytes",
     ] {
         assert!(
