@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use understudy::election::{Election, EndedBy};
 
+use super::limit::Limit;
 use super::redis::{Data, Memory};
 use super::safeguard::Safeguard;
 use super::world::{AGENTS, Agent, GO, S, SIGHT, Step, TTL, WAIT, World};
@@ -24,7 +25,7 @@ impl World {
             10 | 11 => self.cut_off(index, until),
             12 => self.deaf_or_not(index),
             13 => self.clock_jumps(),
-            14 => self.restart_with("redis restarts empty", Data::default()),
+            14 => self.restart_empty(index),
             15 => self.restart_with("redis restarts from a snapshot", self.snapshot.clone()),
             16 => self.remember(),
             17 if self.watched => self.failover(),
@@ -70,13 +71,21 @@ impl World {
 
     fn agent_stops(&mut self, index: usize, until: u64) -> Option<&'static str> {
         self.say(|| format!("agent {index} stopped until {:.3}", until as f64 / 1e9));
-        self.agents[index].paused_until = until;
+        let (now, agent) = (self.now, &mut self.agents[index]);
+        if self.beyond == Some(Limit::FrozenClocks) && now >= agent.frozen_until() {
+            agent.frozen.push(now..until);
+            for miner in &mut agent.miners {
+                miner.paused_until = until;
+            }
+        }
+        agent.paused_until = until;
         Some("agent stopped")
     }
 
     /// A newborn just after a FLUSHALL is a limit, and what the agent before it had not seen is too.
     fn may_be_born(&self) -> bool {
-        !(self.flushed && self.lost_within(WAIT + SIGHT))
+        let any = self.beyond == Some(Limit::AnyFlush);
+        any || !(self.flushed && self.lost_within(WAIT + SIGHT))
     }
 
     fn agent_dies(&mut self, index: usize) -> Option<&'static str> {
@@ -150,6 +159,16 @@ impl World {
         Some("clock jump")
     }
 
+    fn restart_empty(&mut self, index: usize) -> Option<&'static str> {
+        let restarted = self.restart_with("redis restarts empty", Data::default());
+        // A clock that jumps ahead then, and an agent that is new, are a limit.
+        if self.beyond == Some(Limit::JumpOnEmptyStore) {
+            self.redis.ahead += 60_000_000;
+            self.replace(index);
+        }
+        restarted
+    }
+
     fn restart_with(&mut self, what: &'static str, data: Data) -> Option<&'static str> {
         self.say(|| what.into());
         self.lose();
@@ -195,6 +214,9 @@ impl World {
     }
 
     fn may_be_flushed(&self) -> bool {
+        if self.beyond == Some(Limit::AnyFlush) {
+            return true;
+        }
         let seasoned = |agent: &Agent| {
             let seen = agent.seen.filter(|_| !agent.stopping);
             seen.is_some_and(|seen| self.now > seen + WAIT + SIGHT)

@@ -4,6 +4,7 @@
 mod checks;
 mod dice;
 mod faults;
+mod limit;
 mod miners;
 mod redis;
 mod safeguard;
@@ -16,6 +17,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use limit::Limit;
 use safeguard::Safeguard;
 use world::World;
 
@@ -23,6 +25,8 @@ use world::World;
 const CHAOS: u64 = 40;
 /// Within so many seeds the simulation must find what a missing safeguard lets through.
 const BOUND: u64 = 30_000;
+/// So many seeds go beyond each limit.
+const BEYOND: u64 = 2000;
 
 /// What some seeds came to.
 #[derive(Default)]
@@ -32,10 +36,12 @@ struct Found {
     faults: BTreeMap<&'static str, u64>,
     /// The smallest seed with a violation, as far as anyone looked.
     violation: Option<(u64, String, String)>,
+    /// The smallest seed in which two could act, where that is a limit.
+    overlap: Option<(u64, String)>,
 }
 
 /// Tries seeds on every processor, until one is violated.
-fn try_all(seeds: Range<u64>, without: Option<Safeguard>) -> Found {
+fn try_all(seeds: Range<u64>, without: Option<Safeguard>, beyond: Option<Limit>) -> Found {
     let next = AtomicU64::new(seeds.start);
     let found = Mutex::new(Found::default());
     let work = || {
@@ -44,13 +50,21 @@ fn try_all(seeds: Range<u64>, without: Option<Safeguard>) -> Found {
             if seed >= seeds.end {
                 return;
             }
-            let mut world = World::new(seed, without);
+            let mut world = World::new(seed, without, beyond);
             let violated = world.run(CHAOS);
             let mut found = found.lock().expect("no panic while counting");
             found.seeds += 1;
             found.terms += world.checks.terms;
             for (name, count) in world.faults {
                 *found.faults.entry(name).or_default() += count;
+            }
+            if let Some(overlap) = world.checks.overlap
+                && found
+                    .overlap
+                    .as_ref()
+                    .is_none_or(|(first, _)| seed < *first)
+            {
+                found.overlap = Some((seed, overlap));
             }
             if let Some(violated) = violated {
                 next.store(seeds.end, Ordering::Relaxed);
@@ -80,13 +94,13 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn no_seed_finds_a_second_leader() {
     if let Some(seed) = number("SEED") {
-        let mut world = World::new(seed, None);
+        let mut world = World::new(seed, None, None);
         let violated = world.run(CHAOS);
         println!("{}", world.story);
         assert_eq!(violated, None);
         return;
     }
-    let found = try_all(0..number("SEEDS").unwrap_or(20_000), None);
+    let found = try_all(0..number("SEEDS").unwrap_or(20_000), None, None);
     if let Some((seed, violated, story)) = found.violation {
         let tail: Vec<_> = story.lines().rev().take(60).collect();
         let tail: Vec<_> = tail.into_iter().rev().collect();
@@ -105,10 +119,24 @@ fn no_seed_finds_a_second_leader() {
 #[test]
 fn without_any_one_safeguard_a_violation_is_found() {
     for safeguard in Safeguard::ALL {
-        let found = try_all(0..BOUND, Some(safeguard));
+        let found = try_all(0..BOUND, Some(safeguard), None);
         let Some((seed, violated, _)) = found.violation else {
             panic!("{safeguard:?} is off, and {BOUND} seeds found nothing");
         };
         println!("{safeguard:?} off: seed {seed}: {violated}");
+    }
+}
+
+#[test]
+fn beyond_the_limits_two_may_act_and_the_fence_holds() {
+    for limit in Limit::ALL {
+        let found = try_all(0..BEYOND, None, Some(limit));
+        if let Some((seed, violated, _)) = found.violation {
+            panic!("{limit:?}: seed {seed}: {violated}");
+        }
+        let Some((seed, overlap)) = found.overlap else {
+            panic!("{limit:?} is no limit: {BEYOND} seeds found nothing");
+        };
+        println!("{limit:?}: seed {seed}: {overlap}; the fence held in {BEYOND} seeds");
     }
 }

@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Write;
+use std::ops::Range;
 use std::time::Duration;
 
 use understudy::election::{
@@ -14,6 +15,7 @@ use understudy::fault::StoreError;
 
 use super::checks::Checks;
 use super::dice::Dice;
+use super::limit::Limit;
 use super::miners::Miner;
 use super::redis::{Caller, Data, Memory, Redis};
 use super::safeguard::Safeguard;
@@ -42,6 +44,8 @@ pub struct Agent {
     /// Parts per million that this host's clock is fast.
     fast: i64,
     pub paused_until: u64,
+    /// When this host stood still together with its clocks, in true time.
+    pub frozen: Vec<Range<u64>>,
     /// Cut off from Redis until then.
     pub cut_until: u64,
     pub hears: bool,
@@ -54,6 +58,12 @@ pub struct Agent {
     pub stopping: bool,
     /// The longest by which it or a process before it has granted, if it remembers one.
     longest_timeout: Duration,
+}
+
+impl Agent {
+    pub fn frozen_until(&self) -> u64 {
+        self.frozen.last().map_or(0, |it| it.end)
+    }
 }
 
 #[allow(clippy::large_enum_variant, reason = "most steps are replies")]
@@ -133,11 +143,12 @@ pub struct World {
     /// How far the clock of Redis' present host is ahead of that of its first.
     pub offset: i64,
     pub without: Option<Safeguard>,
+    pub beyond: Option<Limit>,
     pub story: String,
 }
 
 impl World {
-    pub fn new(seed: u64, without: Option<Safeguard>) -> Self {
+    pub fn new(seed: u64, without: Option<Safeguard>, beyond: Option<Limit>) -> Self {
         let mut dice = Dice::new(seed);
         let mut redis = Redis::new(Duration::from_secs(dice.pick(&[0, 100])));
         redis.without = without;
@@ -164,8 +175,10 @@ impl World {
             refuses_until: 0,
             offset: 0,
             without,
+            beyond,
             story: String::new(),
         };
+        world.checks.beyond = beyond.is_some();
         world.watched = world.dice.chance(50);
         for index in 0..AGENTS {
             let agent = world.newborn(index);
@@ -492,7 +505,10 @@ impl World {
         let seed = self.dice.roll();
         self.processes += 1;
         // Two clocks that differ by up to 1 %.
-        let fast = self.dice.below(10_001) as i64 - 5000;
+        let mut fast = self.dice.below(10_001) as i64 - 5000;
+        if self.beyond == Some(Limit::ClockRates) {
+            fast *= 30;
+        }
         let under_oom = self.dice.chance(80);
         let timeout = self.dice.pick(&MINER_TIMEOUTS);
         let holder = format!("a{index}-{:08x}", seed as u32);
@@ -510,6 +526,7 @@ impl World {
             process: self.processes,
             fast,
             paused_until: 0,
+            frozen: Vec::new(),
             cut_until: 0,
             hears: self.healed || self.dice.chance(80),
             miners: Vec::new(),
@@ -526,6 +543,8 @@ impl World {
         let mut agent = self.newborn(index);
         let old = &mut self.agents[index];
         agent.fast = old.fast;
+        agent.frozen.clone_from(&old.frozen);
+        agent.paused_until = agent.frozen_until();
         // Its miners act on until their grants run out.
         std::mem::swap(&mut agent.miners, &mut old.miners);
         agent
@@ -535,7 +554,7 @@ impl World {
         let seed = self.dice.roll();
         if state {
             agent.holder.clone_from(&old.holder);
-            let now = Instant::from_nanos(host_clock(agent.fast, self.now));
+            let now = Instant::from_nanos(host_clock(agent.fast, running(&agent.frozen, self.now)));
             let quiet = self.without != Some(Safeguard::QuietRestart);
             let timeout = agent.longest_timeout;
             agent.longest_timeout = timeout.max(old.longest_timeout);
@@ -610,14 +629,20 @@ impl World {
     }
 
     pub fn host_time(&self, index: usize) -> Instant {
-        Instant::from_nanos(host_clock(self.agents[index].fast, self.now))
+        let agent = &self.agents[index];
+        Instant::from_nanos(host_clock(agent.fast, running(&agent.frozen, self.now)))
     }
 
     /// The first moment of true time at which the host's clock shows `host`.
     pub fn true_time(&self, index: usize, host: u64) -> u64 {
         let rate = 1_000_000 + self.agents[index].fast;
         let host = host.saturating_sub(HOST_EPOCH);
-        (u128::from(host) * 1_000_000 / rate as u128) as u64 + 1
+        let ran = (u128::from(host) * 1_000_000 / rate as u128) as u64 + 1;
+        let stood = |at: u64, frozen: &Range<u64>| match at >= frozen.start {
+            true => at + (frozen.end - frozen.start),
+            false => at,
+        };
+        self.agents[index].frozen.iter().fold(ran, stood)
     }
 
     pub fn say(&mut self, what: impl FnOnce() -> String) {
@@ -657,6 +682,12 @@ fn settings(
 
 /// A host has been up for a while when the run begins.
 const HOST_EPOCH: u64 = 1_000_000 * S;
+
+/// For how long a host that stood still at times has run.
+fn running(frozen: &[Range<u64>], now: u64) -> u64 {
+    let stood = frozen.iter().filter(|it| it.start < now);
+    now - stood.map(|it| it.end.min(now) - it.start).sum::<u64>()
+}
 
 pub fn host_clock(fast: i64, now: u64) -> u64 {
     let rate = (1_000_000 + fast) as u128;
