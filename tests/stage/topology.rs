@@ -113,7 +113,7 @@ impl Sentinel {
         wait_for("the sentinel answers", SETTLED, || self.ask(&["PING"]).ok());
     }
 
-    fn ask(&self, words: &[&str]) -> std::io::Result<String> {
+    pub fn ask(&self, words: &[&str]) -> std::io::Result<String> {
         let password = self.guarded.then_some(PASSWORDS[1]);
         redis::ask_as(self.port, password, words)
     }
