@@ -177,7 +177,7 @@ fn a_go_miners_lock_is_never_touched_and_makes_a_release_worthless() {
 }
 
 #[test]
-fn the_longest_ttl_ever_seen_is_waited_out() {
+fn the_longest_ttl_ever_seen_is_waited_out_and_told_once() {
     let mut stage = Stage::new();
     let campaign = stage.campaign();
     stage.view = written("other-1", 50, false);
@@ -185,9 +185,12 @@ fn the_longest_ttl_ever_seen_is_waited_out() {
         record.ttl = TTL * 4;
     }
     stage.look();
+    let longer = Event::LongerTtl { ttl: TTL * 4 };
+    assert!(stage.events().contains(&longer));
     stage.pass(TTL * 3);
     stage.election.handle_heartbeat(campaign, None, stage.now);
     stage.look();
+    assert!(!stage.events().contains(&longer));
     stage.nothing();
 }
 
