@@ -11,6 +11,8 @@ struct Change {
     /// that is no deeper than its key.
     depth: (usize, bool),
     lines: Vec<String>,
+    /// The dash before what is removed: it goes to the next key of the item.
+    dash: String,
 }
 
 /// All changes to one text.
@@ -32,14 +34,18 @@ impl<'a> Edit<'a> {
             .sort_by_key(|change| (change.from, std::cmp::Reverse(change.depth)));
         let mut changed = Vec::new();
         let mut next = 0;
+        let mut dash = String::new();
         for change in self.changes {
             let kept = self.lines.get(next..change.from).unwrap_or_default();
-            changed.extend(kept.iter().map(ToString::to_string));
+            keep(kept, &mut dash, &mut changed);
             changed.extend(change.lines);
+            if !change.dash.is_empty() {
+                dash = change.dash;
+            }
             next = next.max(change.until);
         }
         let kept = self.lines.get(next..).unwrap_or_default();
-        changed.extend(kept.iter().map(ToString::to_string));
+        keep(kept, &mut dash, &mut changed);
         changed
     }
 
@@ -49,15 +55,17 @@ impl<'a> Edit<'a> {
             until: at,
             depth,
             lines,
+            dash: String::new(),
         });
     }
 
-    fn remove(&mut self, from: usize, until: usize) {
+    fn remove(&mut self, from: usize, until: usize, dash: String) {
         self.changes.push(Change {
             from,
             until,
             depth: (0, false),
             lines: Vec::new(),
+            dash,
         });
     }
 
@@ -171,6 +179,7 @@ impl<'a> Edit<'a> {
             until: key.line + 1,
             depth: (key.column, false),
             lines: filled,
+            dash: String::new(),
         });
         Ok(())
     }
@@ -199,47 +208,61 @@ impl<'a> Edit<'a> {
                 text.chars().nth(list.column) == Some('-')
             };
             let from = (list.line..=item.line).rev().find(|line| dash(*line));
-            self.remove(from.unwrap_or(item.line), item.end + 1);
+            self.remove(from.unwrap_or(item.line), item.end + 1, String::new());
         }
         Ok(())
     }
 
-    /// Removes the entries of `parent`'s mapping under `key` that `ours` names; the mapping as well, if nothing else
-    /// is in it.
+    /// Removes those of `ours` that stand in the mapping along `path`; and every mapping on the way in which nothing
+    /// else is.
     pub fn remove_entries(
         &mut self,
-        parent: &Node,
-        key: &str,
+        root: &Node,
+        path: &[&str],
         ours: &[(&str, &str)],
     ) -> Result<(), Refused> {
-        let Some((name, mapping)) = parent.entry(key) else {
-            return Ok(());
-        };
-        if !ours
+        let mut way: Vec<&(Node, Node)> = Vec::new();
+        for key in path {
+            let at = way.last().map_or(root, |(_, value)| value);
+            let Some(entry) = at.entry(key) else {
+                return Ok(());
+            };
+            way.push(entry);
+        }
+        let mapping = way.last().map_or(root, |(_, value)| value);
+        let mut found: Vec<&(Node, Node)> = ours
             .iter()
-            .all(|(key, value)| mapping.word(&[key]) == Some(value))
-        {
+            .filter_map(|(key, value)| Some((mapping.entry(key)?, *value)))
+            .filter_map(|(entry, value)| (entry.1.text() == Some(value)).then_some(entry))
+            .collect();
+        if found.is_empty() {
             return Ok(());
         }
         mapping.must_be_block()?;
-        if mapping.entries().len() == ours.len() {
-            return self.remove_entry(name, mapping);
+        while let Some(outer) = way.pop()
+            && found.len() == outer.1.entries().len()
+        {
+            found = vec![outer];
         }
-        for (key, _) in ours {
-            if let Some((key, value)) = mapping.entry(key) {
-                self.remove_entry(key, value)?;
-            }
+        for (key, value) in found {
+            self.remove_entry(key, value)?;
         }
         Ok(())
     }
 
+    /// Where it is the first one of a list's item, another one must follow.
     fn remove_entry(&mut self, key: &Node, value: &Node) -> Result<(), Refused> {
-        if !self.starts_its_line(key) {
-            return key.refuse(
-                "cannot be removed where it stands: put another key of the item before it",
-            );
+        let line = self.lines.get(key.line).copied().unwrap_or_default();
+        let before: String = line.chars().take(key.column).collect();
+        if !before.chars().all(|it| it == ' ' || it == '-') {
+            return key.refuse("cannot be removed where it stands: give it a line of its own");
         }
-        self.remove(key.line, value.end.max(key.line) + 1);
+        let dash = if self.starts_its_line(key) {
+            String::new()
+        } else {
+            before
+        };
+        self.remove(key.line, value.end.max(key.line) + 1, dash);
         Ok(())
     }
 
@@ -251,6 +274,19 @@ impl<'a> Edit<'a> {
     fn is_comment(&self, line: usize) -> bool {
         let line = self.lines.get(line).copied().unwrap_or_default();
         line.trim_start().starts_with('#')
+    }
+}
+
+/// Lines that stay; the first key among them gets the dash that has lost its own.
+fn keep(lines: &[&str], dash: &mut String, kept: &mut Vec<String>) {
+    for line in lines {
+        let text = line.trim_start();
+        if dash.is_empty() || text.is_empty() || text.starts_with('#') {
+            kept.push((*line).to_owned());
+        } else {
+            let key: String = line.chars().skip(dash.len()).collect();
+            kept.push(std::mem::take(dash) + &key);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod pod;
 mod tests;
 mod yaml;
 
+pub use pod::fixed;
 pub use yaml::Refused;
 
 use edit::Edit;
@@ -48,10 +49,13 @@ pub struct Done {
 /// # Errors
 /// The line where it stands, and what is the matter there. Nothing is half done.
 pub fn inject(text: &str, options: &Options) -> Result<Done, Refused> {
-    let without = each(text, options, pod::take_out)?;
     if options.uninject {
-        return Ok(without);
+        return each(text, options, pod::take_out);
     }
+    each(text, options, |_, workload, options| {
+        pod::must_fit(workload, options)
+    })?;
+    let without = each(text, options, pod::take_out)?;
     each(&without.text, options, pod::put_in)
 }
 

@@ -20,6 +20,7 @@ const GROUP: [(&str, &str); 2] = [
 
 /// A workload that was selected.
 pub(super) struct Workload<'a> {
+    root: &'a Node,
     kind: &'a str,
     name: &'a str,
     /// The pod, or its template.
@@ -65,6 +66,7 @@ impl<'a> Workload<'a> {
         pod.must_be_block()?;
         spec.must_be_block()?;
         Ok(Some(Self {
+            root,
             kind,
             name,
             pod,
@@ -88,10 +90,12 @@ impl<'a> Workload<'a> {
                 .iter()
                 .find(|it| it.word(&["name"]) == Some(name))
         };
-        let found = match (&options.container, list.items()) {
-            (Some(name), _) => called(name),
-            (None, [only]) => Some(only),
-            (None, _) => called("miner"),
+        let ours = |it: &&Node| it.word(&["name"]) == Some(NAME);
+        let mut others = list.items().iter().filter(|it| !ours(it));
+        let found = match (&options.container, others.next(), others.next()) {
+            (Some(name), ..) => called(name),
+            (None, Some(only), None) => Some(only),
+            (None, ..) => called("miner"),
         };
         let why = || match &options.container {
             Some(name) => format!("{self} has no container called {name}"),
@@ -104,7 +108,30 @@ impl<'a> Workload<'a> {
         };
         list.must_be_block()?;
         miner.must_be_block()?;
+        if miner.word(&["name"]).is_none() {
+            return miner.refuse("a container without a name");
+        }
         Ok(miner)
+    }
+
+    /// What is called as the socket's volume and is none: a volume of another kind, or mounted elsewhere.
+    fn foreign(&self) -> Option<&'a Node> {
+        let mut volumes = items(self.spec, "volumes").filter(called(NAME));
+        let mut mounts = self.containers().flat_map(mounts).filter(called(NAME));
+        volumes
+            .find(|volume| volume.get("emptyDir").is_none())
+            .or_else(|| mounts.find(|mount| !at_the_socket(mount)))
+    }
+
+    /// Its selector finds the pods by our label too: without it they are none of its own.
+    fn selects_by_label(&self) -> bool {
+        let selector = |path: &[&str]| self.root.at_path(&[&["spec", "selector"], path].concat());
+        let expressions = selector(&["matchExpressions"]).map(Node::items);
+        selector(&["matchLabels", NAME]).is_some()
+            || expressions
+                .unwrap_or_default()
+                .iter()
+                .any(|it| it.word(&["key"]) == Some(NAME))
     }
 }
 
@@ -114,17 +141,47 @@ impl fmt::Display for Workload<'_> {
     }
 }
 
-pub(super) fn put_in(edit: &mut Edit, to: &Workload, options: &Options) -> Result<(), Refused> {
+/// Whether there is room for the agent. Asked of the text as it came, so that the lines are those of the file.
+pub(super) fn must_fit(to: &Workload, options: &Options) -> Result<(), Refused> {
     let miner = to.miner(options)?;
-    for container in to.containers() {
-        let ports = container.get("ports").map(Node::items).unwrap_or_default();
-        let taken = |port: &&Node| port.word(&["containerPort"]) == Some(HTTP_PORT);
-        if let Some(port) = ports.iter().find(taken) {
+    let others = to.containers().filter(|it| !called(NAME)(it));
+    for port in others.flat_map(|it| items(it, "ports")) {
+        if port.word(&["containerPort"]) == Some(HTTP_PORT) {
             return port.refuse(format!(
                 "{to} uses port {HTTP_PORT} itself, which the agent needs"
             ));
         }
     }
+    if let Some(foreign) = to.foreign() {
+        return foreign.refuse(format!(
+            "{NAME} is the name of the agent's own volume, at {SOCKET_FOLDER}: call this one something else"
+        ));
+    }
+    let mut mounts = mounts(miner).filter(|it| !called(NAME)(it));
+    if let Some(mount) = mounts.find(|it| at_the_socket(it)) {
+        return mount.refuse(format!(
+            "{SOCKET_FOLDER} is where the agent's socket is mounted: mount this one elsewhere"
+        ));
+    }
+    let (variable, address) = ADDRESS;
+    let mut others = items(miner, "env").filter(called(variable));
+    if let Some(other) = others.find(|it| it.word(&["value"]) != Some(address)) {
+        return other.refuse(format!(
+            "{variable} leads elsewhere, and the agent will listen at {address} only: take it out"
+        ));
+    }
+    if let Some(label) = to.pod.at_path(&["metadata", "labels", NAME])
+        && label.text() != Some(ENABLED)
+    {
+        return label.refuse(format!(
+            "the pod's label {NAME} must be {ENABLED}, by which NetworkPolicy, PodDisruptionBudget and PodMonitor find it"
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn put_in(edit: &mut Edit, to: &Workload, options: &Options) -> Result<(), Refused> {
+    let miner = to.miner(options)?;
     let spec = to.spec;
     let sidecar = sidecar(options);
     if options.classic {
@@ -136,9 +193,7 @@ pub(super) fn put_in(edit: &mut Edit, to: &Workload, options: &Options) -> Resul
         format!("name: {}", ADDRESS.0),
         format!("value: {}", ADDRESS.1),
     ];
-    if !names(miner, "env").any(|name| name == ADDRESS.0) {
-        edit.add_item(miner, "env", &set)?;
-    }
+    edit.add_item(miner, "env", &set)?;
     let mount = [
         format!("name: {NAME}"),
         format!("mountPath: {SOCKET_FOLDER}"),
@@ -177,34 +232,56 @@ pub(super) fn put_in(edit: &mut Edit, to: &Workload, options: &Options) -> Resul
 }
 
 pub(super) fn take_out(edit: &mut Edit, of: &Workload, _: &Options) -> Result<(), Refused> {
-    let called = |name: &'static str| move |item: &Node| item.word(&["name"]) == Some(name);
     for key in ["initContainers", "containers"] {
-        edit.remove_items(of.spec, key, called(NAME))?;
+        edit.remove_items(of.spec, key, |item| called(NAME)(&item))?;
     }
-    for container in of
-        .containers()
-        .filter(|it| it.word(&["name"]) != Some(NAME))
-    {
+    let ours = of.foreign().is_none();
+    let named = |it: &&Node| it.word(&["name"]).is_some_and(|name| name != NAME);
+    for container in of.containers().filter(named) {
         let address = |item: &Node| {
             item.word(&["name"]) == Some(ADDRESS.0) && item.word(&["value"]) == Some(ADDRESS.1)
         };
         edit.remove_items(container, "env", address)?;
-        edit.remove_items(container, "volumeMounts", called(NAME))?;
+        edit.remove_items(container, "volumeMounts", |item| {
+            ours && called(NAME)(&item)
+        })?;
     }
-    edit.remove_items(of.spec, "volumes", called(NAME))?;
-    edit.remove_entries(of.spec, "securityContext", &GROUP)?;
+    edit.remove_items(of.spec, "volumes", |item| ours && called(NAME)(&item))?;
+    // Without our group the policy is somebody else's.
+    let [(group, number), _] = GROUP;
+    if of.spec.word(&["securityContext", group]) == Some(number) {
+        edit.remove_entries(of.spec, &["securityContext"], &GROUP)?;
+    }
     // A pod may have been labelled by hand, to be selected.
-    if of.kind != "Pod"
-        && let Some(metadata) = of.pod.get("metadata")
-    {
-        edit.remove_entries(metadata, "labels", &[(NAME, ENABLED)])?;
+    if of.kind != "Pod" && !of.selects_by_label() {
+        edit.remove_entries(of.pod, &["metadata", "labels"], &[(NAME, ENABLED)])?;
     }
     Ok(())
 }
 
-fn names<'a>(container: &'a Node, list: &str) -> impl Iterator<Item = &'a str> {
-    let items = container.get(list).map(Node::items).unwrap_or_default();
-    items.iter().filter_map(|item| item.word(&["name"]))
+fn called(name: &str) -> impl Fn(&&Node) -> bool {
+    move |item| item.word(&["name"]) == Some(name)
+}
+
+fn items<'a>(of: &'a Node, list: &str) -> impl Iterator<Item = &'a Node> {
+    of.get(list).map(Node::items).unwrap_or_default().iter()
+}
+
+fn mounts(container: &Node) -> impl Iterator<Item = &Node> {
+    items(container, "volumeMounts")
+}
+
+fn at_the_socket(mount: &Node) -> bool {
+    let path = mount.word(&["mountPath"]).unwrap_or_default();
+    path.trim_end_matches('/') == SOCKET_FOLDER
+}
+
+/// The settings that the container has of its own: later ones win, so others of these names would do nothing.
+pub fn fixed() -> impl Iterator<Item = &'static str> {
+    let names = SIDECAR
+        .lines()
+        .filter_map(|line| line.strip_prefix("  - name: "));
+    names.filter(|name| name.starts_with("UNDERSTUDY_"))
 }
 
 /// The container's lines, as these options want it.

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::format_push_string, reason = "a test")]
 
+mod any;
+
 use super::*;
 
 fn options() -> Options {
@@ -148,7 +150,7 @@ spec:
     }
     // What was empty is gone; all else is as it was.
     let back = text
-        .replace("            labels: {}\n", "")
+        .replace("        metadata:\n            labels: {}\n", "")
         .replace("                env:\n", "");
     assert_eq!(uninjected(&with), back);
 }
@@ -194,6 +196,112 @@ fn options_change_the_container() {
     assert_eq!(set, Some("a \"b\": c"));
     // Another way replaces the first one.
     assert_eq!(injected(&text), injected(POD));
+}
+
+/// As `kubectl get -o yaml` sorts the keys: the environment, which is ours alone, comes first.
+const LIVE: &str = "kind: Deployment
+metadata:
+  name: miner
+spec:
+  selector:
+    matchLabels:
+      app: miner
+  template:
+    metadata:
+      labels:
+        app: miner
+        understudy: enabled
+    spec:
+      containers:
+      - env:
+        - name: UNDERSTUDY_GRPC_ADDR
+          value: unix:/run/understudy/grpc.sock
+        # Ours.
+
+        image: miner:1
+        name: miner
+        volumeMounts:
+        - mountPath: /run/understudy
+          name: understudy
+      initContainers:
+      - args:
+        - run
+        image: understudy:0.1.0
+        name: understudy
+        restartPolicy: Always
+      securityContext:
+        fsGroup: 65532
+        fsGroupChangePolicy: OnRootMismatch
+      volumes:
+      - emptyDir:
+          medium: Memory
+          sizeLimit: 1Mi
+        name: understudy
+";
+
+#[test]
+fn a_live_object_is_worked_on_again() {
+    let with = injected(LIVE);
+    has_all(&with, 0);
+    assert_eq!(injected(&with), with);
+    let bare = uninjected(LIVE);
+    let container = "      containers:
+        # Ours.
+
+      - image: miner:1
+        name: miner
+";
+    assert!(bare.ends_with(container), "{bare}");
+    assert_eq!(uninjected(&with), bare);
+}
+
+#[test]
+fn only_what_is_ours_is_taken_out() {
+    // A volume and a label of the same name, and a policy for another group.
+    let text = "kind: Deployment
+metadata:
+  name: miner
+spec:
+  selector:
+    matchLabels:
+      understudy: enabled
+  template:
+    metadata:
+      labels:
+        understudy: enabled
+    spec:
+      securityContext:
+        fsGroup: 1000
+        fsGroupChangePolicy: OnRootMismatch
+      containers:
+      - name: miner
+        volumeMounts:
+        - name: understudy
+          mountPath: /etc/understudy
+      volumes:
+      - name: understudy
+        configMap:
+          name: understudy
+";
+    assert_eq!(uninjected(text), text);
+    let text = "kind: Deployment
+metadata:
+  name: miner
+spec:
+  template:
+    spec:
+      securityContext:
+        fsGroupChangePolicy: Always
+      containers:
+      - name: miner
+";
+    let with = injected(text);
+    assert!(with.contains("        fsGroup: 65532\n"), "{with}");
+    assert_eq!(
+        uninjected(&with),
+        text,
+        "its own policy, and no bare metadata"
+    );
 }
 
 #[test]
@@ -248,55 +356,43 @@ fn what_cannot_be_done_is_refused_with_its_line() {
         assert!(refused.why.contains(why), "{refused}");
         assert_eq!(refused.line, line, "{refused}");
     }
-}
-
-mod any {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A Deployment in one of the styles that people write.
-    fn manifest() -> impl Strategy<Value = String> {
-        let flags = proptest::collection::vec(any::<bool>(), 9);
-        (flags, 0..3usize).prop_map(|(flags, deep)| {
-            let [env, mounts, init, volumes, group, labels, comments, tail, document] = flags[..] else {
-                unreachable!()
-            };
-            let dash = ["- ", "  - ", "    - "][deep];
-            let pad = " ".repeat(dash.len());
-            let some = |on: bool, text: String| if on { text } else { String::new() };
-            let mut text = some(document, "---\n".into());
-            text += "kind: Deployment\nmetadata:\n  name: miner\nspec:\n  template:\n    metadata:\n      annotations: {}\n";
-            text += &some(labels, "      labels:\n        app: x\n".into());
-            text += "    spec:\n";
-            text += &some(group, "      securityContext:\n        runAsUser: 1\n".into());
-            text += &some(init, format!("      initContainers:\n      {dash}name: i\n"));
-            text += &some(comments, "      # a comment\n".into());
-            text += &format!("      containers:\n      {dash}name: miner\n");
-            text += &some(env, format!("      {pad}env:\n      {pad}- name: A\n      {pad}  value: |\n      {pad}    b\n"));
-            text += &some(mounts, format!("      {pad}volumeMounts:\n      {pad}- {{name: d, mountPath: /d}}\n"));
-            text += &some(comments, format!("      {pad}# the end\n"));
-            text += &some(volumes, format!("      volumes:\n      {dash}name: d\n"));
-            text += &some(tail, "      restartPolicy: Always\n\n# the end\n".into());
-            text
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn it_is_put_in_once_and_taken_out_without_a_trace(text in manifest()) {
-            let with = injected(&text);
-            has_all(&with, 0);
-            prop_assert_eq!(&injected(&with), &with);
-            prop_assert_eq!(uninjected(&with), text);
-        }
-
-        #[test]
-        fn no_text_makes_it_panic(text in "(kind: Pod\n|metadata:\n|  name: miner\n|spec:\n|  containers:\n|  - |name: a\n|    env: |\\[\\]\n|\\{\\}\n|\\*a|&a |\\||>\n|\t|#x\n|é|---\n| |\"|'){0,30}") {
-            if let Ok(done) = inject(&text, &options()) {
-                // What came out can be worked on again.
-                prop_assert!(inject(&done.text, &options()).is_ok(), "{}", done.text);
-            }
-        }
+    // There is an agent in the file already: the lines are the file's all the same.
+    for (of, with, line, why) in [
+        (
+            "unix:/run/understudy/grpc.sock",
+            "127.0.0.1:50051",
+            16,
+            "leads elsewhere",
+        ),
+        (
+            "understudy: enabled",
+            "understudy: disabled",
+            12,
+            "must be enabled",
+        ),
+        ("emptyDir:", "hostPath:", 35, "call this one something else"),
+        (
+            "mountPath: /run/understudy",
+            "mountPath: /run",
+            23,
+            "call this one something else",
+        ),
+        (
+            "  name: understudy\n      initC",
+            "  name: other\n      initC",
+            23,
+            "mount this one elsewhere",
+        ),
+        (
+            "        name: miner\n        v",
+            "        v",
+            15,
+            "without a name",
+        ),
+    ] {
+        assert!(LIVE.contains(of), "{of}");
+        let refused = inject(&LIVE.replace(of, with), &options()).unwrap_err();
+        assert!(refused.why.contains(why), "{refused}");
+        assert_eq!(refused.line, line, "{refused}");
     }
 }
