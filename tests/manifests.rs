@@ -99,6 +99,16 @@ fn what_cannot_be_done_is_refused_with_file_and_line_and_nothing_is_printed() {
             "no Deployment, StatefulSet or Pod with the label understudy=enabled",
         ),
         (&["inject", "--name", "x"], 1, "called x"),
+        (
+            &["inject", "--name", "miner", "--name", "typo"],
+            1,
+            "called typo",
+        ),
+        (
+            &["inject", "--env", "UNDERSTUDY_GRPC_SOCKET=/tmp/sock"],
+            64,
+            "sets it itself",
+        ),
         (&["inject", "-f", "/nowhere.yaml"], 2, "/nowhere.yaml"),
         (&["inject", "--selector", "x"], 64, "KEY=VALUE"),
         (

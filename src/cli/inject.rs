@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::{Exit, fail, say};
-use crate::inject::{Done, Options, inject};
+use crate::inject::{Done, Options, fixed, inject};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -66,13 +66,25 @@ pub(super) fn run(args: &Args) -> Exit {
             Err(refused) => return fail(Exit::No, format_args!("{name}: {refused}")),
         }
     }
-    if found.is_empty() {
-        let sought = match args.name.as_slice() {
-            [] => format!(
+    let is_there = |name: &&String| {
+        found
+            .iter()
+            .any(|(_, workload)| workload.split('/').nth(1) == Some(name))
+    };
+    let missing: Vec<&str> = args
+        .name
+        .iter()
+        .filter(|name| !is_there(name))
+        .map(String::as_str)
+        .collect();
+    if found.is_empty() || !missing.is_empty() {
+        let sought = if args.name.is_empty() {
+            format!(
                 "with the label {}: give it to the workload, or use --name",
                 args.selector
-            ),
-            names => format!("called {}", names.join(" or ")),
+            )
+        } else {
+            format!("called {}", missing.join(" or "))
         };
         return fail(
             Exit::No,
@@ -104,6 +116,9 @@ fn options(args: &Args) -> Result<Options, String> {
         }
         if name.contains("PASSWORD") && !name.ends_with("_FILE") {
             return Err(format!("--env={name}=…: a manifest is no place for it: put it into the Secret called understudy"));
+        }
+        if fixed().any(|it| it == name) {
+            return Err(format!("--env={name}=…: the manifest sets it itself: allowed is any other setting"));
         }
         Ok((name, value))
     });
