@@ -1,0 +1,197 @@
+//! Alerts, dashboard and runbooks.
+
+use std::time::Duration;
+
+use super::stage::{Agent, Redis, wait_for};
+use super::*;
+
+const SOON: Duration = Duration::from_secs(10);
+
+#[test]
+fn every_alert_is_tested_and_has_a_runbook() {
+    let Some(promtool) = tool("promtool") else {
+        return;
+    };
+    run(
+        &promtool,
+        &["check", "rules", "deploy/prometheus/rules.yaml"],
+        "",
+    );
+    run(
+        &promtool,
+        &["test", "rules", "deploy/prometheus/rules_test.yaml"],
+        "",
+    );
+    run(
+        &promtool,
+        &[
+            "check",
+            "config",
+            "--syntax-only",
+            "deploy/prometheus/prometheus.yml",
+        ],
+        "",
+    );
+    let rules = documents(&read("deploy/prometheus/rules.yaml")).remove(0);
+    let tests = documents(&read("deploy/prometheus/rules_test.yaml")).remove(0);
+    let cases: Vec<&Value> = list(&tests["tests"])
+        .iter()
+        .flat_map(|test| list(&test["alert_rule_test"]))
+        .collect();
+    let mut alerts = 0;
+    for rule in list(&rules["groups"])
+        .iter()
+        .flat_map(|group| list(&group["rules"]))
+    {
+        let Some(name) = rule["alert"].as_str() else {
+            continue;
+        };
+        alerts += 1;
+        let expects = |fires: bool| {
+            let is_it = |case: &&&Value| {
+                case["alertname"] == name && list(&case["exp_alerts"]).is_empty() != fires
+            };
+            cases.iter().any(|case| is_it(&case))
+        };
+        assert!(
+            expects(true) && expects(false),
+            "{name} is tested both ways"
+        );
+        let runbook = read(&format!("docs/runbooks/{name}.md"));
+        for part in ["means", "look", "do"] {
+            assert!(runbook.to_lowercase().contains(part), "{name}: {part}");
+        }
+        let link = rule["annotations"]["runbook"].as_str().unwrap_or_default();
+        assert!(
+            link.ends_with(&format!("docs/runbooks/{name}.md")),
+            "{name}: {link}"
+        );
+    }
+    assert!(alerts >= 10, "{alerts}");
+    // The mission's own three, as they stand there.
+    let spec = [
+        "increase(ha_miner_leader_acquisition_failures_total{reason=\"redis_oom\"}[5m]) > 0",
+        "ha_miner_redis_memory_usage_ratio > 0.9",
+        "max(ha_miner_leader_status) == 0",
+    ];
+    for expression in spec {
+        let mut all = list(&rules["groups"])
+            .iter()
+            .flat_map(|group| list(&group["rules"]));
+        assert!(
+            all.any(|rule| rule["expr"].as_str().map(str::trim) == Some(expression)),
+            "{expression}"
+        );
+    }
+    let resource = documents(&read("deploy/prometheus/prometheusrule.yaml")).remove(0);
+    assert_eq!(
+        resource["spec"]["groups"], rules["groups"],
+        "one set of rules"
+    );
+    let chart = documents(&helm(&WITH_MINER));
+    assert_eq!(
+        find(&chart, "PrometheusRule", "understudy")["spec"]["groups"],
+        rules["groups"]
+    );
+}
+
+/// Every text under a key, however deep.
+fn texts(value: &Value, key: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(entries) => {
+            for (name, value) in entries {
+                match value.as_str() {
+                    Some(text) if name == key => found.push(text.into()),
+                    _ => texts(value, key, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| texts(item, key, found)),
+        _ => {}
+    }
+}
+
+/// In the dashboard and in the rules.
+#[test]
+fn every_expression_parses_and_names_metrics_that_exist() {
+    let Some(promtool) = tool("promtool") else {
+        return;
+    };
+    let dashboard: Value =
+        serde_json::from_str(&read("deploy/grafana/dashboard.json")).expect("JSON");
+    let mut expressions = Vec::new();
+    texts(&dashboard, "expr", &mut expressions);
+    assert!(expressions.len() > 10, "{}", expressions.len());
+    for query in [
+        "ha_miner_redis_memory_usage_ratio",
+        "ha_miner_leader_status",
+        "rate(ha_miner_leader_acquisition_failures_total",
+    ] {
+        assert!(
+            expressions.iter().any(|it| it.contains(query)),
+            "the combined view has {query}"
+        );
+    }
+    // Whatever the job is called; and time without a leader is what the alerts take for it.
+    for expression in &expressions {
+        assert!(!expression.contains("job="), "{expression}");
+        let own = expression.contains("min by") && expression.contains("leaderless_seconds");
+        assert!(!own, "{expression}");
+    }
+    let rules = documents(&read("deploy/prometheus/rules.yaml")).remove(0);
+    let mut recorded = Vec::new();
+    texts(&rules, "record", &mut recorded);
+    let plain: Vec<String> = expressions
+        .iter()
+        .map(|it| {
+            it.replace("$__rate_interval", "5m")
+                .replace("$__range", "1h")
+                .replace("$__interval", "1m")
+                .replace("$namespace", ".*")
+        })
+        .collect();
+    let as_rules: Vec<Value> = plain
+        .iter()
+        .enumerate()
+        .map(|(index, expr)| serde_json::json!({"record": format!("dashboard:{index}"), "expr": expr}))
+        .collect();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let group = serde_json::json!({"groups": [{"name": "dashboard", "rules": as_rules}]});
+    fs::write(file.path(), group.to_string()).expect("a file");
+    run(
+        &promtool,
+        &["check", "rules", &file.path().display().to_string()],
+        "",
+    );
+    // An agent that has seen all: its metrics.
+    let redis = Redis::start();
+    let agent = Agent::start(
+        "a",
+        &redis,
+        &[
+            "--memory-every",
+            "200ms",
+            "--lease-ttl",
+            "1s",
+            "--miner-liveness",
+            "always",
+        ],
+    );
+    agent.wait_until_up();
+    agent.wait_until_leading(SOON);
+    wait_for("all metrics", SOON, || {
+        agent.metric("ha_miner_redis_max_memory_bytes")
+    });
+    let (_, exported) = agent.get("/metrics").expect("the agent answers");
+    texts(&rules, "expr", &mut expressions);
+    for expression in &expressions {
+        let words =
+            expression.split(|it: char| !it.is_ascii_alphanumeric() && it != '_' && it != ':');
+        for word in
+            words.filter(|word| word.starts_with("ha_miner_") || word.starts_with("process_"))
+        {
+            let known = exported.contains(word) || recorded.iter().any(|it| it == word);
+            assert!(known, "{word} is not exported: {expression}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What comes into a pod, by whichever way, and what stands beside it.
+
+use super::*;
+
+fn called<'a>(list: &'a Value, name: &str) -> Option<&'a Value> {
+    list.as_array()?.iter().find(|it| it["name"] == name)
+}
+
+/// All that the agent needs in a pod, wherever it came from.
+#[derive(Debug, PartialEq)]
+struct Parts {
+    sidecar: Value,
+    volume: Value,
+    address: Value,
+    mount: Value,
+    group: Value,
+    policy: Value,
+    label: Value,
+}
+
+impl Parts {
+    /// Of a workload whose miner is called `miner`.
+    fn of(workload: &Value, classic: bool) -> Self {
+        let pod = match workload["kind"].as_str() {
+            Some("Pod") => workload,
+            _ => &workload["spec"]["template"],
+        };
+        let spec = &pod["spec"];
+        let list = if classic {
+            "containers"
+        } else {
+            "initContainers"
+        };
+        let mut sidecar = called(&spec[list], "understudy")
+            .expect("the agent")
+            .clone();
+        if classic {
+            assert_eq!(sidecar["restartPolicy"], Value::Null);
+            // So that the rest can be compared.
+            sidecar["restartPolicy"] = "Always".into();
+        } else {
+            assert_eq!(spec[list][0]["name"], "understudy", "it starts first");
+        }
+        let miner = called(&spec["containers"], "miner").expect("the miner");
+        Self {
+            sidecar,
+            volume: called(&spec["volumes"], "understudy")
+                .expect("its volume")
+                .clone(),
+            address: called(&miner["env"], "UNDERSTUDY_GRPC_ADDR")
+                .expect("its address")
+                .clone(),
+            mount: called(&miner["volumeMounts"], "understudy")
+                .expect("the mount")
+                .clone(),
+            group: spec["securityContext"]["fsGroup"].clone(),
+            policy: spec["securityContext"]["fsGroupChangePolicy"].clone(),
+            label: pod["metadata"]["labels"]["understudy"].clone(),
+        }
+    }
+}
+
+const MANIFEST: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: miner
+  labels: {understudy: enabled}
+spec:
+  selector:
+    matchLabels: {app: miner}
+  template:
+    metadata:
+      labels:
+        app: miner
+    spec:
+      initContainers:
+        - name: prepare
+          image: busybox
+      containers:
+        - name: miner
+          image: miner:1
+";
+
+fn kustomize(component: &str, manifest: &str) -> String {
+    // A kustomization may only name folders by relative paths.
+    let folder = tempfile::tempdir_in(path("target")).expect("a folder");
+    fs::write(folder.path().join("miner.yaml"), manifest).expect("a file");
+    let text =
+        format!("resources: [miner.yaml]\ncomponents: [../../deploy/kubernetes/{component}]\n");
+    fs::write(folder.path().join("kustomization.yaml"), text).expect("a file");
+    let kubectl = tool("kubectl").expect("the tools");
+    run(
+        &kubectl,
+        &["kustomize", &folder.path().display().to_string()],
+        "",
+    )
+}
+
+fn only_deployment(yaml: &str) -> Value {
+    let mut all = documents(yaml);
+    all.retain(|it| it["kind"] == "Deployment");
+    assert_eq!(all.len(), 1);
+    all.remove(0)
+}
+
+#[test]
+fn component_chart_and_inject_put_the_same_into_a_pod() {
+    if tool("kubectl").is_none() {
+        return;
+    }
+    let source = documents(&read("deploy/kubernetes/sidecar.yaml")).remove(0);
+    let by_inject = inject(&["--name", "miner"], MANIFEST);
+    let expected = Parts::of(&documents(&by_inject)[0], false);
+    assert_eq!(expected.sidecar, source);
+    assert_eq!(expected.label, "enabled");
+    let by_component = kustomize("component", MANIFEST);
+    assert_eq!(Parts::of(&documents(&by_component)[0], false), expected);
+    let by_chart = helm(&WITH_MINER);
+    assert_eq!(Parts::of(&only_deployment(&by_chart), false), expected);
+    // The variant for older clusters.
+    let by_inject = inject(&["--name", "miner", "--classic"], MANIFEST);
+    let by_component = kustomize("component-classic", MANIFEST);
+    let by_chart = helm(&[&WITH_MINER[..], &["classic=true"]].concat());
+    for classic in [
+        &documents(&by_inject)[0],
+        &documents(&by_component)[0],
+        &only_deployment(&by_chart),
+    ] {
+        assert_eq!(Parts::of(classic, true), expected);
+    }
+    let set = MANIFEST
+        .replace("kind: Deployment", "kind: StatefulSet")
+        .replace(
+            "spec:\n  selector",
+            "spec:\n  serviceName: miner\n  selector",
+        );
+    assert_eq!(
+        Parts::of(&documents(&kustomize("component", &set))[0], false),
+        expected
+    );
+}
+
+#[test]
+fn what_is_not_labelled_is_left_alone_by_the_component() {
+    if tool("kubectl").is_none() {
+        return;
+    }
+    let plain = MANIFEST.replace("  labels: {understudy: enabled}\n", "");
+    assert_eq!(
+        documents(&kustomize("component", &plain)),
+        documents(&plain)
+    );
+}
+
+#[test]
+fn every_manifest_is_valid() {
+    if tool("kubernetes-validate").is_none() {
+        return;
+    }
+    must_be_valid(&inject(&["--name", "miner"], MANIFEST));
+    must_be_valid(&inject(
+        &[
+            "--name",
+            "miner",
+            "--classic",
+            "--env",
+            "UNDERSTUDY_LEASE_TTL=20s",
+        ],
+        MANIFEST,
+    ));
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: miner\nspec:\n  containers:\n  - name: any\n    image: miner:1\n";
+    must_be_valid(&inject(&["--name", "miner"], pod));
+    for component in ["component", "component-classic"] {
+        must_be_valid(&kustomize(component, MANIFEST));
+    }
+    let example = run(
+        &tool("kubectl").expect("the tools"),
+        &["kustomize", "deploy/kubernetes/example"],
+        "",
+    );
+    must_be_valid(&example);
+    let helm_itself = tool("helm").expect("the tools");
+    run(
+        &helm_itself,
+        &["lint", "--strict", "deploy/helm/understudy"],
+        "",
+    );
+    must_be_valid(&helm(&[]));
+    let all = helm(&WITH_MINER);
+    must_be_valid(&all);
+    must_be_valid(&helm(&[&WITH_MINER[..], &["classic=true"]].concat()));
+    // The chart and the plain manifests agree on what stands beside the pods.
+    let (chart, plain) = (documents(&all), documents(&example));
+    for (kind, name) in [
+        ("NetworkPolicy", "understudy"),
+        ("PodDisruptionBudget", "understudy"),
+        ("PodMonitor", "understudy"),
+    ] {
+        assert_eq!(
+            find(&chart, kind, name)["spec"],
+            find(&plain, kind, name)["spec"],
+            "{kind}"
+        );
+    }
+}
