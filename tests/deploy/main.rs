@@ -4,6 +4,7 @@
 mod stage;
 
 mod alerts;
+mod chart;
 mod pods;
 
 use std::fs;
