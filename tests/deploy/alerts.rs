@@ -95,6 +95,38 @@ fn every_alert_is_tested_and_has_a_runbook() {
     );
 }
 
+/// What Alertmanager and Grafana show as a link is a whole URL, and only the reader knows where his copy is.
+#[test]
+fn every_alert_gets_the_url_of_its_runbook_where_there_is_one() {
+    if tool("helm").is_none() {
+        return;
+    }
+    let readme = read("deploy/README.md");
+    let typed = readme
+        .lines()
+        .find_map(|line| line.strip_prefix("sed -E '"))
+        .and_then(|line| line.split_once("' "));
+    let (script, rest) = typed.expect("the README adds it to a rules file");
+    let file = rest.split(' ').next().unwrap_or_default();
+    let by_sed = run(Path::new("sed"), &["-E", script, file], "");
+    let base = "https://YOUR-FORGE/understudy/docs/runbooks";
+    let set = format!("prometheusRule.runbooks={base}/");
+    let by_chart = documents(&helm(&["prometheusRule.enabled=true", &set]));
+    let resource = find(&by_chart, "PrometheusRule", "understudy");
+    assert_eq!(
+        documents(&by_sed)[0]["groups"],
+        resource["spec"]["groups"],
+        "by either way"
+    );
+    let mut pages = Vec::new();
+    texts(resource, "runbook", &mut pages);
+    let mut urls = Vec::new();
+    texts(resource, "runbook_url", &mut urls);
+    let expected = pages.iter().map(|page| page.replace("docs/runbooks", base));
+    assert_eq!(urls, expected.collect::<Vec<_>>());
+    assert!(urls.len() >= 10, "{urls:?}");
+}
+
 /// Every text under a key, however deep.
 fn texts(value: &Value, key: &str, found: &mut Vec<String>) {
     match value {
