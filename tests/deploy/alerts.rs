@@ -90,7 +90,7 @@ fn every_alert_is_tested_and_has_a_runbook() {
     );
     let chart = documents(&helm(&WITH_MINER));
     assert_eq!(
-        find(&chart, "PrometheusRule", "understudy")["spec"]["groups"],
+        find(&chart, "PrometheusRule", OF_RELEASE)["spec"]["groups"],
         rules["groups"]
     );
 }

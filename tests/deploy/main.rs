@@ -107,6 +107,8 @@ fn helm(sets: &[&str]) -> String {
     )
 }
 
+/// What the chart calls its own, where it brings the miner too.
+const OF_RELEASE: &str = "release-understudy";
 const WITH_MINER: [&str; 4] = [
     "miner.enabled=true",
     "miner.image=miner:1",

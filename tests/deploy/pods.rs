@@ -116,16 +116,15 @@ fn component_chart_and_inject_put_the_same_into_a_pod() {
     assert_eq!(expected.label, "enabled");
     let by_component = kustomize("component", MANIFEST);
     assert_eq!(Parts::of(&documents(&by_component)[0], false), expected);
-    let by_chart = helm(&WITH_MINER);
-    assert_eq!(Parts::of(&only_deployment(&by_chart), false), expected);
+    let of_chart = |sets: &[&str]| only_deployment(&helm(sets).replace(OF_RELEASE, "understudy"));
+    assert_eq!(Parts::of(&of_chart(&WITH_MINER), false), expected);
     // The variant for older clusters.
     let by_inject = inject(&["--name", "miner", "--classic"], MANIFEST);
     let by_component = kustomize("component-classic", MANIFEST);
-    let by_chart = helm(&[&WITH_MINER[..], &["classic=true"]].concat());
     for classic in [
         &documents(&by_inject)[0],
         &documents(&by_component)[0],
-        &only_deployment(&by_chart),
+        &of_chart(&[&WITH_MINER[..], &["classic=true"]].concat()),
     ] {
         assert_eq!(Parts::of(classic, true), expected);
     }
@@ -186,12 +185,12 @@ fn every_manifest_is_valid() {
         &["lint", "--strict", "deploy/helm/understudy"],
         "",
     );
-    must_be_valid(&helm(&[]));
-    let all = helm(&WITH_MINER);
-    must_be_valid(&all);
+    let beside = helm(&["podMonitor.enabled=true"]);
+    must_be_valid(&beside);
+    must_be_valid(&helm(&WITH_MINER));
     must_be_valid(&helm(&[&WITH_MINER[..], &["classic=true"]].concat()));
     // The chart and the plain manifests agree on what stands beside the pods.
-    let (chart, plain) = (documents(&all), documents(&example));
+    let (chart, plain) = (documents(&beside), documents(&example));
     for (kind, name) in [
         ("NetworkPolicy", "understudy"),
         ("PodDisruptionBudget", "understudy"),

@@ -3,6 +3,27 @@ The parts of a pod, for this chart and for yours: with this chart as a dependenc
   initContainers: [{{ "{{" }} include "understudy.sidecar" .Subcharts.understudy | fromYaml | toJson {{ "}}" }}]
 */}}
 
+{{/*
+What the chart makes is called by the release where the pods are its own, so that two fit into one namespace. Pods of
+yours have the agent's container as `understudy inject` knows it: with the ConfigMap and the Secret `understudy`.
+*/}}
+{{- define "understudy.name" -}}
+{{- if .Values.miner.enabled }}{{ .Release.Name }}-{{ end }}understudy
+{{- end -}}
+
+{{/* The pods that all else is about. */}}
+{{- define "understudy.selector" -}}
+matchLabels:
+  understudy: enabled
+  {{- if .Values.miner.enabled }}
+  app.kubernetes.io/instance: {{ .Release.Name }}
+  {{- end }}
+{{- end -}}
+
+{{- define "understudy.image" -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
+
 {{/* The container: files/sidecar.yaml, as the values want it. */}}
 {{- define "understudy.sidecar" -}}
 {{- $sidecar := .Files.Get "files/sidecar.yaml" | fromYaml -}}
@@ -13,9 +34,11 @@ The parts of a pod, for this chart and for yours: with this chart as a dependenc
 {{- /* It would be taken for an init container that never ends, and hold the pod back. */ -}}
 {{- fail (printf "Kubernetes %s has no native sidecars (1.29): set classic=true" .Capabilities.KubeVersion.Version) -}}
 {{- end -}}
-{{- $image := .Values.image -}}
-{{- $_ := set $sidecar "image" (printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag)) -}}
-{{- with $image.pullPolicy }}{{ $_ := set $sidecar "imagePullPolicy" . }}{{ end -}}
+{{- $_ := set $sidecar "image" (include "understudy.image" .) -}}
+{{- range $sidecar.envFrom }}
+{{- range $from := . }}{{ $_ := set $from "name" (include "understudy.name" $) }}{{ end }}
+{{- end -}}
+{{- with .Values.image.pullPolicy }}{{ $_ := set $sidecar "imagePullPolicy" . }}{{ end -}}
 {{- with .Values.resources }}{{ $_ := set $sidecar "resources" . }}{{ end -}}
 {{- if .Values.classic }}{{ $_ := unset $sidecar "restartPolicy" }}{{ end -}}
 {{- if not .Values.readinessProbe }}{{ $_ := unset $sidecar "readinessProbe" }}{{ end -}}
