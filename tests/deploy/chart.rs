@@ -2,6 +2,52 @@
 
 use super::*;
 
+/// The chart's notes, which only an installation prints: rendered as a template.
+fn notes(sets: &[&str]) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let chart = folder.path().join("understudy");
+    let copied = Command::new("cp")
+        .args(["-rL".as_ref(), path("deploy/helm/understudy").as_os_str()])
+        .arg(&chart)
+        .status();
+    assert!(copied.expect("cp runs").success());
+    let text = read("deploy/helm/understudy/templates/NOTES.txt");
+    let template = format!(
+        "{{{{ define \"notes\" }}}}{text}{{{{ end }}}}\nkind: Notes\nmetadata: {{name: notes}}\ntext: {{{{ include \"notes\" . | quote }}}}\n"
+    );
+    fs::write(chart.join("templates/notes.yaml"), template).expect("a file");
+    let output = helm_says(&chart.display().to_string(), sets);
+    assert!(output.status.success(), "{output:?}");
+    let all = documents(&String::from_utf8_lossy(&output.stdout));
+    find(&all, "Notes", "notes")["text"]
+        .as_str()
+        .expect("a text")
+        .to_owned()
+}
+
+#[test]
+fn the_notes_have_the_command_as_it_is_typed() {
+    if tool("helm").is_none() {
+        return;
+    }
+    let of_yours = notes(&["image.repository=here/agent", "image.tag=v2", "classic=true"]);
+    assert!(
+        of_yours.contains("inject --name MINER --image here/agent:v2 --classic |"),
+        "{of_yours}"
+    );
+    let native = notes(&[]);
+    assert!(
+        native.contains(concat!(
+            "--image understudy:",
+            env!("CARGO_PKG_VERSION"),
+            " |"
+        )),
+        "{native}"
+    );
+    let own = notes(&["miner.enabled=true", "miner.image=m:1", "miner.replicas=3"]);
+    assert!(own.contains("3 × your miner"), "{own}");
+}
+
 #[test]
 fn two_releases_fit_into_one_namespace_and_each_keeps_to_its_own_pods() {
     if tool("helm").is_none() {
@@ -49,4 +95,26 @@ fn the_network_policy_opens_other_ports_only_if_it_may() {
     };
     assert_eq!(ports(&[]), [(true, 1), (false, 4)]);
     assert_eq!(ports(&["networkPolicy.otherPorts=false"]), [(true, 1)]);
+}
+
+/// By inject and by the chart: what the container sets itself, and a miner that would look for its agent elsewhere.
+#[test]
+fn what_would_have_no_effect_is_refused_by_both() {
+    if tool("helm").is_none() {
+        return;
+    }
+    let understudy = PathBuf::from(env!("CARGO_BIN_EXE_understudy"));
+    let fixed: Vec<&str> = understudy::inject::fixed().collect();
+    assert!(fixed.len() >= 5, "{fixed:?}");
+    for name in fixed {
+        let set = format!("{name}=x");
+        let by_inject = output(&understudy, &["inject", "--env", &set], "");
+        assert_eq!(by_inject.status.code(), Some(64), "{name}");
+        let by_chart = helm_says("deploy/helm/understudy", &[&format!("settings.{set}")]);
+        assert!(!by_chart.status.success(), "{name}");
+    }
+    let own = "miner.env[0].name=UNDERSTUDY_GRPC_ADDR";
+    let said = helm_says("deploy/helm/understudy", &[own]);
+    assert!(!said.status.success(), "{said:?}");
+    helm(&["miner.env[0].name=OTHER"]);
 }

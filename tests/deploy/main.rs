@@ -94,17 +94,18 @@ fn find<'a>(all: &'a [Value], kind: &str, name: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("no {kind}/{name}"))
 }
 
-fn helm(sets: &[&str]) -> String {
+fn helm_says(chart: &str, sets: &[&str]) -> Output {
     let sets = sets.iter().flat_map(|set| ["--set", set]);
     // A helm that was built from source says that it is of an old Kubernetes.
-    let version = ["--kube-version", "1.33.0"];
-    let words = ["template", "release", "deploy/helm/understudy"].into_iter();
-    let words = words.chain(version);
-    run(
-        &tool("helm").expect("the tools"),
-        &words.chain(sets).collect::<Vec<_>>(),
-        "",
-    )
+    let words = ["template", "release", chart, "--kube-version", "1.33.0"].into_iter();
+    let helm = tool("helm").expect("the tools");
+    output(&helm, &words.chain(sets).collect::<Vec<_>>(), "")
+}
+
+fn helm(sets: &[&str]) -> String {
+    let output = helm_says("deploy/helm/understudy", sets);
+    assert!(output.status.success(), "{sets:?} {output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// What the chart calls its own, where it brings the miner too.
