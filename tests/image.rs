@@ -3,29 +3,53 @@
 mod stage;
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
-use stage::Redis;
+use stage::{Redis, free_port, wait_for};
 
 /// The image is to be smaller than this, with 0.3 MB of certificates.
 const LARGEST: u64 = 7_700_000;
 
-fn run(root: &Path, words: &[&str]) -> Output {
-    let as_root = rustix::process::getuid().is_root();
-    let mut command = if as_root {
-        Command::new("chroot")
+/// As the pod has it: nobody's user, in a root that it cannot write. That takes root here, because an ordinary user can
+/// map no other one than himself; then it runs as what it takes for root.
+fn command(root: &Path, words: &[&str]) -> Command {
+    let mut command = if rustix::process::getuid().is_root() {
+        let mut command = Command::new("chroot");
+        command.arg("--userspec=65532:65532");
+        command
     } else {
+        println!("skipped: the static program as nonroot, which needs root here");
         let mut command = Command::new("unshare");
         command.args(["--map-root-user", "chroot"]);
         command
     };
-    let command = command.arg(root).arg("/understudy").args(words);
+    command.arg(root).arg("/understudy").args(words);
     command
         .env_clear()
-        .env("PATH", "/:/usr/sbin:/usr/bin:/sbin:/bin")
-        .output()
-        .expect("chroot runs")
+        .env("PATH", "/:/usr/sbin:/usr/bin:/sbin:/bin");
+    command
+}
+
+fn run(root: &Path, words: &[&str]) -> Output {
+    command(root, words).output().expect("chroot runs")
+}
+
+/// The agent; its end is this value's.
+struct Agent(Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn may(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode");
 }
 
 #[test]
@@ -41,11 +65,14 @@ fn the_static_program_runs_in_an_empty_root_and_resolves_names_there() {
     assert!(!needs_a_loader(&bytes), "it is static");
     let root = tempfile::tempdir().expect("an empty root");
     fs::copy(&program, root.path().join("understudy")).expect("a copy");
+    may(root.path(), 0o555);
     let version = run(root.path(), &["--version"]);
     assert!(version.status.success(), "{version:?}");
     // As the kubelet does.
+    may(root.path(), 0o755);
     fs::create_dir(root.path().join("etc")).expect("a folder");
     fs::write(root.path().join("etc/hosts"), "127.0.0.1 redis.example\n").expect("a file");
+    may(root.path(), 0o555);
     let redis = Redis::start();
     let url = format!("redis://redis.example:{}", redis.port);
     let asked = run(root.path(), &["leader", "--redis-url", &url]);
@@ -60,6 +87,39 @@ fn the_static_program_runs_in_an_empty_root_and_resolves_names_there() {
         Some(2),
         "the health check runs: {healthy:?}"
     );
+    // The one folder that can be written is the socket's, by the group that fsGroup gives it.
+    may(root.path(), 0o755);
+    let shared = root.path().join("run/understudy");
+    fs::create_dir_all(&shared).expect("a folder");
+    if rustix::process::getuid().is_root() {
+        chown(&shared, None, Some(65532)).expect("its group");
+    }
+    may(&shared, 0o770);
+    may(root.path(), 0o555);
+    let listen = format!("127.0.0.1:{}", free_port());
+    let socket = "/run/understudy/grpc.sock";
+    let flags = ["--grpc-listen", "off", "--grpc-socket", socket];
+    let flags = [
+        &["run", "--redis-url", &url, "--http-listen", &listen],
+        &flags[..],
+    ];
+    let agent = Agent(
+        command(root.path(), &flags.concat())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("chroot runs"),
+    );
+    wait_for("the agent is ready", Duration::from_secs(20), || {
+        let probe = run(root.path(), &["probe", "ready", "--http-listen", &listen]);
+        probe.status.success().then_some(())
+    });
+    let address = format!("unix:{socket}");
+    let status = run(root.path(), &["status", "--agent", &address]);
+    let said = String::from_utf8_lossy(&status.stdout);
+    assert!(said.contains("no_miner"), "{status:?}");
+    drop(agent);
+    // So that the folder can go.
+    may(root.path(), 0o755);
 }
 
 /// An ELF program with a `PT_INTERP` header is loaded by another one.
