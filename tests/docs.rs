@@ -35,6 +35,22 @@ fn sources(folder: &Path) -> Vec<(String, String)> {
     found
 }
 
+/// What a person reads who runs it, beside the README.
+fn manuals() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/runbooks");
+    let pages = fs::read_dir(folder).expect("the runbooks").map(|page| {
+        let name = page.expect("a page").file_name();
+        format!("docs/runbooks/{}", name.to_string_lossy())
+    });
+    let more = [
+        "deploy/README.md",
+        "examples/README.md",
+        "docs/adopt.md",
+        "docs/redis.md",
+    ];
+    more.map(String::from).into_iter().chain(pages).collect()
+}
+
 /// The texts between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
@@ -80,13 +96,9 @@ fn every_metric_that_the_documents_name_is_exported() {
         agent.metric("ha_miner_leader_takeover_ready{instance=\"a\"}")
     });
     let (_, exported) = agent.get("/metrics").expect("the agent answers");
-    for document in [
-        "README.md",
-        "docs/adopt.md",
-        "docs/mission.md",
-        "docs/redis.md",
-    ] {
-        let text = read(document);
+    let documents = ["README.md", "docs/mission.md"].map(String::from);
+    for document in manuals().into_iter().chain(documents) {
+        let text = read(&document);
         let words = text.split(|it: char| !it.is_ascii_alphanumeric() && it != '_');
         let metrics = words.filter(|word| word.starts_with("ha_miner_"));
         // The document's own check greps for the beginning of two names.
@@ -97,6 +109,73 @@ fn every_metric_that_the_documents_name_is_exported() {
             );
         }
     }
+}
+
+const COMMANDS: [&str; 7] = [
+    "run", "status", "leader", "doctor", "resign", "probe", "inject",
+];
+
+fn help(command: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_understudy"))
+        .args([command, "--help"])
+        .output();
+    String::from_utf8_lossy(&output.expect("the command runs").stdout).into_owned()
+}
+
+/// What is given to `understudy` in a line of a shell, or in a text between backticks.
+fn typed(line: &str) -> impl Iterator<Item = Vec<&str>> {
+    let code = line.split(" # ").next().unwrap_or_default();
+    let commands = code.split([';', '|']).flat_map(|it| it.split(" -- "));
+    commands.filter_map(|command| {
+        let mut words = command.split_whitespace();
+        let program = words.next()?;
+        (program == "understudy" || program.ends_with("/understudy")).then(|| words.collect())
+    })
+}
+
+#[test]
+fn every_command_that_the_manuals_name_works() {
+    let all: String = COMMANDS.map(help).concat();
+    let mut commands = 0;
+    for document in manuals() {
+        let text = read(&document);
+        let mut shell = false;
+        let mut lines = Vec::new();
+        for line in text.lines() {
+            if line.starts_with("```") {
+                shell = line == "```sh";
+            } else if shell {
+                lines.push(line);
+            }
+        }
+        let words = lines.into_iter().chain(quoted(&text)).flat_map(typed);
+        for words in words.filter(|words| !words.is_empty()) {
+            let (command, rest) = (words[0], &words[1..]);
+            assert!(
+                COMMANDS.contains(&command),
+                "{document} names `understudy {}`",
+                words.join(" ")
+            );
+            commands += 1;
+            let known = help(command);
+            for flag in rest.iter().filter_map(|word| word.strip_prefix("--")) {
+                let flag = flag.split('=').next().unwrap_or_default();
+                assert!(
+                    known.contains(&format!("--{flag}")),
+                    "{document} names `understudy {command} --{flag}`"
+                );
+            }
+        }
+        for name in quoted(&text).filter(|it| it.starts_with("--")) {
+            let flag = name.split([' ', '=']).next().unwrap_or_default();
+            let of_redis_cli = flag == "--user";
+            assert!(
+                of_redis_cli || all.contains(flag),
+                "{document} names {flag}"
+            );
+        }
+    }
+    assert!(commands > 40, "only {commands} commands are named");
 }
 
 #[test]
@@ -116,17 +195,7 @@ fn every_command_that_the_readme_names_works() {
             "README.md names `make {target}`, which the Makefile lacks"
         );
     }
-    let help = |command: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_understudy"))
-            .args([command, "--help"])
-            .output();
-        String::from_utf8_lossy(&output.expect("the command runs").stdout).into_owned()
-    };
-    let all: String = [
-        "run", "status", "leader", "doctor", "resign", "probe", "inject",
-    ]
-    .map(help)
-    .concat();
+    let all: String = COMMANDS.map(help).concat();
     let coming = readme
         .split("Not in this version yet")
         .nth(1)

@@ -143,7 +143,22 @@ fn texts(value: &Value, key: &str, found: &mut Vec<String>) {
     }
 }
 
-/// In the dashboard and in the rules.
+/// Every query of a page; what begins with a space goes on with the one above.
+fn queries(page: &str) -> Vec<String> {
+    let blocks = page.split("```promql\n").skip(1);
+    let mut queries: Vec<String> = Vec::new();
+    for line in blocks.flat_map(|block| block.split("```").next().unwrap_or_default().lines()) {
+        let code = line.split('#').next().unwrap_or_default();
+        match queries.last_mut() {
+            Some(query) if code.starts_with(' ') => *query += code,
+            _ if code.is_empty() => {}
+            _ => queries.push(code.to_owned()),
+        }
+    }
+    queries
+}
+
+/// In the dashboard, in the rules and in the runbooks.
 #[test]
 fn every_expression_parses_and_names_metrics_that_exist() {
     let Some(promtool) = tool("promtool") else {
@@ -170,6 +185,13 @@ fn every_expression_parses_and_names_metrics_that_exist() {
         let own = expression.contains("min by") && expression.contains("leaderless_seconds");
         assert!(!own, "{expression}");
     }
+    let pages = fs::read_dir(path("docs/runbooks")).expect("the runbooks");
+    let asked: Vec<String> = pages
+        .map(|page| fs::read_to_string(page.expect("a page").path()).expect("text"))
+        .flat_map(|page| queries(&page))
+        .collect();
+    assert!(asked.len() > 30, "{}", asked.len());
+    expressions.extend(asked);
     let rules = documents(&read("deploy/prometheus/rules.yaml")).remove(0);
     let mut recorded = Vec::new();
     texts(&rules, "record", &mut recorded);

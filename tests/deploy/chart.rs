@@ -30,7 +30,11 @@ fn the_notes_have_the_command_as_it_is_typed() {
     if tool("helm").is_none() {
         return;
     }
-    let of_yours = notes(&["image.repository=here/agent", "image.tag=v2", "classic=true"]);
+    let of_yours = notes(&[
+        "image.repository=here/agent",
+        "image.tag=v2",
+        "classic=true",
+    ]);
     assert!(
         of_yours.contains("inject --name MINER --image here/agent:v2 --classic |"),
         "{of_yours}"
