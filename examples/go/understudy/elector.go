@@ -246,6 +246,9 @@ func (e *Elector) campaign(conn *grpc.ClientConn) (heard bool, err error) {
 	defer e.drop() // deferred last, so it comes first: the grant goes before the stream
 	e.mu.Lock()
 	e.hangUp = cancel
+	if e.closing {
+		cancel() // nobody may be left to hang up
+	}
 	e.mu.Unlock()
 	stream, err := pb.NewElectionServiceClient(conn).Campaign(ctx)
 	if err != nil {

@@ -1,0 +1,88 @@
+package understudy
+
+import (
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+
+	pb "understudy.example/miner/understudyv1"
+)
+
+const soon = 5 * time.Second
+
+// An agent that answers every heartbeat with a grant of half a second, or with none.
+type agent struct {
+	pb.UnimplementedElectionServiceServer
+	elects bool
+	heard  atomic.Int64
+}
+
+func (a *agent) Campaign(stream grpc.BidiStreamingServer[pb.CampaignRequest, pb.CampaignResponse]) error {
+	for {
+		if _, err := stream.Recv(); err != nil {
+			return err
+		}
+		a.heard.Add(1)
+		now := &pb.Leadership{Role: pb.Role_ROLE_STANDBY}
+		if a.elects {
+			until := BootTime() + uint64(500*time.Millisecond)
+			now = &pb.Leadership{Role: pb.Role_ROLE_LEADER, FencingToken: 5, ValidUntilBoottimeNs: until}
+		}
+		if err := stream.Send(&pb.CampaignResponse{Leadership: now}); err != nil {
+			return err
+		}
+	}
+}
+
+func (a *agent) serve(t *testing.T, at string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	pb.RegisterElectionServiceServer(server, a)
+	go server.Serve(listener)
+	t.Cleanup(server.Stop)
+	return listener.Addr().String()
+}
+
+func start(t *testing.T, elector *Elector) {
+	t.Helper()
+	if err := elector.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func within(t *testing.T, limit time.Duration, what string, done <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-done:
+	case <-time.After(limit):
+		t.Fatalf("waited %v in vain: %s", limit, what)
+	}
+}
+
+func closes(t *testing.T, elector *Elector) {
+	t.Helper()
+	closed := make(chan struct{})
+	go func() {
+		elector.Close()
+		close(closed)
+	}()
+	within(t, soon, "Close returns", closed)
+}
+
+// Which of the two comes first is a matter of chance: hence so many.
+func TestCloseReturnsThoughTheLoopHasJustBeaten(t *testing.T) {
+	address := new(agent).serve(t, "127.0.0.1:0")
+	for range 100 {
+		elector := New(address, "miner")
+		start(t, elector)
+		elector.Beat()
+		closes(t, elector)
+	}
+}
