@@ -220,7 +220,6 @@ func (e *Elector) run(conn *grpc.ClientConn) {
 			<-e.over
 			return
 		case <-e.beats:
-			wake(e.beats) // to be sent
 		}
 		heard, err := e.campaign(conn)
 		if heard {
@@ -303,19 +302,19 @@ func (e *Elector) acknowledged() uint64 {
 	return 0
 }
 
-// Sends the beats of the work loop, and none of its own.
+// Sends the beat that opened the stream and those that follow, and none of its own.
 func (e *Elector) send(stream pb.ElectionService_CampaignClient) {
 	for {
-		select {
-		case <-stream.Context().Done():
-			return
-		case <-e.beats:
-		}
 		e.mu.Lock()
 		request := &pb.CampaignRequest{Miner: e.miner, AcknowledgedVersion: e.acknowledged()}
 		e.mu.Unlock()
 		if stream.Send(request) != nil {
 			return // the receiver tells why
+		}
+		select {
+		case <-stream.Context().Done():
+			return
+		case <-e.beats:
 		}
 	}
 }

@@ -86,3 +86,23 @@ func TestCloseReturnsThoughTheLoopHasJustBeaten(t *testing.T) {
 		closes(t, elector)
 	}
 }
+
+func TestAnOldBeatOpensNoStream(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	elector := New(address, "miner")
+	start(t, elector)
+	defer elector.Close()
+	elector.Beat() // the loop turns once, and hangs
+	time.Sleep(lastRetry)
+	late := new(agent)
+	late.serve(t, address)
+	time.Sleep(2 * lastRetry)
+	if heard := late.heard.Load(); heard > 0 {
+		t.Errorf("heard %d heartbeats of a loop that hangs", heard)
+	}
+}
