@@ -169,8 +169,9 @@ func (e *Elector) Acknowledge(token uint64) {
 	wake(e.changes)
 }
 
-// Close leaves: IsLeader is false from here on, the OnLost functions run, and once the term was acknowledged
-// or its last grant is over the campaign ends and the lock goes to the next miner. It returns after that.
+// Close leaves: IsLeader is false from here on, the OnLost functions are called, and once the term was
+// acknowledged or its last grant is over the campaign ends and the lock goes to the next miner. It returns
+// after that, and waits for none of the functions: they may call it.
 func (e *Elector) Close() {
 	e.mu.Lock()
 	if !e.closing {
@@ -329,7 +330,10 @@ func (e *Elector) announce(ctx context.Context) {
 		grant, leads := e.held()
 		if token != 0 && grant.Token != token {
 			end()
-			e.call(ctx, &e.onLost).Wait()
+			select {
+			case <-e.call(ctx, &e.onLost):
+			case <-e.quit: // there is no next term, and one of them may be what called Close
+			}
 			token = 0
 			continue
 		}
@@ -354,14 +358,20 @@ func (e *Elector) announce(ctx context.Context) {
 	}
 }
 
-func (e *Elector) call(ctx context.Context, functions *[]func(context.Context)) *sync.WaitGroup {
+// Calls them, each in a goroutine of its own, and tells when all have returned.
+func (e *Elector) call(ctx context.Context, functions *[]func(context.Context)) <-chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	running := new(sync.WaitGroup)
+	var running sync.WaitGroup
 	for _, function := range *functions {
 		running.Go(func() { function(ctx) })
 	}
-	return running
+	returned := make(chan struct{})
+	go func() {
+		running.Wait()
+		close(returned)
+	}()
+	return returned
 }
 
 // Every term is over: the stream may end.

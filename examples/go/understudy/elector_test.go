@@ -1,6 +1,7 @@
 package understudy
 
 import (
+	"context"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -88,6 +89,7 @@ func TestCloseReturnsThoughTheLoopHasJustBeaten(t *testing.T) {
 }
 
 func TestAnOldBeatOpensNoStream(t *testing.T) {
+	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -105,4 +107,48 @@ func TestAnOldBeatOpensNoStream(t *testing.T) {
 	if heard := late.heard.Load(); heard > 0 {
 		t.Errorf("heard %d heartbeats of a loop that hangs", heard)
 	}
+}
+
+func TestCloseMayBeCalledByWhatItCalls(t *testing.T) {
+	t.Parallel()
+	address := (&agent{elects: true}).serve(t, "127.0.0.1:0")
+	for name, listen := range map[string]func(*Elector, func(context.Context)){
+		"OnElected": (*Elector).OnElected,
+		"OnLost":    (*Elector).OnLost,
+	} {
+		t.Run(name, func(t *testing.T) {
+			elector := New(address, "miner")
+			closed := make(chan struct{})
+			listen(elector, func(context.Context) {
+				elector.Close()
+				close(closed)
+			})
+			start(t, elector)
+			elector.Beat() // one grant, which runs out
+			within(t, soon, "Close returns", closed)
+		})
+	}
+}
+
+func TestTheNextTermWaitsForTheFunctionsOfTheLast(t *testing.T) {
+	t.Parallel()
+	address := (&agent{elects: true}).serve(t, "127.0.0.1:0")
+	elector := New(address, "miner")
+	elected, lost := make(chan struct{}, 9), make(chan struct{})
+	elector.OnElected(func(context.Context) { elected <- struct{}{} })
+	elector.OnLost(func(context.Context) { <-lost })
+	start(t, elector)
+	elector.Beat()
+	within(t, soon, "a term", elected)
+	time.Sleep(time.Second)
+	elector.Beat() // the last grant has run out: the next begins a term
+	select {
+	case <-elected:
+		t.Error("a term was announced before OnLost had returned")
+	case <-time.After(200 * time.Millisecond):
+	}
+	close(lost)
+	elector.Beat()
+	within(t, soon, "the next term", elected)
+	closes(t, elector)
 }
