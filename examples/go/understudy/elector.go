@@ -68,6 +68,7 @@ type Elector struct {
 	beaten    time.Time
 	started   bool
 	closing   bool
+	unwatch   func() bool // leaves Start's context alone
 	onElected []func(context.Context)
 	onLost    []func(context.Context)
 
@@ -83,8 +84,8 @@ type Elector struct {
 func New(agent, miner string) *Elector {
 	return &Elector{
 		agent: agent, miner: miner, every: firstHeartbeatEvery,
-		hangUp: func() {},
-		beats:  make(chan struct{}, 1), changes: make(chan struct{}, 1),
+		hangUp: func() {}, unwatch: func() bool { return false },
+		beats: make(chan struct{}, 1), changes: make(chan struct{}, 1),
 		quit: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}),
 	}
 }
@@ -119,7 +120,7 @@ func (e *Elector) Start(ctx context.Context) error {
 	e.started = true
 	go e.announce(context.WithoutCancel(ctx))
 	go e.run(conn)
-	context.AfterFunc(ctx, e.Close)
+	e.unwatch = context.AfterFunc(ctx, e.Close)
 	return nil
 }
 
@@ -177,6 +178,7 @@ func (e *Elector) Close() {
 	if !e.closing {
 		e.closing = true
 		close(e.quit)
+		e.unwatch()
 	}
 	started := e.started
 	e.mu.Unlock()

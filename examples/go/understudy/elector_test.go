@@ -152,3 +152,42 @@ func TestTheNextTermWaitsForTheFunctionsOfTheLast(t *testing.T) {
 	within(t, soon, "the next term", elected)
 	closes(t, elector)
 }
+
+// A context that outlives the elector, and counts who waits for its end.
+type longLived struct {
+	context.Context
+	waiting atomic.Int64
+}
+
+func (c *longLived) Done() <-chan struct{} { return make(chan struct{}) }
+
+func (c *longLived) AfterFunc(func()) (stop func() bool) {
+	c.waiting.Add(1)
+	return func() bool {
+		c.waiting.Add(-1)
+		return true
+	}
+}
+
+func TestCloseLeavesNothingAtTheContext(t *testing.T) {
+	ctx := &longLived{Context: context.Background()}
+	elector := New("127.0.0.1:1", "miner")
+	if err := elector.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	closes(t, elector)
+	if waiting := ctx.waiting.Load(); waiting != 0 {
+		t.Errorf("%d still wait for the context's end", waiting)
+	}
+}
+
+func TestTheEndOfTheContextCloses(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	elector := New(new(agent).serve(t, "127.0.0.1:0"), "miner")
+	if err := elector.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	elector.Beat()
+	cancel()
+	within(t, soon, "the elector is closed", elector.done)
+}
