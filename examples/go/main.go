@@ -87,24 +87,20 @@ func (m *miner) work(stop context.Context, every time.Duration) {
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
 	var term uint64
-	for {
-		grant, leads := m.elector.Grant()
-		// This loop does one thing at a time: whatever it had begun has ended.
-		if term != 0 && (!leads || stop.Err() != nil) {
-			m.elector.Acknowledge(term)
-			term = 0
-		} else if leads {
+	for stop.Err() == nil {
+		if grant, leads := m.elector.Grant(); leads {
 			term = grant.Token
 			m.act(grant)
-		}
-		if stop.Err() != nil {
-			return
+		} else {
+			// This loop does one thing at a time: whatever it had begun has ended.
+			m.elector.Acknowledge(term)
 		}
 		select {
 		case <-ticks.C:
 		case <-stop.Done():
 		}
 	}
+	m.elector.Acknowledge(term)
 }
 
 // One piece of work. It must be shorter than the grant, and looks at the clock before every effect.
