@@ -69,7 +69,8 @@ class Elector:
 
     `agent` is an address ("127.0.0.1:50051") or a socket ("unix:/run/understudy/grpc.sock"); the miner's name is for
     the agent's status. `on_elected` and `on_lost` are called at the beginning and the end of each term, in the order
-    of what happened; the next term is announced when `on_lost` has returned.
+    of what happened, each in a task of its own. That of `on_elected` is cancelled when the term ends; the next term is
+    announced when that of `on_lost` has ended.
     """
 
     def __init__(self, agent: str, miner: str, *, on_elected: Listener | None = None, on_lost: Listener | None = None):
@@ -86,6 +87,7 @@ class Elector:
         self._beats = asyncio.Event()  # the work loop turns
         self._changes = asyncio.Event()  # something that _announce looks at is new
         self._tasks: list[asyncio.Task[None]] = []
+        self._telling: set[asyncio.Task[None]] = set()  # of the callbacks that run
 
     async def __aenter__(self) -> Elector:
         """Starts; an agent that is not there yet is waited for."""
@@ -134,12 +136,15 @@ class Elector:
         """Leaves: is_leader() is false from here on, and `on_lost` runs.
 
         Once the term was acknowledged or its last grant is over the campaign ends and the lock goes to the next
-        miner. It returns after that.
+        miner. It returns after that, and when the callbacks have ended, but for the one that called it.
         """
         self._closing = True
         self._changes.set()
         self._beats.set()
-        await asyncio.gather(*self._tasks)
+        # Whoever gives up waiting must not cut the stream before its time.
+        await asyncio.shield(asyncio.gather(*self._tasks))
+        others = self._telling - {asyncio.current_task()}
+        await asyncio.shield(asyncio.gather(*others, return_exceptions=True))
 
     def _held(self) -> Grant | None:
         last = self._last
@@ -222,15 +227,18 @@ class Elector:
     async def _announce(self) -> None:
         """Calls the miner's functions in the order of what happened."""
         token = 0  # of the term that was announced
+        elected = lost = self._tell(None)
         while True:
             self._changes.clear()
             grant = self._held()
             if token and (grant is None or grant.token != token):
-                await _told(self._on_lost)
                 token = 0
-            elif grant and not token:
+                elected.cancel()
+                lost = self._tell(self._on_lost)
+            elif grant and not token and lost.done():
                 token = grant.token
-                await _told(self._on_elected)
+                elected = self._tell(self._on_elected)
+                await asyncio.sleep(0)  # it begins, however short the term
             elif self._closing and not (self._last.token > self._stopped and self._last.holds()):
                 self._hang_up()
                 return
@@ -242,12 +250,25 @@ class Elector:
                 except asyncio.TimeoutError:
                     pass
 
+    def _tell(self, listener: Listener | None) -> asyncio.Task[None]:
+        task = asyncio.create_task(_call(listener))
+        self._telling.add(task)
+        task.add_done_callback(self._told)
+        return task
+
+    def _told(self, task: asyncio.Task[None]) -> None:
+        self._telling.discard(task)
+        self._changes.set()
+
     def _hang_up(self) -> None:
         if self._call:
             self._call.cancel()
 
 
-async def _told(listener: Listener | None) -> None:
-    said = listener() if listener else None
-    if said is not None:
-        await said
+async def _call(listener: Listener | None) -> None:
+    try:
+        said = listener() if listener else None
+        if said is not None:
+            await said
+    except Exception:
+        log.exception("a callback failed")
