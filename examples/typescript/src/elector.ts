@@ -74,7 +74,7 @@ interface Events {
   elected: [];
   /** A term has ended, whatever ended it. */
   lost: [];
-  /** There is no campaign, and why. It is tried again. */
+  /** There is no campaign, and why: once, until that changes. It is tried again. */
   trouble: [error: Error];
 }
 
@@ -95,7 +95,9 @@ export class Elector extends EventEmitter<Events> {
   #timer: NodeJS.Timeout | undefined;
   #stream: ClientDuplexStream<CampaignRequest, CampaignResponse> | undefined;
   #client: ElectionServiceClient;
-  #closed: (() => void) | undefined;
+  #said: string | undefined; // of the trouble
+  #closed: Promise<void> | undefined;
+  #over = () => {};
 
   constructor(
     agent: string,
@@ -151,10 +153,9 @@ export class Elector extends EventEmitter<Events> {
    * over the campaign ends and the lock goes to the next miner. It resolves after that.
    */
   close(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#closed = resolve;
-      this.#announce();
-    });
+    this.#closed ??= new Promise((resolve) => (this.#over = resolve));
+    this.#announce();
+    return this.#closed;
   }
 
   #held(): Grant | undefined {
@@ -168,11 +169,13 @@ export class Elector extends EventEmitter<Events> {
     const stream = this.#client.campaign();
     this.#stream = stream;
     stream.on("data", (response: CampaignResponse) => {
-      this.#retry = FIRST_RETRY;
+      [this.#retry, this.#said] = [FIRST_RETRY, undefined];
       if (response.leadership && this.#stream === stream) this.#take(response.leadership);
     });
     stream.on("error", (error: ServiceError) => {
-      if (error.code !== status.CANCELLED) this.emit("trouble", error);
+      if (error.code === status.CANCELLED || error.message === this.#said) return;
+      this.#said = error.message;
+      this.emit("trouble", error);
     });
     // However it ended, the stream is gone, and with it the grant.
     stream.once("status", () => {
@@ -234,7 +237,7 @@ export class Elector extends EventEmitter<Events> {
     if (this.#closed && over) {
       this.#stream?.cancel();
       this.#client.close();
-      this.#closed();
+      this.#over();
     } else if (!over) {
       this.#timer = setTimeout(() => this.#announce(), this.#last.left());
     }
