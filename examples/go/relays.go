@@ -9,8 +9,9 @@ import (
 	pb "understudy.example/miner/understudyv1"
 )
 
-// Above this share of maxmemory no relay is taken: each one that is taken fills Redis further.
-const fullRatio = 0.95
+// Shares of maxmemory. At the first no relay is taken any more, since each one fills Redis further; below the second
+// they are taken again. Between the two nothing changes, so that relays do not flap.
+const fullRatio, roomRatio = 0.95, 0.9
 
 // Sheds load before Redis is out of memory: no relays while it refuses writes or is about to.
 func (m *miner) watchRedis(stop context.Context, agent string) {
@@ -36,7 +37,11 @@ func (m *miner) judge(health *pb.RedisHealth) {
 	if health.GetAge() == nil {
 		return // the agent has not asked Redis yet
 	}
-	takes := health.GetWritable() && health.GetUsageRatio() < fullRatio
+	limit := fullRatio
+	if !m.relays.Load() {
+		limit = roomRatio
+	}
+	takes := health.GetWritable() && health.GetUsageRatio() < limit
 	if m.relays.Swap(takes) == takes {
 		return
 	}

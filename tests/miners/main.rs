@@ -236,7 +236,7 @@ fn a_careless_miner_does_not_pass() {
     });
 }
 
-/// The Go miner takes no relays while Redis refuses writes, and takes them again.
+/// The Go miner takes no relays while Redis refuses writes or is about to, and takes them again when there is room.
 #[test]
 fn load_is_shed_while_redis_is_full() {
     let Some(go) = samples().into_iter().find(|it| it.ends_with("go")) else {
@@ -244,7 +244,7 @@ fn load_is_shed_while_redis_is_full() {
         return;
     };
     let redis = Redis::start();
-    let agent = Agent::start("a", &redis, &["--memory-every", "1s"]);
+    let agent = Agent::start("a", &redis, &["--memory-every", "200ms"]);
     agent.wait_until_up();
     let miner = Miner::of(
         &go,
@@ -257,13 +257,31 @@ fn load_is_shed_while_redis_is_full() {
             miner.said(since, what).then_some(boottime_ns())
         })
     };
+    let sheds = |since: u64| {
+        let shed = said("shed", since) + 200_000_000;
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(!miner.said(shed, "relay"), "no relay while Redis is full");
+        shed
+    };
+    let resumes = |since: u64| {
+        said("resume", since);
+        said("relay", boottime_ns());
+    };
     said("relay", 0);
-    let filled = boottime_ns();
+    let full = boottime_ns();
     redis.fill();
-    let shed = said("shed", filled) + 200_000_000;
-    std::thread::sleep(Duration::from_secs(1));
-    assert!(!miner.said(shed, "relay"), "no relay while Redis is full");
+    let shed = sheds(full);
     redis.relieve();
-    said("resume", shed);
-    said("relay", boottime_ns());
+    resumes(shed);
+    // Before it comes to that: Redis takes writes all the while.
+    let nearly = boottime_ns();
+    redis.fill_to(0.96);
+    let shed = sheds(nearly);
+    assert_eq!(redis.tell(&["SET", "another", "x"]), "+OK");
+    redis.fill_to(0.93);
+    never("it resumes", Duration::from_secs(1), || {
+        miner.said(shed, "resume")
+    });
+    redis.fill_to(0.8);
+    resumes(shed);
 }

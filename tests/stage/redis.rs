@@ -147,6 +147,19 @@ impl Redis {
         options
     }
 
+    /// Sets the limit so that this share of it is used.
+    pub fn fill_to(&self, ratio: f64) {
+        // So much that what clients' buffers come and go with does not matter.
+        self.tell(&["SETRANGE", "ballast", "50000000", "x"]);
+        let used = self.tell(&["INFO", "memory"]);
+        let used = used
+            .lines()
+            .find_map(|line| line.strip_prefix("used_memory:"));
+        let used: f64 = used.and_then(|it| it.parse().ok()).expect("a number");
+        let limit = (used / ratio).round();
+        self.tell(&["CONFIG", "SET", "maxmemory", &limit.to_string()]);
+    }
+
     /// Sets the wall clock, in seconds from the true time. It lasts over restarts.
     pub fn set_clock(&self, ahead: i64) {
         let told = std::fs::write(self.directory.path().join("clock"), format!("{ahead:+}"));
