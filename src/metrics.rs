@@ -259,7 +259,7 @@ impl Metrics {
         self.leaderless
             .inc_by((leaderless - self.leaderless.get()).max(0.0));
         self.miner_connected
-            .set(f64::from(u8::from(status.candidate(now))));
+            .set(f64::from(u8::from(election.candidate)));
         if let Some(takeover) = status.takeover(now) {
             show(&self.takeover_ready, f64::from(u8::from(takeover.is_ok())));
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::election::{CampaignId, Instant, Leadership, Reason, Role, Token};
+use crate::election::{CampaignId, Instant, Leadership, Reason, Token};
 use crate::fault::{StoreError, StoreFault};
 use crate::memory::{EngineInfo, Health, MemoryReading, RefusalWindow};
 
@@ -46,6 +46,8 @@ pub struct ElectionStatus {
     pub leadership: Leadership,
     /// The campaign that counts at present, and the label that its miner gave itself.
     pub campaign: Option<CampaignId>,
+    /// A live miner is here, or none is needed.
+    pub candidate: bool,
     pub miner: String,
     /// Heartbeats received: a change asks for an answer.
     pub heartbeats: u64,
@@ -113,6 +115,7 @@ impl Status {
             election: ElectionStatus {
                 leadership: Leadership::starting(),
                 campaign: None,
+                candidate: false,
                 miner: String::new(),
                 heartbeats: 0,
                 elections: 0,
@@ -160,12 +163,6 @@ impl Status {
         let looked = self.election.last_error.as_ref();
         let looked = looked.map(|error| (Reason::from(error.fault), error.to_string()));
         Some(rehearsed.fault.clone().or(looked).map_or(Ok(()), Err))
-    }
-
-    /// A live miner campaigns here, or none is needed.
-    #[must_use]
-    pub fn candidate(&self, now: Instant) -> bool {
-        self.leadership(now).role != Role::Idle
     }
 
     /// The agent's own loops make progress. Never depends on Redis.

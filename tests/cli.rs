@@ -340,13 +340,14 @@ fn the_commands_tell_who_leads() {
     let status = understudy(&["status", "--agent", &address]);
     assert_eq!(code(&status), Some(0));
     assert!(
-        text(&status).contains("leader (elected)") && text(&status).contains("lease     2."),
+        text(&status).contains("leader (elected)"),
         "{}",
         text(&status)
     );
     let status = understudy(&["status", "--json", "--agent", &address]);
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).expect("JSON");
     assert_eq!(status["role"], "leader");
+    assert!(status["lease_remaining_seconds"].as_f64() > Some(0.0));
     assert_eq!(status["redis"]["writable"], true);
     let leader = understudy(&["leader", "--json", "--redis-url", &url]);
     assert_eq!(code(&leader), Some(0));
@@ -418,7 +419,7 @@ fn an_agent_that_hangs_cannot_be_asked() {
     agent.signal(Signal::CONT);
     assert_eq!(code(&status), Some(2));
     assert!(
-        text(&status).contains("does not answer in time"),
+        text(&status).contains("no answer in time"),
         "{}",
         text(&status)
     );
@@ -432,6 +433,7 @@ fn the_commands_find_the_agent_by_its_socket_and_the_log_is_json() {
     let redis = Redis::start();
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("grpc.sock").display().to_string();
+    redis.fill();
     let mut agent = Agent::start(
         "a",
         &redis,
@@ -454,8 +456,6 @@ fn the_commands_find_the_agent_by_its_socket_and_the_log_is_json() {
         .output()
         .expect("it runs");
     assert_eq!(code(&status), Some(0), "{}", text(&status));
-    // Before the fresh Redis has settled.
-    redis.fill();
     let line = wait_for("it is refused", SOON, || {
         agent.logged(&["acquisition refused"]).into_iter().next()
     });

@@ -114,10 +114,8 @@ fn it_is_not_ready_without_a_permission() {
     must_turn(&standby, "redis_no_permission");
     // Nor is it in the way of one that may.
     leader.kill();
-    wait_for("it has tried", SOON, || {
-        let refused = ["WARN", "acquisition failed", "run this command"];
-        (!standby.logged(&refused).is_empty()).then_some(())
-    });
+    standby.wait_for_log(&["WARN", "acquisition failed"]);
+    assert_eq!(standby.reason(), "redis_no_permission");
     let healthy = Agent::start("c", &redis, &FLAGS);
     healthy.wait_until_leading(SOON);
     standby.wait_for_reason("held_by_other", SOON);

@@ -171,6 +171,9 @@ fn sentinels_and_redis_may_each_ask_for_a_password() {
     ];
     let agent = Agent::spawn("a", &[&flags[..], &FLAGS].concat());
     agent.wait_until_leading(SOON);
+    wait_for("it listens", SOON, || {
+        (agent.status()["hears_events"] == true).then_some(())
+    });
     for sentinel in &set.sentinels {
         let refused = sentinel.ask(&["ACL", "LOG"]);
         assert_eq!(refused.ok().as_deref(), Some("*0"), "nothing was refused");

@@ -149,7 +149,7 @@ impl Http {
             "lock_key": status.identity.lock_key,
             "up_seconds": seconds(now.since(status.identity.started)),
             "stopping": status.stopping,
-            "miner": { "connected": status.candidate(now), "label": election.miner },
+            "miner": { "connected": election.candidate, "label": election.miner },
             "hears_events": election.hears,
             "oom_rung": election.oom_rung,
             "elections": election.elections,

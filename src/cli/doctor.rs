@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Exit, fail, say};
 use crate::config::{Config, RunArgs};
-use crate::doctor::{Bound, Finding, Verdict, bounds, examine, notice};
+use crate::doctor::{Bound, Finding, Verdict, bounds, examine, untold};
 use crate::store::Survey;
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ pub(super) async fn run(args: Args) -> Exit {
     let survey = Survey::take(&config.redis, &holder, config.acquire_under_oom).await;
     let local = config.redis.endpoint.is_local().then(host_memory).flatten();
     let findings = examine(&survey, &config, local);
-    let bounds = bounds(&config, notice(&survey, &config));
+    let bounds = bounds(&config, untold(&survey, &config));
     if args.json {
         say(as_json(&findings, &bounds));
     } else {

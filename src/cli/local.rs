@@ -59,7 +59,7 @@ impl LocalArgs {
 pub(super) fn refusal(status: &tonic::Status) -> String {
     if status.code() == Code::DeadlineExceeded || status.code() == Code::Cancelled {
         return format!(
-            "the agent does not answer in time: it may be stopped or overloaded ({})",
+            "no answer in time ({}): the agent may be stopped or overloaded, and may still do what it was asked",
             status.message()
         );
     }

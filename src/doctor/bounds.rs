@@ -22,24 +22,25 @@ const LOOKS: Duration = Duration::from_millis(500);
 /// Redis is checked this often, and whoever waits is told when it is back.
 const CHECKS: Duration = Duration::from_secs(1);
 
-/// How soon a standby notices a release: it hears of it, or looks often because it cannot hear, or is not told
-/// because whoever releases may not publish.
+/// How often standbys look, where they are not told of a change: often, if they cannot hear; rarely, if they
+/// can, and whoever changes something may not publish.
 #[must_use]
-pub fn notice(survey: &Survey, config: &Config) -> Duration {
+pub fn untold(survey: &Survey, config: &Config) -> Option<Duration> {
     match (&survey.pings, &survey.subscribe, &survey.publish) {
         // Nobody knows yet.
-        (Err(_), _, _) => HEARS,
-        (_, Ok(()), Ok(())) => HEARS,
-        (_, Err(_), _) => HEARS + LOOKS,
-        (_, Ok(()), Err(_)) => HEARS + config.rules.renew_every(),
+        (Err(_), _, _) => None,
+        (_, Ok(()), Ok(())) => None,
+        (_, Err(_), _) => Some(LOOKS),
+        (_, Ok(()), Err(_)) => Some(config.rules.renew_every()),
     }
 }
 
-/// `notice`: how soon a standby notices a release.
+/// `untold`: see there.
 #[must_use]
-pub fn bounds(config: &Config, notice: Duration) -> Vec<Bound> {
+pub fn bounds(config: &Config, untold: Option<Duration>) -> Vec<Bound> {
     let rules = &config.rules;
-    let unreleased = rules.takeover_after() + LOOKS + HEARS;
+    let notice = HEARS + untold.unwrap_or_default();
+    let unreleased = rules.takeover_after() + untold.unwrap_or(LOOKS) + HEARS;
     let bound = |failure, worst: Option<Duration>, why: &str| Bound {
         failure,
         worst,

@@ -252,7 +252,7 @@ pub(super) fn events(survey: &Survey, config: &Config) -> Finding {
         (Ok(()), Err(error)) => Finding::warn(
             CHECK,
             format!(
-                "PUBLISH does not work ({error}): standbys notice a release when they next look, up to {} later",
+                "PUBLISH does not work ({error}): standbys notice what happened when they next look, up to {} later",
                 time(config.rules.renew_every())
             ),
             error.fault.hint(),

@@ -1,4 +1,4 @@
--- Claim: begin a term, or renew one. Changes either everything or nothing.
+-- Claim: begin a term, or renew one. Changes either everything or, but for what PEXPIRE adds to a lock, nothing.
 --
 -- ARGV[1] 'begin' or 'renew'          ARGV[6] begin: the judged text       renew: the token
 -- ARGV[2] holder id                   ARGV[7] begin: 1 if the lock of the record's own holder is stale
@@ -44,9 +44,13 @@ redis.call('SET', LOCK, id, 'PX', ttl)
 local noted = redis.pcall('HSET', RECORD, 'schema', '1', 'holder', id, 'token', whole(token),
   'deadline', whole(now + ttl * 1000), 'ttl', ttl, 'released', '0', 'gen', generation, 'successor', '', 'hold_off', '0')
 -- Redis takes nothing back of a script that fails half way. A lock without a record, from a user who may not
--- write one, would keep out whoever can lead.
+-- write one, would keep out whoever can lead. SET is what this user may do: where there was no lock, one for a moment.
 if type(noted) == 'table' then
-  if left > 0 then redis.call('SET', LOCK, seen.lock, 'PX', left) else redis.call('DEL', LOCK) end
+  if left == -1 then
+    redis.call('SET', LOCK, seen.lock)
+  else
+    redis.call('SET', LOCK, seen.lock or id, 'PX', math.max(left, 1))
+  end
   return noted
 end
 if ARGV[10] ~= '' then redis.call('PEXPIRE', RECORD, ARGV[10]) end

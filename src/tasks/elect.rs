@@ -192,6 +192,7 @@ impl Shell {
             let election = ElectionStatus {
                 leadership,
                 campaign: self.election.campaign(),
+                candidate: self.election.has_candidate(now),
                 miner: self.miner.clone(),
                 heartbeats: self.heartbeats,
                 elections: self.elections,

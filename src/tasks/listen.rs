@@ -64,7 +64,7 @@ impl Listen {
                     pause = if lasted > LONGEST_PAUSE_AWAY {
                         FIRST_PAUSE
                     } else {
-                        (pause * 2).min(LONGEST_PAUSE_AWAY)
+                        (pause * 2).min(PAUSE_REFUSED)
                     };
                 }
                 Err(error) => {

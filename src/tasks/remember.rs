@@ -4,9 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::state::StateDir;
 use crate::status::Status;
+
+/// How long a disk that could not be written is left alone.
+const RETRY: Duration = Duration::from_secs(1);
 
 pub struct Remember {
     pub state: StateDir,
@@ -43,6 +47,10 @@ impl Remember {
                         tracing::error!(%panicked, "--state-dir: the writer has failed");
                     }
                 }
+            }
+            if written != Some(highest) {
+                // A full disk is not written to with every heartbeat.
+                sleep(RETRY).await;
             }
             if self.board.changed().await.is_err() {
                 return;

@@ -106,7 +106,11 @@ impl Redis {
     }
 
     pub fn wait_until_up(&self) {
-        wait_for("Redis answers", Duration::from_secs(10), || {
+        self.wait_until_up_for(Duration::from_secs(10));
+    }
+
+    pub fn wait_until_up_for(&self, deadline: Duration) {
+        wait_for("Redis answers", deadline, || {
             self.ask(&["PING"])
                 .ok()
                 .filter(|answer| answer.contains("PONG"))
@@ -195,6 +199,12 @@ impl Redis {
 
     /// Starts it again on the same port.
     pub fn start_again(&mut self) {
+        self.launch_again();
+        self.wait_until_up();
+    }
+
+    /// The same, and waits for nothing.
+    pub fn launch_again(&mut self) {
         self.child = spawn(
             &self.engine,
             self.port,
@@ -202,7 +212,6 @@ impl Redis {
             &self.options,
             self.faked,
         );
-        self.wait_until_up();
     }
 }
 

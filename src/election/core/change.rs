@@ -258,7 +258,7 @@ impl Election {
             if self.settings.liveness != Liveness::Campaign {
                 // Whoever only asks who leads has had no deadline, and may act on the last answer.
                 let timeout = self.settings.rules.miner_timeout();
-                self.grant(campaign, term.lease_until.min(now + timeout));
+                self.grant(campaign, now + timeout);
             }
             self.phase = Phase::Ending {
                 term,

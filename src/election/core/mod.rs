@@ -43,6 +43,8 @@ pub struct Election {
     attempts: u64,
     /// No command goes out before this moment: the pause after a failure.
     pause_until: Instant,
+    /// Redis came back while a command was in flight: should that one fail, it was from before.
+    back_meanwhile: bool,
     /// Failures in a row: of acquiring, and of a term's own commands.
     failures: u32,
     retries: u32,
@@ -111,6 +113,7 @@ impl Election {
             stray: false,
             attempts: 0,
             pause_until: Instant::PAST,
+            back_meanwhile: false,
             failures: 0,
             retries: 0,
             look_due: Instant::PAST,
@@ -133,12 +136,16 @@ impl Election {
     pub fn handle_reply(&mut self, id: AttemptId, reply: Reply, now: Instant) {
         self.elapse(now);
         if let Some(attempt) = self.in_flight.take_if(|attempt| attempt.id == id) {
+            let back = std::mem::take(&mut self.back_meanwhile);
             match reply {
                 Ok(answer) => self.answered(&attempt, answer, now),
                 Err(error) => {
                     // Whoever stops looks for it once.
                     self.stray = attempt.command.begins() || self.stray && !self.stopping;
                     self.failed(&attempt.command, error, now);
+                    if back {
+                        self.pause_until = now;
+                    }
                 }
             }
             if std::mem::take(&mut self.hearing.meanwhile) {
@@ -170,6 +177,7 @@ impl Election {
     /// Redis takes commands again, and may have lost the lock: no pause that a failure asked for is kept.
     pub fn handle_back(&mut self, now: Instant) {
         self.elapse(now);
+        self.back_meanwhile = self.in_flight.is_some();
         self.look_due = now;
         self.pause_until = now;
         if let Phase::Leading { renew_due, .. } = &mut self.phase {
@@ -230,6 +238,12 @@ impl Election {
     #[must_use]
     pub fn highest_token(&self) -> Token {
         self.highest
+    }
+
+    /// There is a live miner here, or none is needed.
+    #[must_use]
+    pub fn has_candidate(&self, now: Instant) -> bool {
+        self.candidate(now).is_ok()
     }
 
     /// Failures to acquire in a row.

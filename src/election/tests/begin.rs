@@ -304,6 +304,13 @@ fn that_redis_is_back_ends_the_pause_after_a_failure() {
     stage.fail(&look, loading);
     stage.nothing();
     stage.election.handle_back(stage.now);
+    // One that was sent before and fails after it was for the Redis that was away.
+    let look = stage.next();
+    stage.election.handle_back(stage.now);
+    stage.fail(
+        &look,
+        error("LOADING Redis is loading the dataset in memory"),
+    );
     stage.look();
 }
 
