@@ -86,6 +86,8 @@ func main() {
 func (m *miner) work(stop context.Context, every time.Duration) {
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
+	hang := make(chan os.Signal, 1)
+	signal.Notify(hang, syscall.SIGUSR2)
 	var term uint64
 	for stop.Err() == nil {
 		if grant, leads := m.elector.Grant(); leads {
@@ -98,6 +100,8 @@ func (m *miner) work(stop context.Context, every time.Duration) {
 		select {
 		case <-ticks.C:
 		case <-stop.Done():
+		case <-hang:
+			select {} // to show that the heartbeats hang with it
 		}
 	}
 	m.elector.Acknowledge(term)

@@ -28,6 +28,7 @@ return 1"""
 class Miner:
     def __init__(self, store: Redis | None, log: TextIO):
         self.store, self.log = store, log
+        self.hang = asyncio.Event()
         self.fenced_write = store.register_script(FENCED_WRITE) if store else None
 
     async def work(self, elector: Elector, stop: asyncio.Event, every: float) -> None:
@@ -42,6 +43,8 @@ class Miner:
                 elector.acknowledge(term)
                 term = 0
             await asyncio.sleep(every)
+            if self.hang.is_set():
+                await asyncio.Event().wait()  # to show that the heartbeats hang with it
         elector.acknowledge(term)
 
     async def act(self, grant: Grant) -> None:
@@ -80,6 +83,7 @@ async def main() -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     store = Redis.from_url(args.redis_url) if args.redis_url else None
     miner = Miner(store, open(args.log, "a") if args.log else sys.stdout)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, miner.hang.set)
     elector = Elector(
         args.agent,
         args.name,

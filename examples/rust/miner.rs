@@ -60,16 +60,20 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         store: args.redis_url.map(redis::Client::open).transpose()?,
         connection: None,
     };
-    let stop = signal(SignalKind::terminate())?;
+    let signals = [
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::user_defined2())?,
+    ];
     let elector = Elector::start(&args.agent, &args.name)?;
     let every = Duration::from_millis(args.work_every_ms);
-    miner.work(elector, stop, every).await;
+    miner.work(elector, signals, every).await;
     Ok(())
 }
 
 impl Miner {
     /// The work loop. It turns whether the miner leads or not, and its questions are the heartbeats.
-    async fn work(&mut self, mut elector: Elector, mut stop: Signal, every: Duration) {
+    async fn work(&mut self, mut elector: Elector, signals: [Signal; 2], every: Duration) {
+        let [mut stop, mut hang] = signals;
         let mut work = interval(every);
         work.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut term = 0;
@@ -90,6 +94,8 @@ impl Miner {
                     self.act(grant).await;
                 },
                 _ = stop.recv() => break,
+                // To show that the heartbeats hang with it.
+                _ = hang.recv() => std::future::pending().await,
             }
         }
         elector.acknowledge(term);

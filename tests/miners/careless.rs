@@ -2,10 +2,12 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use understudy::proto::election_service_client::ElectionServiceClient;
@@ -33,6 +35,8 @@ enum Rule {
     TheClock,
     /// It says that nothing acts any more, and acts on until its grant ends.
     Demotion,
+    /// Its heartbeats come from a thread of their own, though the loop that works hangs.
+    TheLoop,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -45,9 +49,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .create(true)
         .append(true)
         .open(&args.log)?;
+    let hangs = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&hangs);
+    let mut hang = signal(SignalKind::user_defined2())?;
+    tokio::spawn(async move {
+        hang.recv().await;
+        told.store(true, Ordering::Relaxed);
+    });
     std::thread::spawn(move || {
         loop {
             std::thread::sleep(every);
+            if hangs.load(Ordering::Relaxed) {
+                continue;
+            }
             let now = works.lock().map(|it| it.clone()).unwrap_or_default();
             let (at, until) = (boottime_ns(), now.valid_until_boottime_ns);
             if until > 0 && (ignores == Rule::TheClock || at < until) {
@@ -92,7 +106,7 @@ async fn campaign(
         let now = heard.ok_or("the end")??.leadership.unwrap_or_default();
         version = now.version;
         let mut leads = leads.lock().map_err(|_| "a thread has panicked")?;
-        if now.role() == Role::Leader || args.ignores == Rule::TheClock {
+        if now.role() == Role::Leader || args.ignores != Rule::Demotion {
             *leads = now;
         }
     }

@@ -91,10 +91,13 @@ impl Pods {
         self.agents[of].wait_for_reason("held_by_other", SOON);
     }
 
+    fn all(&self) -> impl Iterator<Item = &Miner> {
+        self.miners.iter().chain(&self.gone)
+    }
+
     /// Never two at once, and none outside its grant.
     fn check(&self) -> usize {
-        let miners = self.miners.iter().chain(&self.gone);
-        check_acts(&miners.collect::<Vec<_>>())
+        check_acts(&self.all().collect::<Vec<_>>())
     }
 
     /// The leader, `of`, is killed: long before its grant has ended the other leads.
@@ -113,6 +116,23 @@ impl Pods {
         self.acts(1 - of, since);
         self.miners[of].signal(Signal::CONT);
         self.stands_by(of);
+        self.rests(of, since);
+    }
+
+    /// The leader's work loop hangs, and its process lives: the heartbeats end with the work, and so does the term, long
+    /// before its lease would have run out.
+    fn hung(&mut self, of: usize) {
+        let since = boottime_ns();
+        self.miners[of].signal(Signal::USR2);
+        self.miners[1 - of].wait_until_acting(since, TTL - MINER_TIMEOUT);
+        self.agents[of].wait_for_reason("miner_silent", SOON);
+        self.rests(of, since);
+        self.miners[of].kill();
+        self.replace(of);
+    }
+
+    /// What stopped at `since` does not act when its grant is over.
+    fn rests(&self, of: usize, since: u64) {
         never("it acts", Duration::from_millis(500), || {
             self.miners[of]
                 .acts()
@@ -190,11 +210,12 @@ fn script(miner: &Path) {
     pods.agent_stopped(1);
     pods.drained(0);
     pods.ended(1);
+    pods.hung(0);
     pods.redis.fill();
-    pods.killed(0);
     pods.killed(1);
+    pods.killed(0);
     let terms = pods.check();
-    assert_eq!(terms, 9, "{}", miner.display());
+    assert_eq!(terms, 10, "{}", miner.display());
     let name = miner.file_name().unwrap_or_default().display();
     println!("{name}: {terms} terms, {} s", began.elapsed().as_secs());
 }
@@ -218,7 +239,7 @@ fn every_miner_acts_only_inside_its_grant() {
 #[test]
 fn a_careless_miner_does_not_pass() {
     let careless = program("UNDERSTUDY_CARELESS", "examples/careless");
-    let notices = |ignores: &str, step: fn(&mut Pods)| {
+    let notices = |ignores: &str, says: &str, step: fn(&mut Pods)| {
         let mut pods = Pods::start(&careless, &["--ignores", ignores]);
         pods.check();
         let found = catch_unwind(AssertUnwindSafe(|| {
@@ -228,11 +249,12 @@ fn a_careless_miner_does_not_pass() {
         }));
         let said = found.expect_err("the suite notices");
         let said = said.downcast_ref::<String>().map_or("", String::as_str);
-        assert!(said.contains("acted"), "{ignores}: {said}");
+        assert!(said.contains(says), "{ignores}: {said}");
     };
     std::thread::scope(|scope| {
-        scope.spawn(|| notices("the-clock", |pods| pods.agent_killed(0)));
-        scope.spawn(|| notices("demotion", |pods| pods.drained(0)));
+        scope.spawn(|| notices("the-clock", "acted", |pods| pods.agent_killed(0)));
+        scope.spawn(|| notices("demotion", "acted", |pods| pods.drained(0)));
+        scope.spawn(|| notices("the-loop", "in vain", |pods| pods.hung(0)));
     });
 }
 

@@ -36,8 +36,9 @@ const store = url ? new Redis(url, { maxRetriesPerRequest: 0, retryStrategy: () 
 // Each write tells by its own error.
 store?.on("error", () => {});
 
-let stopping = false;
+let [stopping, hangs] = [false, false];
 for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => (stopping = true));
+process.on("SIGUSR2", () => (hangs = true));
 
 const elector = new Elector(args.agent, args.name);
 elector.on("elected", () => say("role", "role=ROLE_LEADER"));
@@ -61,6 +62,7 @@ async function work(every: number): Promise<void> {
       elector.acknowledge(term);
     }
     await sleep(every);
+    if (hangs) await new Promise(() => {}); // to show that the heartbeats hang with it
   }
   elector.acknowledge(term);
 }
