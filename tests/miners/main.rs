@@ -100,6 +100,24 @@ impl Pods {
         check_acts(&self.all().collect::<Vec<_>>())
     }
 
+    /// Every term was announced to its miner, and its end before the next. A miner that is gone may not have heard of
+    /// its last end.
+    fn check_told(&self) {
+        for miner in self.all() {
+            let lines = miner.lines().into_iter();
+            let told: Vec<bool> = lines
+                .filter(|(_, event, _)| event == "role")
+                .map(|(_, _, fields)| fields.contains("ROLE_LEADER"))
+                .collect();
+            let in_turn = (0..told.len()).all(|at| told[at] == (at % 2 == 0));
+            assert!(in_turn, "{} was told {told:?}", miner.name);
+            let mut terms: Vec<u64> = miner.acts().iter().map(|act| act.token).collect();
+            terms.dedup();
+            let elected = told.iter().filter(|leads| **leads).count();
+            assert_eq!(elected, terms.len(), "{} was elected", miner.name);
+        }
+    }
+
     /// The leader, `of`, is killed: long before its grant has ended the other leads.
     fn killed(&mut self, of: usize) {
         let since = boottime_ns();
@@ -215,6 +233,7 @@ fn script(miner: &Path) {
     pods.killed(1);
     pods.killed(0);
     let terms = pods.check();
+    pods.check_told();
     assert_eq!(terms, 10, "{}", miner.display());
     let name = miner.file_name().unwrap_or_default().display();
     println!("{name}: {terms} terms, {} s", began.elapsed().as_secs());
