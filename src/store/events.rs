@@ -10,7 +10,7 @@ use redis::aio::{PubSubSink, PubSubStream};
 use tokio::time::timeout;
 
 use super::dial::{Guest, dial_to_listen};
-use super::link;
+use super::error::store_error;
 use super::topology::Topology;
 use crate::config::{RedisAddress, RedisEndpoint, RedisPlace, RedisSettings};
 use crate::fault::StoreError;
@@ -72,7 +72,7 @@ impl Events {
         };
         let address = self.topology.locate().await?;
         let listening = listen(&endpoint, &address, Guest::Redis, &self.channel);
-        let (sink, stream) = listening.await.map_err(link::store_error)?;
+        let (sink, stream) = listening.await.map_err(store_error)?;
         Ok(Subscription {
             sink,
             stream,
@@ -137,7 +137,7 @@ impl Switches {
                         _sink: sink,
                     });
                 }
-                Ok(Err(refused)) => error = link::store_error(refused),
+                Ok(Err(refused)) => error = store_error(refused),
                 Err(panicked) => error = StoreError::nonsense(panicked.to_string()),
             }
         }

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::time::timeout;
 
 use super::dial::{Guest, dial};
+use super::error::store_error;
 use super::topology::Topology;
 use crate::config::{RedisAddress, RedisSettings};
 use crate::fault::{StoreError, StoreFault};
@@ -103,36 +104,5 @@ fn at(place: &str, error: StoreError) -> StoreError {
     StoreError {
         message: format!("{place}: {}", error.message),
         ..error
-    }
-}
-
-/// An error of the library, as the store's: by what the server said, if it said something.
-#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
-pub(super) fn store_error(error: RedisError) -> StoreError {
-    if error.kind() == ErrorKind::AuthenticationFailed {
-        return StoreError {
-            fault: StoreFault::Auth,
-            message: error.to_string(),
-        };
-    }
-    if error.is_timeout() {
-        return StoreError::timed_out(error.to_string());
-    }
-    let text = error.to_string();
-    if ["peer certificate", "fatal alert"]
-        .iter()
-        .any(|it| text.contains(it))
-    {
-        return StoreError::unreachable(format!(
-            "{text} (TLS: see --redis-ca-file, --redis-cert-file and --redis-key-file)"
-        ));
-    }
-    if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal() {
-        return StoreError::unreachable(text);
-    }
-    match (error.code(), error.detail()) {
-        (Some(code), Some(detail)) => StoreError::new(format!("{code} {detail}")),
-        (Some(code), None) => StoreError::new(code.to_owned()),
-        (None, _) => StoreError::nonsense(text),
     }
 }

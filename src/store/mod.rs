@@ -2,6 +2,7 @@
 //! its replies.
 
 mod dial;
+mod error;
 mod events;
 mod link;
 mod probe;

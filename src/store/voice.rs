@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::dial::{Guest, dial};
-use super::link::store_error;
+use super::error::store_error;
 use crate::config::{RedisAddress, RedisEndpoint};
 use crate::fault::StoreError;
 
