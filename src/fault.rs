@@ -221,7 +221,7 @@ impl StoreFault {
                 "a script that has written holds the Redis server: it must end, or the server be shut down"
             }
             Self::Auth => {
-                "check --redis-username and --redis-password-file: Redis refuses what it was sent, or was sent nothing"
+                "check --redis-username and --redis-password-file or UNDERSTUDY_REDIS_PASSWORD: Redis refuses what it was sent, or was sent nothing"
             }
             Self::NoPermission => {
                 "give the Redis user what `understudy doctor` prints as an ACL line: +eval, +evalsha and what they run"

@@ -63,5 +63,12 @@ pub(super) fn refusal(status: &tonic::Status) -> String {
             status.message()
         );
     }
+    if matches!(status.code(), Code::Unknown | Code::Internal) {
+        return format!(
+            "{} ({:?}): does an agent serve gRPC there? Its HTTP port answers `understudy probe`",
+            status.message(),
+            status.code()
+        );
+    }
     format!("the agent says: {} ({:?})", status.message(), status.code())
 }

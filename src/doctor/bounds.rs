@@ -26,12 +26,10 @@ const CHECKS: Duration = Duration::from_secs(1);
 /// can, and whoever changes something may not publish.
 #[must_use]
 pub fn untold(survey: &Survey, config: &Config) -> Option<Duration> {
-    match (&survey.pings, &survey.subscribe, &survey.publish) {
-        // Nobody knows yet.
-        (Err(_), _, _) => None,
-        (_, Ok(()), Ok(())) => None,
-        (_, Err(_), _) => Some(LOOKS),
-        (_, Ok(()), Err(_)) => Some(config.rules.renew_every()),
+    match (&survey.subscribe, &survey.publish) {
+        (Ok(()), Ok(())) => None,
+        (Err(_), _) => Some(LOOKS),
+        (Ok(()), Err(_)) => Some(config.rules.renew_every()),
     }
 }
 

@@ -5,7 +5,6 @@ use redis::{ErrorKind, RedisError};
 use crate::fault::{StoreError, StoreFault};
 
 /// An error of the library, as the store's: by what the server said, if it said something.
-#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(super) fn store_error(error: RedisError) -> StoreError {
     if error.kind() == ErrorKind::AuthenticationFailed {
         return StoreError {
@@ -28,9 +27,13 @@ pub(super) fn store_error(error: RedisError) -> StoreError {
     if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal() {
         return StoreError::unreachable(text);
     }
-    match (error.code(), error.detail()) {
-        (Some(code), Some(detail)) => StoreError::new(format!("{code} {detail}")),
-        (Some(code), None) => StoreError::new(code.to_owned()),
-        (None, _) => StoreError::nonsense(text),
+    // Of several commands that were sent together, the first that was refused.
+    let refused = error.into_server_errors();
+    match refused.as_deref().and_then(<[_]>::first) {
+        Some((_, error)) => StoreError::new(match error.details() {
+            Some(detail) => format!("{} {detail}", error.code()),
+            None => error.code().to_owned(),
+        }),
+        None => StoreError::nonsense(text),
     }
 }

@@ -47,10 +47,10 @@ impl Survey {
             limit: settings.timeout,
         };
         let pings = asked.pings().await;
-        let guess = match &pings {
-            Err(error) => guess(settings, error).await,
-            Ok(_) => None,
-        };
+        if let Err(error) = pings {
+            let guess = guess(settings, &error).await;
+            return Self::unreached(&error, guess);
+        }
         let deadline = || clock::boottime() + settings.timeout;
         let mut store = Store::reader(settings);
         let looked = store.execute(&Command::Look, deadline()).await;
@@ -67,7 +67,7 @@ impl Survey {
             RedisPlace::Server(_) | RedisPlace::Sentinel { .. } => None,
         };
         Self {
-            guess,
+            guess: None,
             server,
             slot,
             info: asked.ask(&["INFO"]).await,
@@ -83,6 +83,28 @@ impl Survey {
             min_replicas: asked.min_replicas().await,
             way_past_oom: asked.way_past_oom().await,
             pings,
+        }
+    }
+}
+
+impl Survey {
+    /// Whatever else would be asked would be waited for in vain.
+    fn unreached(error: &StoreError, guess: Option<&'static str>) -> Self {
+        let error = || error.clone();
+        Self {
+            pings: Err(error()),
+            guess,
+            server: String::new(),
+            slot: None,
+            info: Err(error()),
+            probe: Health::Away(error()),
+            view: Err(error()),
+            clock: Err(error()),
+            rehearsed: Err(error()),
+            publish: Err(error()),
+            subscribe: Err(error()),
+            min_replicas: Err(error()),
+            way_past_oom: Err(error()),
         }
     }
 }
