@@ -12,7 +12,7 @@ fix: ## format, and mend what clippy can mend
 	cargo clippy --fix --allow-dirty --allow-staged --all-targets
 
 demo: ## the story in the terminal: a real Redis, two agents, two miners, out of memory: MINER=rust
-	@MINER=$(MINER) scripts/demo
+	@MINER=$(MINER) exec scripts/demo
 
 bench-failover: ## how long a failover takes, on this machine
 	@cargo build --locked --release --quiet --bin understudy --example miner
