@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::{Redis, free_port, redis, wait_for};
 
-const SETTLED: Duration = Duration::from_secs(30);
+const SETTLED: Duration = Duration::from_secs(60);
 /// The name by which the sentinels know the primary.
 pub const MASTER: &str = "mymaster";
 
