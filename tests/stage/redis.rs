@@ -12,6 +12,11 @@ use tempfile::TempDir;
 
 use super::{free_port, send, wait_for};
 
+/// How long to wait for a server that may be down.
+pub const ASK: Duration = Duration::from_secs(1);
+/// And for one that is up, however slow the machine is.
+const TELL: Duration = Duration::from_secs(30);
+
 pub struct Redis {
     child: Child,
     engine: PathBuf,
@@ -122,12 +127,12 @@ impl Redis {
     /// # Errors
     /// No answer within a second; an error reply is an `Ok` that starts with `-`.
     pub fn ask(&self, words: &[&str]) -> std::io::Result<String> {
-        ask_as(self.port, self.password.as_deref(), words)
+        ask_as(self.port, self.password.as_deref(), ASK, words)
     }
 
-    /// [`Self::ask`], where no answer is a failure of the test.
+    /// [`Self::ask`], where no answer, however slow the machine, is a failure of the test.
     pub fn tell(&self, words: &[&str]) -> String {
-        let answer = self.ask(words);
+        let answer = ask_as(self.port, self.password.as_deref(), TELL, words);
         answer.unwrap_or_else(|error| panic!("Redis does not answer {words:?}: {error}"))
     }
 
@@ -301,10 +306,15 @@ pub fn engine() -> PathBuf {
 /// [`Redis::ask`] of any server.
 ///
 /// # Errors
-/// No answer within a second.
-pub fn ask_as(port: u16, password: Option<&str>, words: &[&str]) -> std::io::Result<String> {
+/// No answer within `patience`.
+pub fn ask_as(
+    port: u16,
+    password: Option<&str>,
+    patience: Duration,
+    words: &[&str],
+) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.set_read_timeout(Some(patience))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     if let Some(password) = password {
         stream.write_all(encode(&["AUTH", password]).as_bytes())?;

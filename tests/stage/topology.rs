@@ -83,8 +83,8 @@ impl Sentinels {
 
     pub fn wait_until_promoted(&self) {
         wait_for("the replica is promoted", SETTLED, || {
-            self.replica.ask(&["ROLE"]).ok()?;
-            let told = self.replica.tell(&["INFO", "replication"]);
+            // A sentinel that makes it a primary cuts its clients off.
+            let told = self.replica.ask(&["INFO", "replication"]).ok()?;
             told.contains("role:master").then_some(())
         });
     }
@@ -115,7 +115,7 @@ impl Sentinel {
 
     pub fn ask(&self, words: &[&str]) -> std::io::Result<String> {
         let password = self.guarded.then_some(PASSWORDS[1]);
-        redis::ask_as(self.port, password, words)
+        redis::ask_as(self.port, password, redis::ASK, words)
     }
 
     pub fn kill(&mut self) {
