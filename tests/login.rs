@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use stage::{Agent, Redis, free_port, program, wait_for};
+use stage::{Agent, Cluster, Redis, Sentinels, free_port, program, wait_for};
 use tempfile::TempDir;
 
+const LOCK: &str = "ha:miner:global_leader";
 const SOON: Duration = Duration::from_secs(10);
 const FLAGS: [&str; 6] = [
     "--lease-ttl",
@@ -55,28 +56,27 @@ impl Papers {
         self.folder.path().join(name).display().to_string()
     }
 
-    /// A server that speaks TLS to those who have a certificate of the same authority.
-    fn server(&self) -> (Redis, u16) {
-        let port = free_port();
-        let (ca, cert, key) = (
-            self.path("ca.pem"),
-            self.path("cert.pem"),
-            self.path("key.pem"),
-        );
-        let redis = Redis::with(&[
-            "--tls-port",
-            &port.to_string(),
-            "--tls-ca-cert-file",
-            &ca,
-            "--tls-cert-file",
-            &cert,
-            "--tls-key-file",
-            &key,
-            "--tls-auth-clients",
-            "yes",
-        ]);
-        (redis, port)
+    /// These options, each with its file.
+    fn options(&self, names: [&str; 3]) -> Vec<String> {
+        let files = ["ca.pem", "cert.pem", "key.pem"].map(|file| self.path(file));
+        let options = names.into_iter().zip(files);
+        options
+            .flat_map(|(name, file)| [name.into(), file])
+            .collect()
     }
+
+    /// Of a server, which speaks TLS to those who have a certificate of the same authority.
+    fn of_server(&self) -> Vec<String> {
+        self.options(["--tls-ca-cert-file", "--tls-cert-file", "--tls-key-file"])
+    }
+
+    fn of_agent(&self) -> Vec<String> {
+        self.options(["--redis-ca-file", "--redis-cert-file", "--redis-key-file"])
+    }
+}
+
+fn words(options: &[String]) -> Vec<&str> {
+    options.iter().map(String::as_str).collect()
 }
 
 fn secret(folder: &Path, text: &str) -> PathBuf {
@@ -88,22 +88,15 @@ fn secret(folder: &Path, text: &str) -> PathBuf {
 #[test]
 fn over_tls_with_a_certificate_of_ones_own() {
     let papers = Papers::new();
-    let (_redis, port) = papers.server();
-    let (ca, cert, key) = (
-        papers.path("ca.pem"),
-        papers.path("cert.pem"),
-        papers.path("key.pem"),
-    );
+    let port = free_port();
+    let door = ["--tls-port", &port.to_string()];
+    let _redis = Redis::with(&[&door, &words(&papers.of_server())[..]].concat());
     let url = format!("rediss://127.0.0.1:{port}");
-    let whole = [
-        "--redis-ca-file",
-        &ca,
-        "--redis-cert-file",
-        &cert,
-        "--redis-key-file",
-        &key,
-    ];
-    let agent = Agent::spawn("a", &[&["--redis-url", &url], &whole[..], &FLAGS].concat());
+    let whole = papers.of_agent();
+    let agent = Agent::spawn(
+        "a",
+        &[&["--redis-url", &url], &words(&whole)[..], &FLAGS].concat(),
+    );
     agent.wait_until_leading(3 * SOON);
     let plain = format!("redis://127.0.0.1:{port}");
     let output = std::process::Command::new(program("UNDERSTUDY_BIN", "understudy"))
@@ -117,7 +110,8 @@ fn over_tls_with_a_certificate_of_ones_own() {
     // Whoever the server cannot know, or who does not know the server, is told so.
     let other = Papers::new();
     let stranger = ["--redis-ca-file", &other.path("ca.pem")];
-    let without = ["--redis-ca-file", &ca];
+    let without = &whole[..2];
+    let without = [without[0].as_str(), &without[1]];
     for (flags, why) in [
         (&stranger, "invalid peer certificate"),
         (&without, "CertificateRequired"),
@@ -131,6 +125,52 @@ fn over_tls_with_a_certificate_of_ones_own() {
             .then_some(())
         });
     }
+}
+
+/// Those who say where the primary is are asked over TLS, and so is the primary that they name next.
+fn over_tls_to_the_next_primary(papers: &Papers, url: &str, fail_over: impl FnOnce()) {
+    let flags = papers.of_agent();
+    let agent = Agent::spawn(
+        "a",
+        &[&["--redis-url", url], &words(&flags)[..], &FLAGS].concat(),
+    );
+    agent.wait_until_leading(3 * SOON);
+    wait_for("it listens", SOON, || {
+        (agent.status()["hears_events"] == true).then_some(())
+    });
+    let said = std::process::Command::new(program("UNDERSTUDY_BIN", "understudy"))
+        .args(["doctor", "--redis-url", url])
+        .args(&flags)
+        .output();
+    let said = said.expect("the doctor runs");
+    assert!(said.status.success(), "{said:?}");
+    fail_over();
+    // By then the last lease that the old primary gave has ended.
+    std::thread::sleep(Duration::from_secs(3));
+    agent.wait_until_leading(3 * SOON);
+}
+
+#[test]
+fn over_tls_behind_sentinel() {
+    let papers = Papers::new();
+    let mut set = Sentinels::over_tls(&words(&papers.of_server()));
+    let url = set.url();
+    over_tls_to_the_next_primary(&papers, &url, || {
+        set.primary.kill();
+        set.wait_until_promoted();
+    });
+}
+
+#[test]
+fn over_tls_in_a_cluster() {
+    let papers = Papers::new();
+    let mut cluster = Cluster::over_tls(&words(&papers.of_server()));
+    let url = cluster.url();
+    let (owner, replica) = cluster.owner(LOCK);
+    over_tls_to_the_next_primary(&papers, &url, || {
+        cluster.nodes[owner].kill();
+        cluster.wait_until_promoted(replica);
+    });
 }
 
 #[test]

@@ -209,10 +209,7 @@ fn a_replica_of_a_cluster_is_promoted_under_a_live_leader() {
     cut(&cluster.nodes[replica]);
     std::thread::sleep(TTL / 2);
     cluster.nodes[owner].kill();
-    wait_for("the replica is promoted", SOON, || {
-        let told = cluster.nodes[replica].tell(&["INFO", "replication"]);
-        told.contains("role:master").then_some(())
-    });
+    cluster.wait_until_promoted(replica);
     pair.leads_again(boottime_ns());
     // It comes back as a replica; and it is made the primary again in good order.
     cluster.nodes[owner].start_again();

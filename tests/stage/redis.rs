@@ -42,16 +42,9 @@ impl Redis {
         Self::on(engine, free_port(), options, false)
     }
 
-    /// A node of a cluster to be, of this machine's engine: its bus is 10,000 ports above it.
+    /// A node of a cluster to be, of this machine's engine.
     pub fn node(options: &[&str]) -> Self {
-        static NEXT: AtomicU16 = AtomicU16::new(0);
-        // Where nobody else looks for a port, each process from somewhere else on.
-        let start = std::process::id() as u16 % 19 * 100;
-        let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        let port = (0..1900)
-            .map(|_| 8000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 1900)
-            .find(|port| free(*port) && free(port + 10_000));
-        Self::on(&engine(), port.expect("two loopback ports"), options, false)
+        Self::on(&engine(), free_ports(), options, false)
     }
 
     /// A server whose wall clock can be set with [`Self::set_clock`], where libfaketime is installed and
@@ -100,6 +93,12 @@ impl Redis {
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port for those who speak TLS, where it has one.
+    pub fn tls_port(&self) -> Option<u16> {
+        let at = self.options.iter().position(|it| it == "--tls-port")?;
+        self.options.get(at + 1)?.parse().ok()
     }
 
     pub fn directory(&self) -> &Path {
@@ -301,6 +300,18 @@ pub fn engine() -> PathBuf {
         .flat_map(|folder| names.map(|name| folder.join(name)))
         .find(|candidate| candidate.is_file())
         .expect("redis-server or valkey-server is needed: `make setup` installs one")
+}
+
+/// A free port of which the one 10,000 above it is free as well: there a cluster's node has its bus.
+pub fn free_ports() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Where nobody else looks for a port, each process from somewhere else on.
+    let start = std::process::id() as u16 % 19 * 100;
+    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let port = (0..1900)
+        .map(|_| 8000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 1900)
+        .find(|port| free(*port) && free(port + 10_000));
+    port.expect("two loopback ports")
 }
 
 /// [`Redis::ask`] of any server.

@@ -21,6 +21,7 @@ pub struct Sentinels {
 pub struct Sentinel {
     child: Child,
     pub port: u16,
+    tls_port: Option<u16>,
     directory: TempDir,
     guarded: bool,
 }
@@ -45,13 +46,25 @@ impl Sentinels {
         Self::with(&["--requirepass", redis, "--masterauth", redis], &config)
     }
 
+    /// All of them speak TLS, among themselves too; the options of Redis' command line say with what.
+    pub fn over_tls(papers: &[&str]) -> Self {
+        let of_each: Vec<_> = papers.chunks(2).map(|it| it.join(" ")).collect();
+        let config = of_each.join("\n").replace("--", "") + "\ntls-replication yes\n";
+        Self::with(&[papers, &["--tls-replication", "yes"]].concat(), &config)
+    }
+
     fn with(options: &[&str], config: &str) -> Self {
-        let primary = Redis::with(options);
-        let port = primary.port.to_string();
-        let follow = ["--replicaof", "127.0.0.1", &port];
-        let replica = Redis::with(&[options, &follow].concat());
+        let server = |more: &[&str]| {
+            let own = tls_port(options, free_port).map(|port| port.to_string());
+            let own = own.iter().flat_map(|port| ["--tls-port", port]);
+            let own: Vec<_> = own.collect();
+            Redis::with(&[options, &own, more].concat())
+        };
+        let primary = server(&[]);
+        let port = primary.tls_port().unwrap_or(primary.port);
+        let replica = server(&["--replicaof", "127.0.0.1", &port.to_string()]);
         let sentinels = (0..3)
-            .map(|_| Sentinel::start(primary.port, config))
+            .map(|_| Sentinel::start(port, tls_port(options, free_port), config))
             .collect();
         let set = Self {
             primary,
@@ -68,12 +81,8 @@ impl Sentinels {
     }
 
     pub fn url(&self) -> String {
-        let hosts: Vec<_> = self
-            .sentinels
-            .iter()
-            .map(|sentinel| format!("127.0.0.1:{}", sentinel.port))
-            .collect();
-        format!("redis-sentinel://{}/{MASTER}", hosts.join(","))
+        let ports = self.sentinels.iter().map(|it| (it.port, it.tls_port));
+        format!("{}/{MASTER}", url("sentinel", ports))
     }
 
     /// The replica misses from now on what the primary writes.
@@ -91,8 +100,10 @@ impl Sentinels {
 }
 
 impl Sentinel {
-    fn start(primary: u16, more: &str) -> Self {
+    fn start(primary: u16, tls_port: Option<u16>, more: &str) -> Self {
         let port = free_port();
+        let tls = tls_port.map(|port| format!("tls-port {port}\n"));
+        let more = tls.unwrap_or_default() + more;
         let directory = tempfile::tempdir().expect("a directory for the sentinel");
         let config = format!(
             "port {port}\nbind 127.0.0.1\nsentinel monitor {MASTER} 127.0.0.1 {primary} 2\n\
@@ -102,6 +113,7 @@ impl Sentinel {
         let mut sentinel = Self {
             child: spawn(&directory),
             port,
+            tls_port,
             directory,
             guarded: more.contains("requirepass"),
         };
@@ -146,11 +158,49 @@ impl Drop for Sentinel {
     }
 }
 
+/// Whoever speaks TLS has a port for it.
+fn tls_port(options: &[&str], free: fn() -> u16) -> Option<u16> {
+    options.contains(&"--tls-cert-file").then(free)
+}
+
+/// Of servers with these ports, the second of each for TLS.
+fn url(kind: &str, ports: impl Iterator<Item = (u16, Option<u16>)>) -> String {
+    let mut scheme = "redis";
+    let hosts: Vec<_> = ports
+        .map(|(plain, tls)| {
+            scheme = if tls.is_some() { "rediss" } else { "redis" };
+            format!("127.0.0.1:{}", tls.unwrap_or(plain))
+        })
+        .collect();
+    format!("{scheme}-{kind}://{}", hosts.join(","))
+}
+
 impl Cluster {
     pub fn start() -> Self {
-        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
-        let nodes: Vec<_> = (0..6).map(|_| Redis::node(&options)).collect();
-        let port = nodes[0].port.to_string();
+        Self::with(&[])
+    }
+
+    /// As [`Sentinels::over_tls`].
+    pub fn over_tls(papers: &[&str]) -> Self {
+        Self::with(
+            &[
+                papers,
+                &["--tls-cluster", "yes", "--tls-replication", "yes"],
+            ]
+            .concat(),
+        )
+    }
+
+    fn with(options: &[&str]) -> Self {
+        let cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
+        let nodes: Vec<_> = (0..6)
+            .map(|_| {
+                let own = tls_port(options, redis::free_ports).map(|port| port.to_string());
+                let own: Vec<_> = own.iter().flat_map(|port| ["--tls-port", port]).collect();
+                Redis::node(&[&cluster, options, &own].concat())
+            })
+            .collect();
+        let port = nodes[0].tls_port().unwrap_or(nodes[0].port).to_string();
         for (index, node) in nodes.iter().enumerate() {
             node.tell(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
             if index > 0 {
@@ -196,12 +246,8 @@ impl Cluster {
     }
 
     pub fn url(&self) -> String {
-        let hosts: Vec<_> = self
-            .nodes
-            .iter()
-            .map(|node| format!("127.0.0.1:{}", node.port))
-            .collect();
-        format!("redis-cluster://{}", hosts.join(","))
+        let ports = self.nodes.iter().map(|it| (it.port, it.tls_port()));
+        url("cluster", ports)
     }
 
     /// Moves the slot of `key`, with both keys in it, from one primary to another, in good order.
@@ -248,6 +294,13 @@ impl Cluster {
         wait_for("it stands alone", SETTLED, || {
             let info = outcast.tell(&["CLUSTER", "INFO"]);
             info.contains("cluster_state:ok").then_some(())
+        });
+    }
+
+    pub fn wait_until_promoted(&self, replica: usize) {
+        wait_for("the replica is promoted", SETTLED, || {
+            let told = self.nodes[replica].ask(&["INFO", "replication"]).ok()?;
+            told.contains("role:master").then_some(())
         });
     }
 
