@@ -363,6 +363,94 @@ fn a_redis_that_was_slow_to_load_is_seen_at_once() {
     agent.wait_for_reason("store_settling", Duration::from_secs(4));
 }
 
+/// The same for a replica that is promoted where it stands, which cuts nobody off.
+#[test]
+fn a_replica_that_was_promoted_is_seen_at_once() {
+    let redis = Redis::with(&["--replicaof", "127.0.0.1", "1"]);
+    let flags = ["--lease-ttl", "90s", "--renew-every", "30s"];
+    let agent = Agent::start(
+        "a",
+        &redis,
+        &[&flags[..], &["--miner-liveness", "always"]].concat(),
+    );
+    agent.wait_until_up();
+    // The next look is 8 s away.
+    wait_for("four looks have failed", 3 * SOON, || {
+        let failed = agent.logged(&["WARN", "acquisition failed", "READONLY"]);
+        (failed.len() >= 4).then_some(())
+    });
+    assert_eq!(agent.reason(), "redis_read_only");
+    redis.tell(&["REPLICAOF", "NO", "ONE"]);
+    agent.wait_for_reason("store_settling", Duration::from_secs(4));
+}
+
+/// Whoever stays connected to the old primary would see the same lock there, and judge it by another generation.
+#[test]
+fn standbys_follow_a_name_to_the_next_primary() {
+    let [old, new] = [Redis::start(), Redis::start()];
+    new.tell(&["REPLICAOF", "127.0.0.1", &old.port.to_string()]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let name = folder.path().join("redis.sock");
+    let leads_to = |server: &Redis| {
+        let next = folder.path().join("next");
+        std::os::unix::fs::symlink(server.socket(), &next).expect("a link");
+        std::fs::rename(&next, &name).expect("the link is moved");
+    };
+    leads_to(&old);
+    let url = format!("redis+unix://{}", name.display());
+    let flags = [
+        "--redis-url",
+        &url,
+        "--miner-liveness",
+        "always",
+        "--miner-timeout",
+        "500ms",
+    ];
+    let flags = [&flags[..], &FLAGS].concat();
+    let leader = Agent::spawn("a", &flags);
+    leader.wait_until_leading(3 * TTL);
+    let standby = Agent::spawn("b", &flags);
+    standby.wait_until_up();
+    standby.wait_for_reason("held_by_other", SOON);
+    wait_for("the replica has it all", SOON, || {
+        let told = new.ask(&["INFO", "replication"]).ok()?;
+        told.contains("master_link_status:up").then_some(())
+    });
+    let token = leader.token();
+    leads_to(&new);
+    new.tell(&["REPLICAOF", "NO", "ONE"]);
+    old.tell(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]);
+    std::thread::sleep(2 * TTL);
+    assert_eq!(leader.token(), token, "the same term");
+    leader.signal(Signal::TERM);
+    let told = std::time::Instant::now();
+    standby.wait_until_leading(SOON);
+    // Where it judged the old primary, a TTL passed first, and Redis refused to let it begin.
+    assert!(told.elapsed() < TTL, "after {:?}", told.elapsed());
+}
+
+/// From 2^53 on, one more is the same number to Redis' scripts.
+#[test]
+fn no_fencing_token_is_given_twice_at_the_end_of_the_numbers() {
+    let redis = Redis::start();
+    let last = ((1_u64 << 53) - 1).to_string();
+    let record = ["HSET", "{ha:miner:global_leader}:record", "schema", "1"];
+    let of = ["holder", "x", "token", &last, "ttl", "3000"];
+    let rest = ["released", "1", "gen", "none"];
+    redis.tell(&[&record[..], &of, &rest].concat());
+    let agent = Agent::start(
+        "a",
+        &redis,
+        &[&FLAGS[..], &["--miner-liveness", "always"]].concat(),
+    );
+    agent.wait_until_up();
+    wait_for("it says why it cannot lead", 4 * SOON, || {
+        let said = agent.logged(&["WARN", "acquisition failed", "the last fencing token"]);
+        (!said.is_empty()).then_some(())
+    });
+    assert_eq!(redis.tell(&["EXISTS", "ha:miner:global_leader"]), ":0");
+}
+
 #[test]
 fn the_agent_that_is_the_candidate_itself_leads_without_a_miner() {
     let redis = Redis::start();

@@ -13,20 +13,32 @@ pub enum Health {
     Away(StoreError),
 }
 
+/// What an election can do there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Use {
+    /// Not even look.
+    Nothing,
+    /// Look, and not write.
+    Looks,
+    /// All it needs.
+    Everything,
+}
+
 impl Health {
-    /// Whatever is asked fails, an election's look included.
+    /// What this server is good for.
     #[must_use]
-    pub fn deaf(&self) -> bool {
+    pub fn usable_for(&self) -> Use {
         match self {
-            Self::Writable => false,
-            Self::Refusing(error) => matches!(
-                error.fault,
+            Self::Writable => Use::Everything,
+            Self::Refusing(error) => match error.fault {
                 StoreFault::Loading
-                    | StoreFault::Busy
-                    | StoreFault::Unkillable
-                    | StoreFault::Topology
-            ),
-            Self::Away(_) => true,
+                | StoreFault::Busy
+                | StoreFault::Unkillable
+                | StoreFault::Topology
+                | StoreFault::ReadOnly => Use::Nothing,
+                _ => Use::Looks,
+            },
+            Self::Away(_) => Use::Nothing,
         }
     }
 }

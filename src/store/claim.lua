@@ -25,6 +25,11 @@ if op == 'begin' then
   if foreign and not stale then return answer('held') end
   -- Greater than all that came before, even if the store has lost them: then by the time of day.
   token = math.max(now, tonumber(ARGV[8]) + 1, tonumber(record.token or 0) + 1)
+  -- From 2^53 on, one more is the same number to Lua.
+  if token >= 2 ^ 53 then
+    return redis.error_reply('ERR the last fencing token below 2^53 was given: delete the record, restart all agents, ' ..
+      'and let those who fence forget it')
+  end
 else
   if foreign then return answer('held') end
   token = tonumber(ARGV[6])

@@ -4,8 +4,8 @@
 -- KEYS[2] the record   hash, no TTL
 --
 -- answer(outcome, token) is the reply of every script: the outcome, and the store as it stands after it.
--- Nothing here writes, so all of it works on a replica, under MISCONF and out of memory. A key of
--- another type raises WRONGTYPE before anything is written.
+-- Nothing here writes, so all of it works under MISCONF and out of memory. A key of another type raises
+-- WRONGTYPE before anything is written.
 
 -- Redis 6.2 with `lua-replicate-commands no` refuses a write after TIME unless this was called.
 if redis.replicate_commands then redis.replicate_commands() end
@@ -22,6 +22,11 @@ local now = time[1] * 1000000 + time[2]
 local server = redis.call('INFO', 'server')
 local replication = redis.call('INFO', 'replication')
 local function info(text, name) return string.match(text, '\n' .. name .. ':([^\r\n]*)') end
+-- A connection from before a failover goes on showing what the old primary, a replica now, is told: the same lock
+-- in another generation. Whoever looks must dial again, as whoever writes here must.
+if info(replication, 'role') == 'slave' then
+  return redis.error_reply('READONLY this server is a replica: the lock is judged by what the primary says')
+end
 -- Changes when the server restarts (run_id) and when a replica is promoted (master_replid).
 local run_id, replid = info(server, 'run_id'), info(replication, 'master_replid')
 local uptime, replid2 = info(server, 'uptime_in_seconds'), info(replication, 'master_replid2')

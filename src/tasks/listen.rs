@@ -22,7 +22,7 @@ pub enum Heard {
     Event,
     /// The subscription stands, or is gone.
     Hears(bool),
-    /// Redis takes commands again.
+    /// Redis takes commands again that it refused.
     Back,
 }
 

@@ -54,7 +54,10 @@ impl WatchRedis {
                 let _ = asker.send(());
             }
             let before = last.replace(health.clone());
-            if before.as_ref().is_some_and(Health::deaf) && !health.deaf() {
+            if before
+                .as_ref()
+                .is_some_and(|it| it.usable_for() < health.usable_for())
+            {
                 // Where so much waits to be heard that there is no room, a pause ends anyway.
                 let _ = self.heard.try_send(Heard::Back);
             }

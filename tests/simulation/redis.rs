@@ -123,6 +123,10 @@ impl Redis {
     /// Runs one command to its end, as the script does.
     pub fn execute(&mut self, caller: &Caller<'_>, command: &Command, now: u64) -> Reply {
         self.expire(now);
+        // A replica does not even tell.
+        if let Some(why) = self.refuses.filter(|why| why.starts_with("READONLY")) {
+            return Err(StoreError::new(why));
+        }
         if self.data.another_type {
             return Err(StoreError::new(WRONG_TYPE));
         }

@@ -67,7 +67,7 @@ impl Redis {
         }
         let runs = trial.wait_with_output().ok()?;
         let clash = String::from_utf8_lossy(&runs.stderr).contains("libfaketime");
-        let installed = Path::new(FAKETIME).is_file();
+        let installed = Path::new(&faketime()).is_file();
         (installed && runs.status.success() && !clash)
             .then(|| Self::on(engine, free_port(), options, true))
     }
@@ -127,6 +127,14 @@ impl Redis {
     /// No answer within a second; an error reply is an `Ok` that starts with `-`.
     pub fn ask(&self, words: &[&str]) -> std::io::Result<String> {
         ask_as(self.port, self.password.as_deref(), ASK, words)
+    }
+
+    /// [`Self::ask`], with a password that was not known when it started.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn ask_with(&self, password: &str, words: &[&str]) -> std::io::Result<String> {
+        ask_as(self.port, Some(password), ASK, words)
     }
 
     /// [`Self::ask`], where no answer, however slow the machine, is a failure of the test.
@@ -225,11 +233,14 @@ impl Drop for Redis {
     }
 }
 
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+fn faketime() -> String {
+    let machine = std::env::consts::ARCH;
+    format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketime.so.1")
+}
 
 fn fake<'a>(command: &'a mut Command, directory: &Path) -> &'a mut Command {
     command
-        .env("LD_PRELOAD", FAKETIME)
+        .env("LD_PRELOAD", faketime())
         .env("FAKETIME_TIMESTAMP_FILE", directory.join("clock"))
         .env("FAKETIME_NO_CACHE", "1")
         .env("DONT_FAKE_MONOTONIC", "1")
