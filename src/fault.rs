@@ -87,7 +87,8 @@ const TEXTS: [(&str, StoreFault); 8] = [
     ("No matching script", StoreFault::NoScript),
     (
         "Authentication required|Password authentication failed|invalid username-password pair|\
-         invalid password|Client sent AUTH|AUTH <password> called without",
+         invalid password|Client sent AUTH|AUTH <password> called without|\
+         Protocol error: unauthenticated",
         StoreFault::Auth,
     ),
     (

@@ -173,6 +173,26 @@ fn over_tls_in_a_cluster() {
     });
 }
 
+/// Redis hangs up on a stranger who says much, before it says NOAUTH.
+#[test]
+fn a_password_that_is_asked_for_under_a_leader_is_called_by_its_name() {
+    let redis = Redis::start();
+    let agent = Agent::start("a", &redis, &FLAGS);
+    agent.wait_until_leading(3 * SOON);
+    redis.tell(&["CONFIG", "SET", "requirepass", "new"]);
+    // Nobody is let in any more, the test neither.
+    let killed = redis.ask_with("new", &["CLIENT", "KILL", "TYPE", "normal"]);
+    assert!(killed.is_ok(), "{killed:?}");
+    agent.wait_for_reason("redis_auth", SOON);
+    assert!(
+        !agent
+            .logged(&["renewal failed", "--redis-password-file"])
+            .is_empty()
+    );
+    let astray = agent.logged(&["renewal failed", "it is none that this version knows"]);
+    assert_eq!(astray, [""; 0]);
+}
+
 #[test]
 fn a_password_that_was_rotated_is_read_again() {
     let redis = Redis::start();

@@ -60,6 +60,17 @@ fn every_row_of_the_table() {
             false,
         ),
         ("ERR invalid password", Auth, false),
+        // To more words, or a longer one, than a stranger may send: Redis hangs up behind it.
+        (
+            "ERR Protocol error: unauthenticated multibulk length",
+            Auth,
+            false,
+        ),
+        (
+            "ERR Protocol error: unauthenticated bulk length",
+            Auth,
+            false,
+        ),
         (
             "NOPERM this user has no permissions to run the 'set' command",
             NoPermission,

@@ -48,7 +48,8 @@ impl Link {
     /// Runs `work` on a connection to the primary, dialling first if there is none, all within `limit`.
     ///
     /// After a timeout, an I/O error or an answer that speaks of another server the connection is
-    /// dropped: what was sent may still arrive, and the next command must not wait behind it.
+    /// dropped: what was sent may still arrive, and the next command must not wait behind it. So it is where
+    /// Redis does not know who asks: a password is sent with the first command only.
     ///
     /// # Errors
     /// What Redis or the way to it answered. After a timeout or a broken connection the outcome of a
@@ -66,7 +67,8 @@ impl Link {
         });
         self.reached = kept.is_some();
         let result = result.map_err(|error| at(&self.place, error));
-        let in_doubt = matches!(&result, Err(error) if error.fault.lost_connection());
+        let in_doubt = matches!(&result, Err(error)
+            if error.fault.lost_connection() || error.fault == StoreFault::Auth);
         if !in_doubt {
             self.connection = kept;
         }
