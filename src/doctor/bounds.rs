@@ -44,17 +44,50 @@ pub fn bounds(config: &Config, untold: Option<Duration>) -> Vec<Bound> {
         worst,
         why: why.to_owned(),
     };
-    let mut bounds = vec![
-        bound(
-            "the miner's process ends",
-            Some(notice),
-            "its agent sees the stream end and releases the lock",
-        ),
-        bound(
-            "the miner hangs",
-            Some(rules.miner_timeout() + notice),
-            "--miner-timeout, then as if it had ended",
-        ),
+    let miner = match config.liveness {
+        Liveness::Campaign => vec![
+            bound(
+                "the miner's process ends",
+                Some(notice),
+                "its agent sees the stream end and releases the lock",
+            ),
+            bound(
+                "the miner hangs",
+                Some(rules.miner_timeout() + notice),
+                "--miner-timeout, then as if it had ended",
+            ),
+        ],
+        Liveness::Probe => vec![bound(
+            "the miner ends or hangs",
+            Some(rules.miner_timeout() * 2 + notice),
+            "--miner-timeout after its last healthy answer, and once more for whoever has just asked `/leader`",
+        )],
+        Liveness::Always => vec![bound(
+            "the miner dies or hangs",
+            None,
+            "--miner-liveness=always: the agent leads on",
+        )],
+    };
+    let oom = if config.acquire_under_oom {
+        (Some(Duration::ZERO), "renewed and taken over as otherwise")
+    } else {
+        (
+            None,
+            "--acquire-under-oom=false: nobody is elected until memory is freed",
+        )
+    };
+    let away = if rules.outlasts_a_hang() {
+        (
+            Some(Duration::ZERO),
+            "the leader stays, and tries again until its lease ends",
+        )
+    } else {
+        (
+            Some(rules.takeover_after().saturating_sub(rules.lease()) + LOOKS + HEARS),
+            "one command that hangs for --redis-timeout may outlast the lease: make that shorter, or the lease longer",
+        )
+    };
+    let others = [
         bound(
             "planned: resign, SIGTERM of the agent",
             Some(rules.miner_timeout() + notice),
@@ -65,16 +98,8 @@ pub fn bounds(config: &Config, untold: Option<Duration>) -> Vec<Bound> {
             Some(unreleased),
             "nobody releases: TTL and 1 % and 100 ms since the last renewal",
         ),
-        bound(
-            "Redis is out of memory",
-            Some(Duration::ZERO),
-            "renewed and taken over as otherwise",
-        ),
-        bound(
-            "Redis is away for less than the lease",
-            Some(Duration::ZERO),
-            "the leader stays, and tries again until its lease ends",
-        ),
+        bound("Redis is out of memory", oom.0, oom.1),
+        bound("Redis is away for less than the lease", away.0, away.1),
         bound(
             "Redis is away for longer",
             None,
@@ -96,34 +121,5 @@ pub fn bounds(config: &Config, untold: Option<Duration>) -> Vec<Bound> {
             "nobody can be elected; the leader stays until its lease ends",
         ),
     ];
-    if config.liveness == Liveness::Probe {
-        bounds.retain(|bound| bound.failure != "the miner hangs");
-        if let Some(ends) = bounds.first_mut() {
-            ends.failure = "the miner ends or hangs";
-            ends.worst = Some(rules.miner_timeout() * 2 + notice);
-            "--miner-timeout after its last healthy answer, and once more for whoever has just asked `/leader`"
-                .clone_into(&mut ends.why);
-        }
-    }
-    if config.liveness == Liveness::Always {
-        bounds.retain(|bound| !bound.failure.starts_with("the miner"));
-        let worst = None;
-        bounds.insert(
-            0,
-            bound(
-                "the miner dies or hangs",
-                worst,
-                "--miner-liveness=always: the agent leads on",
-            ),
-        );
-    }
-    if !config.acquire_under_oom
-        && let Some(oom) = bounds
-            .iter_mut()
-            .find(|it| it.failure == "Redis is out of memory")
-    {
-        oom.worst = None;
-        oom.why = "--acquire-under-oom=false: nobody is elected until memory is freed".into();
-    }
-    bounds
+    miner.into_iter().chain(others).collect()
 }

@@ -135,6 +135,18 @@ impl LeaseRules {
         self.redis_timeout
     }
 
+    /// How long a renewal lasts for the leader: shorter than the lock.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.ttl.saturating_sub((self.margin)(self.ttl))
+    }
+
+    /// A renewal that waits for an answer in vain leaves time within the lease for another.
+    #[must_use]
+    pub fn outlasts_a_hang(&self) -> bool {
+        self.renew_every + self.redis_timeout * 2 <= self.lease()
+    }
+
     /// How often a miner should send: often enough to lose two heartbeats and stay a candidate.
     #[must_use]
     pub fn heartbeat_every(&self) -> Duration {
@@ -143,7 +155,7 @@ impl LeaseRules {
 
     /// Until when a lease runs that a request sent at `sent_at` has won.
     pub(super) fn lease_end(&self, sent_at: Instant) -> Instant {
-        sent_at + self.ttl.saturating_sub((self.margin)(self.ttl))
+        sent_at + self.lease()
     }
 
     /// Until when it is worth trying to give the lock of a lease back: its TTL has ended it by then.

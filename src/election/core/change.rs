@@ -216,7 +216,7 @@ impl Election {
         }
         let leads = matches!(self.phase, Phase::Leading { .. });
         let of_term = match command {
-            Command::Renew { .. } => leads,
+            Command::Renew { .. } => self.phase != Phase::Following,
             Command::Release { .. } => true,
             Command::Look | Command::Begin { .. } => false,
         };
@@ -242,7 +242,8 @@ impl Election {
                     .term()
                     .map_or(Duration::ZERO, |term| term.lease_until.since(now)),
             },
-            Command::Release { .. } => Event::ReleaseFailed { error, consecutive },
+            // One that was under way when the term ended: the release comes next.
+            _ if of_term => Event::ReleaseFailed { error, consecutive },
             _ if acquiring => Event::AcquisitionFailed { error, consecutive },
             _ => Event::LookFailed { error },
         });

@@ -110,6 +110,26 @@ fn a_miner_that_ends_its_stream_is_released_for_at_once() {
     assert!(stage.election.holds_no_term(stage.now));
 }
 
+/// The lock is not kept for the pause after a failure to acquire, and nobody reads of one.
+#[test]
+fn a_renewal_that_fails_after_its_term_has_ended_delays_the_release_by_a_moment() {
+    let (mut stage, campaign) = Stage::leading();
+    stage.election.handle_hearing(true, stage.now);
+    let renewal = stage.next();
+    stage
+        .election
+        .handle_campaign_end(campaign, EndedBy::Miner, stage.now);
+    stage.events();
+    stage.fail(&renewal, StoreError::timed_out("no answer"));
+    let said = stage.events();
+    assert!(
+        matches!(&said[..], [Event::ReleaseFailed { consecutive: 1, .. }]),
+        "{said:?}"
+    );
+    stage.pass(Duration::from_millis(100));
+    stage.must_release(100);
+}
+
 #[test]
 fn a_stream_that_broke_proves_nothing_and_is_waited_out() {
     let (mut stage, campaign) = Stage::leading();
