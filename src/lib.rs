@@ -15,7 +15,9 @@
 //! | [`api`] | gRPC and HTTP |
 //! | [`agent`] | puts it together |
 //! | [`doctor`] | what a survey of Redis means for whoever will be paged. Pure |
+//! | [`inject`] | puts the agent into a manifest, line by line. Pure |
 //! | [`config`], [`cli`] | the settings, the commands |
+//! | [`state`] | the file of `--state-dir` |
 //! | [`clock`], [`logs`], [`metrics`], [`shutdown`], [`proto`] | one small thing each |
 //!
 //! The library is the program's own: only `proto/` and the command line are stable.
@@ -61,8 +63,5 @@ pub mod tasks;
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The revision it was built from: `UNDERSTUDY_REVISION` at build time, else what git says.
-pub const REVISION: &str = match option_env!("UNDERSTUDY_REVISION") {
-    Some(revision) => revision,
-    None => "unknown",
-};
+/// The revision it was built from: `UNDERSTUDY_REVISION` at build time, else in a release what git says.
+pub const REVISION: &str = env!("UNDERSTUDY_REVISION");

@@ -387,9 +387,13 @@ fn the_commands_tell_who_leads() {
     assert_eq!(code(&probe), Some(1), "{}", text(&probe));
 
     let nothing = format!("127.0.0.1:{}", free_port());
-    assert_eq!(code(&understudy(&["status", "--agent", &nothing])), Some(2));
-    for command in ["status", "resign"] {
-        let bad = understudy(&[command, "--agent", "a b"]);
+    let refused = understudy(&["status", "--agent", &nothing]);
+    assert_eq!(code(&refused), Some(2));
+    assert!(text(&refused).contains("refused"), "{}", text(&refused));
+    for agent in ["a b", "nowhere", "http://:"] {
+        let bad = understudy(&["status", "--agent", agent]);
+        assert_eq!(code(&bad), Some(64), "{}", text(&bad));
+        let bad = understudy(&["resign", "--agent", agent]);
         assert_eq!(code(&bad), Some(64), "{}", text(&bad));
     }
     assert_eq!(

@@ -31,28 +31,36 @@ impl LocalArgs {
     pub async fn connect(&self, patience: Duration) -> Result<Channel, Exit> {
         let given = self.agent.as_deref().filter(|agent| !agent.is_empty());
         let agent = given.unwrap_or(DEFAULT_GRPC_LISTEN);
-        let url = if agent.starts_with("unix:") || agent.contains("://") {
-            agent.to_owned()
-        } else {
-            format!("http://{agent}")
-        };
-        let endpoint = Endpoint::from_shared(url).map_err(|error| {
-            let allowed = "127.0.0.1:50051 or unix:/path";
-            fail(
+        let Some(endpoint) = endpoint(agent) else {
+            return Err(fail(
                 Exit::BadFlags,
-                format_args!("--agent={agent}: allowed is {allowed} ({error})"),
-            )
-        })?;
+                format_args!("--agent={agent}: allowed is 127.0.0.1:50051 or unix:/path"),
+            ));
+        };
         let endpoint = endpoint.connect_timeout(WITHIN).timeout(patience);
         endpoint.connect().await.map_err(|error| {
+            // The library's own words say only that there was an error, those behind them which.
+            let error = anyhow::Error::from(error);
             fail(
                 Exit::CouldNotAsk,
                 format_args!(
-                    "no agent answers at {agent}: is `understudy run` running there? ({error})"
+                    "no agent answers at {agent}: is `understudy run` running there? ({error:#})"
                 ),
             )
         })
     }
+}
+
+/// A host with its port, or a socket.
+fn endpoint(agent: &str) -> Option<Endpoint> {
+    if agent.starts_with("unix:") {
+        return Endpoint::from_shared(agent.to_owned()).ok();
+    }
+    let host = agent.strip_prefix("http://").unwrap_or(agent);
+    let endpoint = Endpoint::from_shared(format!("http://{host}")).ok()?;
+    let uri = endpoint.uri();
+    let whole = uri.port_u16().is_some() && uri.host().is_some_and(|host| !host.is_empty());
+    whole.then_some(endpoint)
 }
 
 /// What an agent answered that did not do as it was asked.

@@ -172,7 +172,8 @@ fn takeover_line(takeover: &Takeover) -> String {
 #[allow(clippy::cast_precision_loss, reason = "shown with one digit")]
 fn redis_line(redis: &RedisHealth) -> String {
     let state = match (redis.reachable, redis.writable, redis.oom) {
-        (false, _, _) => "does not answer",
+        // Or it answers and lets nobody in: the reason above says which.
+        (false, _, _) => "cannot be used",
         (true, _, true) => "refuses writes: out of memory",
         (true, false, false) => "refuses writes",
         (true, true, false) => "takes writes",

@@ -338,10 +338,13 @@ impl Reader {
     }
 }
 
-/// In whole milliseconds.
-fn time(length: Duration) -> impl fmt::Display {
+/// In whole milliseconds; a day is 24h, as `--help` says.
+fn time(length: Duration) -> String {
     let millis = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
-    humantime::format_duration(Duration::from_millis(millis))
+    if millis == 24 * 60 * 60 * 1000 {
+        return "24h".into();
+    }
+    humantime::format_duration(Duration::from_millis(millis)).to_string()
 }
 
 /// A flag that is set. An empty value counts as not set, as manifests often leave one.

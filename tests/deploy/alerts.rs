@@ -7,6 +7,32 @@ use super::*;
 
 const SOON: Duration = Duration::from_secs(10);
 
+/// Whoever reads `status` at night finds the word that it shows.
+#[test]
+fn the_runbooks_know_every_reason() {
+    let proto = read("proto/understudy/v1/election.proto");
+    let reasons: Vec<_> = proto
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("REASON_")?.split_once(" = "))
+        .map(|(name, _)| name.to_lowercase())
+        .filter(|name| name != "unspecified" && name != "elected")
+        .collect();
+    assert!(reasons.len() >= 25, "{reasons:?}");
+    let knows = |runbook: &str, reason: &String| {
+        let text = read(&format!("docs/runbooks/{runbook}.md"));
+        let mut rows = text.lines().filter(|line| line.starts_with("| `"));
+        rows.any(|row| row.contains(&format!("`{reason}`")))
+    };
+    for reason in &reasons {
+        assert!(knows("UnderstudyNoLeader", reason), "{reason}");
+        let of_redis = reason.starts_with("redis_") || reason == "eviction_policy";
+        assert!(
+            !of_redis || knows("UnderstudyTakeoverNotReady", reason),
+            "{reason}"
+        );
+    }
+}
+
 #[test]
 fn every_alert_is_tested_and_has_a_runbook() {
     let Some(promtool) = tool("promtool") else {
