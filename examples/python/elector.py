@@ -67,14 +67,14 @@ Listener = Callable[[], Awaitable[None] | None]
 class Elector:
     """Campaigns for one miner. Use it from the loop in which it was started.
 
-    `agent` is an address ("127.0.0.1:50051") or a socket ("unix:/run/understudy/grpc.sock"); the miner's name is for
-    the agent's status. `on_elected` and `on_lost` are called at the beginning and the end of each term, in the order
+    `agent` is an address ("127.0.0.1:50051") or a socket ("unix:/run/understudy/grpc.sock"), or "" for the default
+    address; the miner's name is for the agent's status. `on_elected` and `on_lost` are called at the beginning and the end of each term, in the order
     of what happened, each in a task of its own. That of `on_elected` is cancelled when the term ends; the next term is
     announced when that of `on_lost` has ended.
     """
 
     def __init__(self, agent: str, miner: str, *, on_elected: Listener | None = None, on_lost: Listener | None = None):
-        self._agent, self._miner = agent, miner
+        self._agent, self._miner = agent or "127.0.0.1:50051", miner
         self._on_elected, self._on_lost = on_elected, on_lost
         self._last = NO_GRANT  # the last one that was sent on the present stream
         self._leading = False  # and it stands

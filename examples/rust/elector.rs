@@ -79,13 +79,15 @@ struct State {
 
 impl Elector {
     /// Returns at once; an agent that is not there yet is waited for. `agent` is an address
-    /// (`127.0.0.1:50051`) or a socket (`unix:/run/understudy/grpc.sock`); the miner's name is for the agent's
-    /// status.
+    /// (`127.0.0.1:50051`) or a socket (`unix:/run/understudy/grpc.sock`), or empty for the default address; the
+    /// miner's name is for the agent's status.
     ///
     /// # Errors
     /// `agent` is neither.
     pub fn start(agent: &str, miner: &str) -> Result<Self, tonic::transport::Error> {
-        let url = if agent.starts_with("unix:") {
+        let url = if agent.is_empty() {
+            "http://127.0.0.1:50051".into()
+        } else if agent.starts_with("unix:") {
             agent.into()
         } else {
             format!("http://{agent}")

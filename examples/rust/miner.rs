@@ -62,6 +62,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let signals = [
         signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
         signal(SignalKind::user_defined2())?,
     ];
     let elector = Elector::start(&args.agent, &args.name)?;
@@ -72,8 +73,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 impl Miner {
     /// The work loop. It turns whether the miner leads or not, and its questions are the heartbeats.
-    async fn work(&mut self, mut elector: Elector, signals: [Signal; 2], every: Duration) {
-        let [mut stop, mut hang] = signals;
+    async fn work(&mut self, mut elector: Elector, signals: [Signal; 3], every: Duration) {
+        let [mut stop, mut interrupt, mut hang] = signals;
         let mut work = interval(every);
         work.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut term = 0;
@@ -94,6 +95,7 @@ impl Miner {
                     self.act(grant).await;
                 },
                 _ = stop.recv() => break,
+                _ = interrupt.recv() => break,
                 // To show that the heartbeats hang with it.
                 _ = hang.recv() => std::future::pending().await,
             }

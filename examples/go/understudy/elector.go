@@ -7,6 +7,7 @@
 package understudy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -80,10 +81,11 @@ type Elector struct {
 }
 
 // New makes an elector for the agent at an address ("127.0.0.1:50051") or a socket
-// ("unix:/run/understudy/grpc.sock"). The miner's name is for the agent's status.
+// ("unix:/run/understudy/grpc.sock"); "" is the address at which an agent listens by default. The miner's
+// name is for the agent's status.
 func New(agent, miner string) *Elector {
 	return &Elector{
-		agent: agent, miner: miner, every: firstHeartbeatEvery,
+		agent: cmp.Or(agent, "127.0.0.1:50051"), miner: miner, every: firstHeartbeatEvery,
 		hangUp: func() {}, unwatch: func() bool { return false },
 		beats: make(chan struct{}, 1), changes: make(chan struct{}, 1),
 		quit: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}),

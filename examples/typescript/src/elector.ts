@@ -104,7 +104,7 @@ export class Elector extends EventEmitter<Events> {
     readonly miner: string,
   ) {
     super();
-    this.#client = new ElectionServiceClient(agent, credentials.createInsecure(), OPTIONS);
+    this.#client = new ElectionServiceClient(agent || "127.0.0.1:50051", credentials.createInsecure(), OPTIONS);
   }
 
   /** Returns at once; an agent that is not there yet is waited for. */
@@ -202,7 +202,8 @@ export class Elector extends EventEmitter<Events> {
       if (this.#acknowledged()) this.#send();
     }
     const every = now.heartbeatEvery;
-    if (every) this.#every = Number(every.seconds) * 1000 + every.nanos / 1e6;
+    const pause = every ? Number(every.seconds) * 1000 + every.nanos / 1e6 : 0;
+    if (pause > 0) this.#every = pause;
     this.#announce();
   }
 
