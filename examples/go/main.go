@@ -41,7 +41,7 @@ type miner struct {
 }
 
 func main() {
-	agent := flag.String("agent", env("UNDERSTUDY_GRPC_ADDR", "127.0.0.1:50051"), "the agent beside this miner")
+	agent := flag.String("agent", os.Getenv("UNDERSTUDY_GRPC_ADDR"), "the agent beside this miner; empty: 127.0.0.1:50051")
 	name := flag.String("name", "sample-miner", "the miner's name, for the agent's /status")
 	url := flag.String("redis-url", "", "where the fenced writes go; without it the miner only says that it acts")
 	logFile := flag.String("log", "", "what it did, line by line; standard output without it")
@@ -138,11 +138,4 @@ func (m *miner) sayAt(now uint64, event, fields string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	fmt.Fprintln(m.log, now, event, fields)
-}
-
-func env(name, otherwise string) string {
-	if value := os.Getenv(name); value != "" {
-		return value
-	}
-	return otherwise
 }

@@ -20,6 +20,8 @@ from understudy.v1.election_pb2_grpc import ElectionServiceStub
 
 log = logging.getLogger("understudy")
 
+# Where the agent listens unless it is told otherwise.
+DEFAULT_AGENT = "127.0.0.1:50051"
 FIRST_RETRY, LAST_RETRY = 0.05, 1.0
 # Until the agent has said how often it wants to hear.
 FIRST_HEARTBEAT_EVERY = 0.3
@@ -67,14 +69,21 @@ Listener = Callable[[], Awaitable[None] | None]
 class Elector:
     """Campaigns for one miner. Use it from the loop in which it was started.
 
-    `agent` is an address ("127.0.0.1:50051") or a socket ("unix:/run/understudy/grpc.sock"), or "" for the default
-    address; the miner's name is for the agent's status. `on_elected` and `on_lost` are called at the beginning and the end of each term, in the order
-    of what happened, each in a task of its own. That of `on_elected` is cancelled when the term ends; the next term is
-    announced when that of `on_lost` has ended.
+    `agent` is an address ("127.0.0.1:50051", which "" and None mean too) or a socket
+    ("unix:/run/understudy/grpc.sock"); the miner's name is for the agent's status. `on_elected` and `on_lost` are
+    called at the beginning and the end of each term, in the order of what happened, each in a task of its own. That of
+    `on_elected` is cancelled when the term ends; the next term is announced when that of `on_lost` has ended.
     """
 
-    def __init__(self, agent: str, miner: str, *, on_elected: Listener | None = None, on_lost: Listener | None = None):
-        self._agent, self._miner = agent or "127.0.0.1:50051", miner
+    def __init__(
+        self,
+        agent: str | None,
+        miner: str,
+        *,
+        on_elected: Listener | None = None,
+        on_lost: Listener | None = None,
+    ):
+        self._agent, self._miner = agent or DEFAULT_AGENT, miner
         self._on_elected, self._on_lost = on_elected, on_lost
         self._last = NO_GRANT  # the last one that was sent on the present stream
         self._leading = False  # and it stands
@@ -90,8 +99,9 @@ class Elector:
         self._telling: set[asyncio.Task[None]] = set()  # of the callbacks that run
 
     async def __aenter__(self) -> Elector:
-        """Starts; an agent that is not there yet is waited for."""
-        self._tasks = [asyncio.create_task(self._announce()), asyncio.create_task(self._run())]
+        """Starts; an agent that is not there yet is waited for. Raises if `agent` is no address."""
+        channel = grpc.aio.insecure_channel(self._agent, options=OPTIONS)
+        self._tasks = [asyncio.create_task(self._announce()), asyncio.create_task(self._run(channel))]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -152,46 +162,59 @@ class Elector:
             return None
         return last
 
-    async def _run(self) -> None:
+    async def _run(self, channel: grpc.aio.Channel) -> None:
         """Campaigns until close(), one stream after the other. Only a beat opens one."""
         retry, said = FIRST_RETRY, None
-        async with grpc.aio.insecure_channel(self._agent, options=OPTIONS) as channel:
+        async with channel:
             while not self._closing:
                 await self._beats.wait()
                 if self._closing:
                     break
-                heard, error = await self._campaign(channel)
+                heard, error, unforeseen = await self._campaign(channel)
                 if heard:
                     retry, said = FIRST_RETRY, None
                 if error not in (said, "cancelled"):
                     said = error
-                    log.warning("no campaign, so not a leader: agent=%s error=%s", self._agent, error)
+                    level = logging.ERROR if unforeseen else logging.WARNING
+                    what = "no campaign, so not a leader: agent=%s error=%s"
+                    log.log(level, what, self._agent, error, exc_info=unforeseen)
                 await asyncio.sleep(retry)
                 retry = min(2 * retry, LAST_RETRY)
             await self._tasks[0]  # every term is over, and announced as lost
 
-    async def _campaign(self, channel: grpc.aio.Channel) -> tuple[bool, str]:
-        """One campaign, until its stream ends. Tells whether the agent said anything, and what ended it."""
-        heard, error = False, "the agent ended the stream"
+    async def _campaign(self, channel: grpc.aio.Channel) -> tuple[bool, str, BaseException | None]:
+        """One campaign, until its stream ends.
+
+        Tells whether the agent said anything, what ended it, and the exception if it is one that nobody foresaw. It is
+        tried again then too: a task that ends unseen would leave a miner that never is a candidate.
+        """
+        heard, error, unforeseen = False, "the agent ended the stream", None
         call = self._call = ElectionServiceStub(channel).Campaign()
         sending = asyncio.create_task(self._send(call))
         try:
             async for response in call:
-                heard = True
                 self._take(response.leadership)
+                heard = True
         except grpc.aio.AioRpcError as failed:
             error = f"{failed.code().name}: {failed.details()}"
         except asyncio.CancelledError:
             if not call.cancelled():
                 raise
             error = "cancelled"
+            if sending.done() and not sending.cancelled():
+                unforeseen = sending.exception()
+        except Exception as failed:
+            unforeseen = failed
+            self._leading = False
+            self._changes.set()
+            await self._outlast_grant()
         finally:
             # No stream, no grant.
             self._last, self._leading, self._beaten = NO_GRANT, False, float("-inf")
             self._changes.set()
             sending.cancel()
             call.cancel()
-        return heard, error
+        return heard, repr(unforeseen) if unforeseen else error, unforeseen
 
     def _take(self, now: pb.Leadership) -> None:
         """What the agent says becomes what is_leader() compares with the clock."""
@@ -204,7 +227,9 @@ class Elector:
             self._leading, self._ended_by = False, now.version
             if self._acknowledged():
                 self._beats.set()
-        self._every = now.heartbeat_every.ToTimedelta().total_seconds() or self._every
+        every = now.heartbeat_every.ToTimedelta().total_seconds()
+        if every > 0:
+            self._every = every
         self._changes.set()
 
     def _acknowledged(self) -> int:
@@ -223,6 +248,16 @@ class Elector:
                 await call.write(pb.CampaignRequest(miner=self._miner, acknowledged_version=self._acknowledged()))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             pass  # the receiver tells why
+        except Exception:
+            # Without beats the stream is of no use. The receiver tells what was raised.
+            await self._outlast_grant()
+            call.cancel()
+            raise
+
+    async def _outlast_grant(self) -> None:
+        """Waits until no work that was begun may act: the agent takes the end of the stream for the end of the work."""
+        while self._last.token > self._stopped and self._last.holds():
+            await asyncio.sleep(self._last.left())
 
     async def _announce(self) -> None:
         """Calls the miner's functions in the order of what happened."""

@@ -70,8 +70,8 @@ class Miner:
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description="A sample miner")
-    agent = os.environ.get("UNDERSTUDY_GRPC_ADDR", "127.0.0.1:50051")
-    parser.add_argument("--agent", default=agent, help="the agent beside this miner")
+    agent = os.environ.get("UNDERSTUDY_GRPC_ADDR")
+    parser.add_argument("--agent", default=agent, help="the agent beside this miner; empty: 127.0.0.1:50051")
     parser.add_argument("--name", default="sample-miner", help="the miner's name, for the agent's /status")
     parser.add_argument("--redis-url", help="where the fenced writes go; without it the miner only says that it acts")
     parser.add_argument("--log", help="what it did, line by line; standard output without it")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import unittest
+from unittest import mock
 
 import grpc
 from elector import Elector, boottime_ns
@@ -15,8 +16,13 @@ class Agent(rpc.ElectionServiceServicer):
 
     def __init__(self):
         self.elects, self.heard, self.version = True, 0, 0
+        self.ended = 0  # when the last stream did
 
-    async def Campaign(self, requests, _context):
+    async def Campaign(self, requests, context):
+        def ends(_):
+            self.ended = boottime_ns()
+
+        context.add_done_callback(ends)
         async for _ in requests:
             self.heard += 1
             self.version += 1
@@ -143,6 +149,69 @@ class Beats(unittest.IsolatedAsyncioTestCase):
         logging.disable(logging.NOTSET)
         await server.stop(0)
         self.assertEqual(agent.heard, 0)
+
+
+class Addresses(unittest.IsolatedAsyncioTestCase):
+    async def test_an_empty_one_is_the_default(self):
+        for empty in "", None:
+            with mock.patch("grpc.aio.insecure_channel", wraps=grpc.aio.insecure_channel) as dial:
+                async with Elector(empty, "miner"):
+                    pass
+            self.assertEqual(dial.call_args.args, ("127.0.0.1:50051",))
+
+
+class Failures(unittest.IsolatedAsyncioTestCase):
+    """What nobody foresaw is told once, with its trace, and the miner stays a candidate."""
+
+    async def fails_at_first(self, method: str, error: str):
+        agent = Agent()
+        server, address = await agent.serve("127.0.0.1:0")
+        healthy, failures = getattr(Elector, method), 0
+
+        def fails(*args):
+            nonlocal failures
+            failures += 1
+            if failures <= 3:
+                raise RuntimeError("a mistake")
+            return healthy(*args)
+
+        async def beats():
+            while not elector.is_leader():
+                await asyncio.sleep(0.02)
+
+        with mock.patch.object(Elector, method, fails), self.assertLogs("understudy") as logs:
+            async with Elector(address, "miner") as elector:
+                await asyncio.wait_for(beats(), 5)
+        await server.stop(0)
+        self.assertEqual([record.levelname for record in logs.records], ["ERROR"])
+        self.assertIn(error, logs.output[0])
+        self.assertIn("Traceback", logs.output[0])
+
+    async def test_of_the_receiver(self):
+        await self.fails_at_first("_take", "RuntimeError('a mistake')")
+
+    async def test_of_the_sender(self):
+        await self.fails_at_first("_acknowledged", "RuntimeError('a mistake')")
+
+    async def test_the_stream_outlasts_the_grant(self):
+        for method in "_take", "_acknowledged":
+            agent = Agent()
+            server, address = await agent.serve("127.0.0.1:0")
+
+            async def beats(until):
+                while not until():
+                    elector.beat()
+                    await asyncio.sleep(0.02)
+
+            async with Elector(address, "miner") as elector:
+                await asyncio.wait_for(beats(elector.is_leader), 5)
+                grant = elector.grant()
+                fails = mock.Mock(side_effect=RuntimeError("a mistake"))
+                with mock.patch.object(elector, method, fails), self.assertLogs("understudy"):
+                    await asyncio.wait_for(beats(lambda: agent.ended), 5)
+                    await asyncio.sleep(0.02)
+            await server.stop(0)
+            self.assertGreaterEqual(agent.ended, grant.until, method)
 
 
 if __name__ == "__main__":

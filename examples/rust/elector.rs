@@ -18,6 +18,8 @@ use tonic::transport::{Channel, Endpoint};
 use understudy::proto::election_service_client::ElectionServiceClient;
 use understudy::proto::{CampaignRequest, Leadership, Role};
 
+/// Where the agent listens unless it is told otherwise.
+const DEFAULT_AGENT: &str = "127.0.0.1:50051";
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(1);
 /// Until the agent has said how often it wants to hear.
@@ -79,15 +81,18 @@ struct State {
 
 impl Elector {
     /// Returns at once; an agent that is not there yet is waited for. `agent` is an address
-    /// (`127.0.0.1:50051`) or a socket (`unix:/run/understudy/grpc.sock`), or empty for the default address; the
-    /// miner's name is for the agent's status.
+    /// (`127.0.0.1:50051`, which `""` means too) or a socket (`unix:/run/understudy/grpc.sock`); the miner's
+    /// name is for the agent's status.
     ///
     /// # Errors
     /// `agent` is neither.
     pub fn start(agent: &str, miner: &str) -> Result<Self, tonic::transport::Error> {
-        let url = if agent.is_empty() {
-            "http://127.0.0.1:50051".into()
-        } else if agent.starts_with("unix:") {
+        let agent = if agent.is_empty() {
+            DEFAULT_AGENT
+        } else {
+            agent
+        };
+        let url = if agent.starts_with("unix:") {
             agent.into()
         } else {
             format!("http://{agent}")
@@ -241,6 +246,8 @@ impl State {
             (self.leading, self.ended_by) = (false, now.version);
         }
         let every = now.heartbeat_every.and_then(|it| it.try_into().ok());
+        // Zero would make every call a heartbeat.
+        let every = every.filter(|every: &Duration| !every.is_zero());
         self.every = every.unwrap_or(self.every);
         led && !self.leading
     }

@@ -16,8 +16,13 @@ use tokio::time::{MissedTickBehavior, interval};
 
 #[derive(Parser)]
 struct Args {
-    /// The agent beside this miner
-    #[arg(long, env = "UNDERSTUDY_GRPC_ADDR", default_value = "127.0.0.1:50051")]
+    /// The agent beside this miner; empty: 127.0.0.1:50051
+    #[arg(
+        long,
+        env = "UNDERSTUDY_GRPC_ADDR",
+        default_value = "",
+        hide_default_value = true
+    )]
     agent: String,
     /// The miner's name, for the agent's `/status`
     #[arg(long, default_value = "sample-miner")]

@@ -192,10 +192,11 @@ impl Pods {
     }
 
     /// The leader is asked to end, and does.
-    fn ended(&mut self, of: usize) {
+    fn ended(&mut self, of: usize, by: Signal) {
         let since = boottime_ns();
-        self.miners[of].signal(Signal::TERM);
-        self.miners[of].wait_until_gone(SOON);
+        self.miners[of].signal(by);
+        let ended = self.miners[of].wait_until_gone(SOON);
+        assert!(ended.success(), "{by:?} does not drain it: {ended}");
         self.acts(1 - of, since);
         self.within_its_grant(since);
         self.replace(of);
@@ -227,14 +228,15 @@ fn script(miner: &Path) {
     pods.agent_killed(0);
     pods.agent_stopped(1);
     pods.drained(0);
-    pods.ended(1);
-    pods.hung(0);
+    pods.ended(1, Signal::TERM);
+    pods.ended(0, Signal::INT);
+    pods.hung(1);
     pods.redis.fill();
-    pods.killed(1);
     pods.killed(0);
+    pods.killed(1);
     let terms = pods.check();
     pods.check_told();
-    assert_eq!(terms, 10, "{}", miner.display());
+    assert_eq!(terms, 11, "{}", miner.display());
     let name = miner.file_name().unwrap_or_default().display();
     println!("{name}: {terms} terms, {} s", began.elapsed().as_secs());
 }

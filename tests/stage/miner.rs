@@ -1,7 +1,7 @@
 //! A real miner, the example's, and what it wrote down.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -161,11 +161,11 @@ impl Miner {
         send(&self.child, signal);
     }
 
-    pub fn wait_until_gone(&mut self, deadline: Duration) {
+    pub fn wait_until_gone(&mut self, deadline: Duration) -> ExitStatus {
         let child = &mut self.child;
         wait_for("the miner ends", deadline, || {
             child.try_wait().ok().flatten()
-        });
+        })
     }
 
     pub fn kill(&mut self) {

@@ -26,6 +26,9 @@ import (
 )
 
 const (
+	// Where the agent listens unless it is told otherwise.
+	defaultAgent = "127.0.0.1:50051"
+
 	firstRetry = 50 * time.Millisecond
 	lastRetry  = time.Second
 	// Until the agent has said how often it wants to hear.
@@ -80,12 +83,11 @@ type Elector struct {
 	done    chan struct{} // closed: the stream is gone
 }
 
-// New makes an elector for the agent at an address ("127.0.0.1:50051") or a socket
-// ("unix:/run/understudy/grpc.sock"); "" is the address at which an agent listens by default. The miner's
-// name is for the agent's status.
+// New makes an elector for the agent at an address ("127.0.0.1:50051", which "" means too) or a socket
+// ("unix:/run/understudy/grpc.sock"). The miner's name is for the agent's status.
 func New(agent, miner string) *Elector {
 	return &Elector{
-		agent: cmp.Or(agent, "127.0.0.1:50051"), miner: miner, every: firstHeartbeatEvery,
+		agent: cmp.Or(agent, defaultAgent), miner: miner, every: firstHeartbeatEvery,
 		hangUp: func() {}, unwatch: func() bool { return false },
 		beats: make(chan struct{}, 1), changes: make(chan struct{}, 1),
 		quit: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}),
@@ -198,9 +200,10 @@ func (e *Elector) held() (Grant, bool) {
 	return e.last, true
 }
 
-// Dial opens a channel to the agent: no proxy, no idle limit, no keepalive, and quick retries, since the agent
-// is on this machine.
+// Dial opens a channel to the agent, at an address as New takes it: no proxy, no idle limit, no keepalive, and
+// quick retries, since the agent is on this machine.
 func Dial(agent string) (*grpc.ClientConn, error) {
+	agent = cmp.Or(agent, defaultAgent)
 	if !strings.HasPrefix(agent, "unix:") {
 		agent = "passthrough:///" + agent
 	}

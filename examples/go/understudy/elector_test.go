@@ -77,6 +77,20 @@ func closes(t *testing.T, elector *Elector) {
 	within(t, soon, "Close returns", closed)
 }
 
+func TestAnEmptyAddressIsTheDefault(t *testing.T) {
+	elector := New("", "miner")
+	for _, address := range []string{"", elector.agent} {
+		conn, err := Dial(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if target := conn.Target(); target != "passthrough:///127.0.0.1:50051" {
+			t.Errorf("%q is dialled as %s", address, target)
+		}
+	}
+}
+
 // Which of the two comes first is a matter of chance: hence so many.
 func TestCloseReturnsThoughTheLoopHasJustBeaten(t *testing.T) {
 	address := new(agent).serve(t, "127.0.0.1:0")

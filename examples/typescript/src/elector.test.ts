@@ -6,12 +6,12 @@ import { Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-j
 import { bootTime, Elector } from "./elector.js";
 import { CampaignResponse, ElectionServiceService, Leadership, Role } from "./gen/understudy/v1/election.js";
 
-/** An agent that answers every heartbeat with a grant of 300 ms. */
+/** An agent that answers every heartbeat with a grant of 300 ms, and may say how often it wants one. */
 class Agent {
   heard = 0;
   #server = new Server();
 
-  constructor() {
+  constructor(heartbeatEvery?: { seconds: bigint; nanos: number }) {
     this.#server.addService(ElectionServiceService, {
       campaign: (stream: ServerDuplexStream<unknown, CampaignResponse>) => {
         stream.on("data", () => {
@@ -22,6 +22,7 @@ class Agent {
             fencingToken: 5n,
             validUntilBoottimeNs: bootTime() + length,
             validUntilMonotonicNs: process.hrtime.bigint() + length,
+            heartbeatEvery,
           });
           stream.write(CampaignResponse.fromPartial({ leadership }));
         });
@@ -80,6 +81,26 @@ test("trouble is told once, until it changes", { timeout: 10_000 }, async () => 
   }
   await elector.close();
   assert.equal(told, 1);
+});
+
+test("an empty address is the default", () => {
+  for (const empty of ["", undefined]) assert.equal(new Elector(empty, "miner").agent, "127.0.0.1:50051");
+});
+
+test("an interval of zero does not make every call a heartbeat", { timeout: 10_000 }, async () => {
+  const agent = new Agent({ seconds: 0n, nanos: 0 });
+  const elector = new Elector(await agent.serve(), "miner");
+  elector.start();
+  const elected = once(elector, "elected");
+  elector.beat();
+  await elected;
+  for (let calls = 0; calls < 50; calls += 1) {
+    elector.isLeader();
+    await sleep(5);
+  }
+  await elector.close();
+  agent.end();
+  assert.ok(agent.heard < 5, `${agent.heard} heartbeats`);
 });
 
 test("an old beat opens no stream", { timeout: 10_000 }, async () => {

@@ -17,6 +17,8 @@ import {
   Role,
 } from "./gen/understudy/v1/election.js";
 
+/** Where the agent listens unless it is told otherwise. */
+const DEFAULT_AGENT = "127.0.0.1:50051";
 const FIRST_RETRY = 50;
 const LAST_RETRY = 1000;
 /** Until the agent has said how often it wants to hear; milliseconds, as all times here that are no bigint. */
@@ -79,8 +81,8 @@ interface Events {
 }
 
 /**
- * Campaigns for one miner. `agent` is an address ("127.0.0.1:50051") or a socket ("unix:/run/understudy/grpc.sock"); the
- * miner's name is for the agent's status.
+ * Campaigns for one miner. `agent` is an address ("127.0.0.1:50051", which "" and undefined mean too) or a socket
+ * ("unix:/run/understudy/grpc.sock"); the miner's name is for the agent's status.
  */
 export class Elector extends EventEmitter<Events> {
   #last = NO_GRANT; // the last one that was sent on the present stream
@@ -99,12 +101,15 @@ export class Elector extends EventEmitter<Events> {
   #closed: Promise<void> | undefined;
   #over = () => {};
 
+  readonly agent: string;
+
   constructor(
-    agent: string,
+    agent: string | undefined,
     readonly miner: string,
   ) {
     super();
-    this.#client = new ElectionServiceClient(agent || "127.0.0.1:50051", credentials.createInsecure(), OPTIONS);
+    this.agent = agent || DEFAULT_AGENT;
+    this.#client = new ElectionServiceClient(this.agent, credentials.createInsecure(), OPTIONS);
   }
 
   /** Returns at once; an agent that is not there yet is waited for. */
@@ -201,9 +206,9 @@ export class Elector extends EventEmitter<Events> {
       [this.#leading, this.#endedBy] = [false, now.version];
       if (this.#acknowledged()) this.#send();
     }
-    const every = now.heartbeatEvery;
-    const pause = every ? Number(every.seconds) * 1000 + every.nanos / 1e6 : 0;
-    if (pause > 0) this.#every = pause;
+    const { seconds, nanos } = now.heartbeatEvery ?? { seconds: 0n, nanos: 0 };
+    const every = Number(seconds) * 1000 + nanos / 1e6;
+    if (every > 0) this.#every = every;
     this.#announce();
   }
 

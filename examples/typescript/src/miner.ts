@@ -19,8 +19,8 @@ return 1`;
 
 const { values: args } = parseArgs({
   options: {
-    /** The agent beside this miner */
-    agent: { type: "string", default: process.env["UNDERSTUDY_GRPC_ADDR"] || "127.0.0.1:50051" },
+    /** The agent beside this miner; empty: 127.0.0.1:50051 */
+    agent: { type: "string", default: process.env["UNDERSTUDY_GRPC_ADDR"] ?? "" },
     /** The miner's name, for the agent's `/status` */
     name: { type: "string", default: "sample-miner" },
     /** Where the fenced writes go; without it the miner only says that it acts */
@@ -43,7 +43,7 @@ process.on("SIGUSR2", () => (hangs = true));
 const elector = new Elector(args.agent, args.name);
 elector.on("elected", () => say("role", "role=ROLE_LEADER"));
 elector.on("lost", () => say("role", "role=ROLE_STANDBY"));
-elector.on("trouble", (error) => console.error(`no campaign, so not a leader: agent=${args.agent} error=${error.message}`));
+elector.on("trouble", (error) => console.error(`no campaign, so not a leader: agent=${elector.agent} error=${error.message}`));
 elector.start();
 await work(Number(args["work-every-ms"]));
 await elector.close();
