@@ -205,9 +205,3 @@ func TestTheEndOfTheContextCloses(t *testing.T) {
 	cancel()
 	within(t, soon, "the elector is closed", elector.done)
 }
-
-func TestWithoutAnAddressTheAgentIsWhereItListensByDefault(t *testing.T) {
-	if at := New("", "miner").agent; at != "127.0.0.1:50051" {
-		t.Fatalf("it dials %q", at)
-	}
-}
