@@ -9,9 +9,6 @@ mod names;
 #[allow(dead_code, reason = "the chaos uses more of it")]
 #[path = "../tests/chaos/pods.rs"]
 mod pods;
-#[allow(dead_code, reason = "the chaos uses more of it")]
-#[path = "../tests/chaos/proxy.rs"]
-mod proxy;
 #[path = "../tests/stage/mod.rs"]
 mod stage;
 
@@ -20,8 +17,8 @@ use std::thread::{self, sleep};
 use std::time::Duration;
 
 use pods::{Pod, Setting, Subject};
-use proxy::Mode;
 use rustix::process::Signal;
+use stage::proxy::Mode;
 use stage::{Redis, boottime_ns, send, wait_for};
 
 const TTL: Duration = Duration::from_secs(3);

@@ -10,9 +10,6 @@ mod names;
 #[allow(dead_code, reason = "the chaos uses more of it")]
 #[path = "../tests/chaos/pods.rs"]
 mod pods;
-#[allow(dead_code, reason = "the chaos uses more of it")]
-#[path = "../tests/chaos/proxy.rs"]
-mod proxy;
 #[path = "../tests/stage/mod.rs"]
 mod stage;
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::io::tcp::TcpSettings;
+use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, RedisError,
     RedisResult, TlsCertificates,
@@ -15,8 +16,13 @@ use redis::{
 
 use crate::config::{Login, RedisAddress, RedisEndpoint, TlsFiles};
 
-/// How long the kernel keeps trying to deliver what was written before it reports the connection dead.
-const USER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A peer that vanished without a word (its host died, a NAT forgot the connection) is found by the kernel's keepalive,
+/// within `KEEPALIVE_IDLE` and `USER_TIMEOUT`, so that the next command need not find it by waiting for its timeout. It
+/// costs a packet for every `KEEPALIVE_IDLE` of silence, which also keeps a NAT from forgetting; it costs Redis no command.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(3);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long data or keepalive probes may stay unacknowledged before the kernel reports the connection dead.
+const USER_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// As whom one comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +46,35 @@ pub(super) async fn dial(
     client
         .get_multiplexed_async_connection_with_config(&config)
         .await
+}
+
+/// Runs `work` on `kept`, or on a new connection if there is none or it turns out to be closed. Returns the connection
+/// with the answer; there is none after a dial that failed.
+///
+/// A server closes a connection on which nothing happens (`timeout`), and so does what stands in between. That says
+/// nothing about Redis: the connection is dialled again at once and `work` is done on the new one. What fails there has
+/// failed. `work` may have been carried out on the first connection too, so it must be harmless twice: reads are, and
+/// each script that writes compares first what it was judged on, or the term that it extends or ends.
+pub(super) async fn on_open_connection<T, F: Future<Output = RedisResult<T>>>(
+    kept: Option<MultiplexedConnection>,
+    endpoint: &Arc<RedisEndpoint>,
+    address: &RedisAddress,
+    guest: Guest,
+    work: impl Fn(MultiplexedConnection) -> F,
+) -> (Option<MultiplexedConnection>, RedisResult<T>) {
+    if let Some(kept) = kept {
+        match work(kept.clone()).await {
+            Err(error) if error.is_io_error() => {}
+            result => return (Some(kept), result),
+        }
+    }
+    match dial(endpoint, address, guest).await {
+        Ok(connection) => {
+            let result = work(connection.clone()).await;
+            (Some(connection), result)
+        }
+        Err(error) => (None, Err(error)),
+    }
 }
 
 pub(super) async fn dial_to_listen(
@@ -82,8 +117,12 @@ fn build(endpoint: &RedisEndpoint, address: &RedisAddress, guest: Guest) -> Redi
     // What the library says of itself is one command more for an ACL to refuse.
     let settings = info.redis_settings().clone().set_db(database);
     let settings = let_in(settings.set_skip_set_lib_name(), login)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL);
     let tcp = TcpSettings::default()
         .set_nodelay(true)
+        .set_keepalive(keepalive)
         .set_user_timeout(USER_TIMEOUT);
     let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
     match &endpoint.tls {

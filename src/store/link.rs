@@ -8,7 +8,7 @@ use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::time::timeout;
 
-use super::dial::{Guest, dial};
+use super::dial::{Guest, on_open_connection};
 use super::error::store_error;
 use super::topology::Topology;
 use crate::config::{RedisAddress, RedisSettings};
@@ -45,7 +45,8 @@ impl Link {
         self.connection.as_ref().map(|(address, _)| address)
     }
 
-    /// Runs `work` on a connection to the primary, dialling first if there is none, all within `limit`.
+    /// Runs `work` on a connection to the primary, dialling first if there is none, or if the one there was is closed,
+    /// all within `limit`. In the last case `work` may run twice (see [`on_open_connection`]).
     ///
     /// After a timeout, an I/O error or an answer that speaks of another server the connection is
     /// dropped: what was sent may still arrive, and the next command must not wait behind it. So it is where
@@ -57,7 +58,7 @@ impl Link {
     pub async fn run<T, F: Future<Output = RedisResult<T>>>(
         &mut self,
         limit: Duration,
-        work: impl FnOnce(MultiplexedConnection) -> F,
+        work: impl Fn(MultiplexedConnection) -> F,
     ) -> Result<T, StoreError> {
         let kept = self.connection.take();
         let run = timeout(limit, on_primary(&mut self.topology, kept, work)).await;
@@ -81,21 +82,17 @@ type Kept = Option<(RedisAddress, MultiplexedConnection)>;
 async fn on_primary<T, F: Future<Output = RedisResult<T>>>(
     topology: &mut Topology,
     kept: Kept,
-    work: impl FnOnce(MultiplexedConnection) -> F,
+    work: impl Fn(MultiplexedConnection) -> F,
 ) -> (Kept, Result<T, StoreError>) {
     let address = match topology.locate().await {
         Ok(address) => address,
         Err(error) => return (None, Err(error)),
     };
-    let connection = match kept {
-        Some((to, connection)) if to == address => connection,
-        _ => match dial(topology.endpoint(), &address, Guest::Redis).await {
-            Ok(connection) => connection,
-            Err(error) => return (None, Err(store_error(error))),
-        },
-    };
-    let result = work(connection.clone()).await.map_err(store_error);
-    (Some((address, connection)), result)
+    let kept = kept.filter(|(to, _)| *to == address).map(|(_, it)| it);
+    let endpoint = topology.endpoint();
+    let (kept, result) = on_open_connection(kept, endpoint, &address, Guest::Redis, work).await;
+    let kept = kept.map(|connection| (address, connection));
+    (kept, result.map_err(store_error))
 }
 
 /// An error that is about the way to the server names it.

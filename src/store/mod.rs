@@ -112,10 +112,10 @@ impl Store {
 
     /// Removes the keys, whoever holds them: for a rehearsal, on keys that nobody else uses.
     async fn forget(&mut self, limit: Duration) -> Result<(), StoreError> {
-        let keys = self.scripts.keys();
+        let keys = &self.scripts.keys();
         let remove = |mut connection| async move {
             let mut del = redis::cmd("DEL");
-            del.arg(&keys).exec_async(&mut connection).await
+            del.arg(keys).exec_async(&mut connection).await
         };
         self.link.run(limit, remove).await
     }

@@ -9,7 +9,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::dial::{Guest, dial};
+use super::dial::{Guest, on_open_connection};
 use super::error::store_error;
 use crate::config::{RedisAddress, RedisEndpoint};
 use crate::fault::StoreError;
@@ -91,14 +91,14 @@ impl Voice {
             Question::Cluster { .. } => Guest::Redis,
         };
         let mut kept = self.connection.lock().await;
-        let mut connection = match kept.take() {
-            Some(connection) => connection,
-            None => dial(endpoint, address, guest).await.map_err(at)?,
+        let ask = |mut connection| async move {
+            match question {
+                Question::Sentinel { master } => primary_of(&mut connection, master, address).await,
+                Question::Cluster { key } => owner_of(&mut connection, key, address).await,
+            }
         };
-        let answer = match question {
-            Question::Sentinel { master } => primary_of(&mut connection, master, address).await,
-            Question::Cluster { key } => owner_of(&mut connection, key, address).await,
-        };
+        let (connection, answer) =
+            on_open_connection(kept.take(), endpoint, address, guest, ask).await;
         let answer = answer.map_err(at)?.ok_or_else(|| match question {
             Question::Sentinel { master } => StoreError::nonsense(format!(
                 "the sentinel {address} knows no primary called {master}"
@@ -107,7 +107,7 @@ impl Voice {
                 "CLUSTERDOWN the node {address} knows no owner of the lock's slot"
             )),
         })?;
-        *kept = Some(connection);
+        *kept = connection;
         Ok(answer)
     }
 }

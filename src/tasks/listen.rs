@@ -39,9 +39,11 @@ impl Listen {
     /// Runs until the election no longer listens.
     pub async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
+        let mut hears = false;
         loop {
             match self.events.subscribe().await {
                 Ok(mut subscription) => {
+                    hears = true;
                     let since = clock::boottime();
                     let mut heard = Heard::Hears(true);
                     loop {
@@ -53,19 +55,15 @@ impl Listen {
                             None => break,
                         }
                     }
-                    tracing::debug!(
-                        "the events channel is gone: looking more often until it is back"
-                    );
-                    if self.heard.send(Heard::Hears(false)).await.is_err() {
-                        return;
+                    tracing::debug!("the events channel is gone: subscribing again");
+                    if clock::boottime().since(since) > LONGEST_PAUSE_AWAY {
+                        // A connection that is closed after a while says nothing about Redis, and a hand-over may be
+                        // missed until there is another.
+                        pause = FIRST_PAUSE;
+                        continue;
                     }
-                    // A server that lets us in and drops us is tried ever more rarely, too.
-                    let lasted = clock::boottime().since(since);
-                    pause = if lasted > LONGEST_PAUSE_AWAY {
-                        FIRST_PAUSE
-                    } else {
-                        (pause * 2).min(PAUSE_REFUSED)
-                    };
+                    // A server that lets us in and drops us is tried ever more rarely.
+                    pause = (pause * 2).min(PAUSE_REFUSED);
                 }
                 Err(error) => {
                     tracing::debug!(%error, "cannot listen to the events channel: looking more often instead");
@@ -78,7 +76,9 @@ impl Listen {
                     };
                 }
             }
-            if self.heard.is_closed() {
+            if std::mem::take(&mut hears) && self.heard.send(Heard::Hears(false)).await.is_err()
+                || self.heard.is_closed()
+            {
                 return;
             }
             sleep(pause * (1000 + self.spread) / 2000).await;

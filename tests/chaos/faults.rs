@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::proxy::Mode;
+use crate::stage::proxy::Mode;
 use crate::stage::send;
 use crate::{Chaos, TTL};
 

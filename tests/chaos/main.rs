@@ -14,7 +14,6 @@ mod checker;
 mod faults;
 mod names;
 mod pods;
-mod proxy;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,8 +22,8 @@ use std::time::{Duration, Instant};
 use dice::Dice;
 use faults::Undo;
 use pods::{Pod, Setting, Subject};
-use proxy::Mode;
 use rustix::process::Signal;
+use stage::proxy::Mode;
 use stage::{Redis, boottime_ns, engines, is_6, send};
 
 pub const TTL: Duration = Duration::from_secs(2);

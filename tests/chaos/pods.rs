@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::names::{NAME, Names};
-use crate::proxy::Proxy;
+use crate::stage::proxy::Proxy;
 use crate::stage::{Redis, free_port, program, send};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

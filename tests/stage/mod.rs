@@ -8,6 +8,7 @@
 
 mod agent;
 mod miner;
+pub mod proxy;
 mod redis;
 mod topology;
 

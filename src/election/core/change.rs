@@ -55,8 +55,8 @@ impl Election {
             (Command::Begin { .. }, Outcome::Begun(token)) => self.begun(attempt, token, now),
             (Command::Renew { .. }, Outcome::Renewed) => self.renewed(attempt),
             (Command::Release { token, .. }, outcome) if outcome != TOO_LATE => {
-                // A retry after a lost reply finds its own work done.
-                let released = outcome == Outcome::Released || self.record_says_released(*token);
+                // A retry after a lost reply finds its own work done, and perhaps the next term begun on it.
+                let released = outcome == Outcome::Released || self.is_over(*token);
                 self.released(*token, released, now);
             }
             (Command::Renew { token, .. }, Outcome::Refused(refusal))

@@ -322,10 +322,13 @@ impl Election {
         self.watch.as_ref()?.own_token(&self.settings.holder, now)
     }
 
-    fn record_says_released(&self, token: Token) -> bool {
+    /// The record says that this term of ours was released, or that a later one has begun.
+    fn is_over(&self, token: Token) -> bool {
         let record = self.watch.as_ref().and_then(|it| it.view.record.known());
-        record
-            .is_some_and(|it| it.token == token && it.holder == self.settings.holder && it.released)
+        record.is_some_and(|it| {
+            let ours = it.token == token && it.holder == self.settings.holder;
+            it.token > token || ours && it.released
+        })
     }
 
     fn evicting(&self) -> bool {

@@ -111,6 +111,19 @@ fn a_miner_that_ends_its_stream_is_released_for_at_once() {
 }
 
 /// The lock is not kept for the pause after a failure to acquire, and nobody reads of one.
+/// The reply to a release was lost, the standby began, and then the release was sent again.
+#[test]
+fn a_release_that_finds_a_later_term_was_one() {
+    let (mut stage, campaign) = Stage::leading();
+    stage
+        .election
+        .handle_campaign_end(campaign, EndedBy::Miner, stage.now);
+    let release = stage.must_release(100);
+    stage.view = written("other", 101, false);
+    stage.answer(&release, Outcome::Refused(Refusal::Superseded));
+    assert!(stage.events().contains(&Event::Released { token: 100 }));
+}
+
 #[test]
 fn a_renewal_that_fails_after_its_term_has_ended_delays_the_release_by_a_moment() {
     let (mut stage, campaign) = Stage::leading();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::stage::free_port;
+use super::free_port;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -119,6 +119,20 @@ impl Proxy {
         for stream in self.shared.open.lock().expect("no panic").drain(..) {
             // Already closed is as good.
             let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Forgets the connections there are, as a NAT does: neither end hears anything of the other any more, not even that
+    /// the connection is gone. New ones pass.
+    pub fn forget(&self) {
+        // A filter in the kernel, `ret #0`, that keeps no byte of a packet: nothing is acknowledged.
+        const RETURN: u16 = 0x06;
+        let nothing = [socket2::SockFilter::new(RETURN, 0, 0, 0)];
+        for stream in self.shared.open.lock().expect("no panic").drain(..) {
+            let deaf = socket2::SockRef::from(&stream).attach_filter(&nothing);
+            deaf.expect("a filter on a socket of one's own");
+            // For ever: where it is closed, the other end is told.
+            std::mem::forget(stream);
         }
     }
 }

@@ -1,0 +1,171 @@
+//! A connection that is gone says nothing about Redis: servers close idle ones, and networks forget them.
+
+mod stage;
+
+use std::time::Duration;
+
+use stage::proxy::Proxy;
+use stage::{Agent, Miner, Redis, Sentinels, boottime_ns, never, wait_for};
+
+const SOON: Duration = Duration::from_secs(10);
+/// What a hand-over may take on a machine that is busy, and far less than any pause after a failure.
+const FAST: Duration = Duration::from_millis(700);
+/// What an agent says when something failed.
+const FAILED: [&str; 4] = ["failed", "refused", "does not answer", "not ready"];
+
+struct Pair {
+    agents: [Agent; 2],
+    miners: [Miner; 2],
+}
+
+impl Pair {
+    fn start(url: &str, redis: &Redis, flags: &[&str]) -> Self {
+        let flags = [&["--redis-url", url], flags].concat();
+        begin_and_release(url, redis);
+        let agents = ["a", "b"].map(|name| Agent::spawn(name, &flags));
+        agents.iter().for_each(Agent::wait_until_up);
+        let first = Miner::start("a", &agents[0], redis);
+        first.wait_until_acting(0, SOON);
+        let second = Miner::start("b", &agents[1], redis);
+        agents[1].wait_for_reason("held_by_other", SOON);
+        Self {
+            agents,
+            miners: [first, second],
+        }
+    }
+
+    /// The leader's miner is killed, and the other one leads at once. Then they change the roles.
+    #[track_caller]
+    fn hands_over(&mut self, redis: &Redis) {
+        let since = boottime_ns();
+        self.miners[0].kill();
+        let told = self.miners[1].wait_until_told_to_lead(since, 2 * SOON);
+        let took = Duration::from_nanos(told - since);
+        assert!(took < FAST, "the other miner was told after {took:?}");
+        self.miners[0] = Miner::start(&self.agents[0].name, &self.agents[0], redis);
+        self.agents[0].wait_for_reason("held_by_other", SOON);
+        self.agents.swap(0, 1);
+        self.miners.swap(0, 1);
+    }
+
+    /// Nothing was told as a failure.
+    #[track_caller]
+    fn was_calm(&self) {
+        for agent in &self.agents {
+            for level in [" WARN ", "ERROR "] {
+                for word in FAILED {
+                    let told = agent.logged(&[level, word]);
+                    assert!(told.is_empty(), "{}: {told:?}", agent.name);
+                }
+            }
+            let failures = agent.metric(
+                "ha_miner_leader_acquisition_failures_total{instance=\"a\",reason=\"redis_error\"}",
+            );
+            assert!(failures.is_none_or(|it| it == 0.0), "{failures:?}");
+        }
+    }
+}
+
+/// A first term, of a short lease, that is given back: the next one need not wait until an empty store has settled.
+fn begin_and_release(url: &str, redis: &Redis) {
+    let agent = Agent::spawn("first", &["--redis-url", url, "--lease-ttl", "1s"]);
+    agent.wait_until_up();
+    let mut miner = Miner::start("first", &agent, redis);
+    miner.wait_until_acting(0, SOON);
+    miner.kill();
+    agent.wait_for_log(&["lock released"]);
+}
+
+/// Every connection that Redis has is closed.
+fn close_all(redis: &Redis) {
+    for kind in ["normal", "pubsub"] {
+        redis.tell(&["CLIENT", "KILL", "TYPE", kind]);
+    }
+}
+
+/// Managed services set `timeout` to some minutes.
+#[test]
+fn a_server_that_closes_idle_connections_costs_no_hand_over() {
+    let redis = Redis::with(&["--timeout", "1"]);
+    let mut pair = Pair::start(&redis.url(), &redis, &["--lease-ttl", "30s"]);
+    // Long enough for Redis to close what is idle, which it looks for now and then.
+    std::thread::sleep(Duration::from_secs(4));
+    pair.hands_over(&redis);
+    std::thread::sleep(Duration::from_secs(4));
+    pair.hands_over(&redis);
+    pair.was_calm();
+}
+
+#[test]
+fn connections_that_are_killed_right_before_a_hand_over_cost_nothing() {
+    let redis = Redis::start();
+    let mut pair = Pair::start(&redis.url(), &redis, &["--lease-ttl", "30s"]);
+    for _ in 0..10 {
+        close_all(&redis);
+        pair.hands_over(&redis);
+    }
+    pair.was_calm();
+}
+
+#[test]
+fn connections_that_are_killed_all_the_time_cost_no_renewal_and_no_rehearsal() {
+    let redis = Redis::start();
+    let pair = Pair::start(&redis.url(), &redis, &["--lease-ttl", "3s"]);
+    let ready = "ha_miner_leader_takeover_ready{instance=\"b\"}";
+    wait_for("the standby has rehearsed", SOON, || {
+        (pair.agents[1].metric(ready) == Some(1.0)).then_some(())
+    });
+    never("it is lost", Duration::from_secs(8), || {
+        close_all(&redis);
+        std::thread::sleep(Duration::from_millis(95));
+        !pair.agents[0].leads() || pair.agents[1].metric(ready) != Some(1.0)
+    });
+    pair.was_calm();
+}
+
+#[test]
+fn a_network_that_closes_idle_connections_costs_no_hand_over() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.port);
+    let url = format!("redis://127.0.0.1:{}", proxy.port);
+    let mut pair = Pair::start(&url, &redis, &["--lease-ttl", "30s"]);
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_secs(1));
+        proxy.cut();
+        pair.hands_over(&redis);
+    }
+    pair.was_calm();
+}
+
+/// A NAT forgets a connection and tells neither end. The kernel's keepalive finds out, before somebody must lead.
+#[test]
+fn a_network_that_forgets_connections_costs_no_hand_over_after_some_seconds() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.port);
+    let url = format!("redis://127.0.0.1:{}", proxy.port);
+    let mut pair = Pair::start(&url, &redis, &["--lease-ttl", "30s"]);
+    proxy.forget();
+    // Three seconds of silence and four without an acknowledgement, and one for the kernel to look.
+    std::thread::sleep(Duration::from_secs(9));
+    pair.hands_over(&redis);
+}
+
+#[test]
+fn sentinels_that_close_connections_cost_no_hand_over() {
+    let set = Sentinels::start();
+    let mut pair = Pair::start(&set.url(), &set.primary, &["--lease-ttl", "30s"]);
+    for _ in 0..3 {
+        for sentinel in &set.sentinels {
+            let killed = sentinel.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
+            assert!(
+                killed.is_ok_and(|it| it.starts_with(':')),
+                "a sentinel closes them"
+            );
+            // Those that listen have no type of their own there.
+            let _ = sentinel.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        }
+        close_all(&set.primary);
+        pair.hands_over(&set.primary);
+    }
+    pair.was_calm();
+}
