@@ -3,10 +3,12 @@
 
 mod stage;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use stage::{Agent, Cluster, Miner, Redis, Sentinels, boottime_ns, check_acts, engines, wait_for};
+use stage::{
+    Agent, Cluster, Miner, Redis, Sentinels, boottime_ns, check_acts, engines, version, wait_for,
+};
 
 const TTL: Duration = Duration::from_secs(3);
 const FLAGS: [&str; 4] = ["--lease-ttl", "3s", "--redis-timeout", "1s"];
@@ -65,6 +67,22 @@ fn on_every_engine() {
         let url = redis.url();
         tell_the_story(&name(&engine), &url, &mut redis);
     }
+}
+
+/// Threads that read and write for it change when it sees what.
+#[test]
+fn with_io_threads() {
+    let mut redis = Redis::of(&newest(engines()), &["--io-threads", "3"]);
+    let url = redis.url();
+    tell_the_story("io-threads 3", &url, &mut redis);
+}
+
+/// Redis 8 where it is among them, which `make test` sees to.
+fn newest(engines: Vec<PathBuf>) -> PathBuf {
+    let newest = engines
+        .iter()
+        .find(|it| version(it).contains("Redis server v=8."));
+    newest.or(engines.last()).expect("an engine").clone()
 }
 
 fn name(engine: &Path) -> String {

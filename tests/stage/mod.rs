@@ -24,7 +24,7 @@ pub use agent::Agent;
 #[allow(unused_imports, reason = "as above")]
 pub use miner::{Miner, check_acts, samples};
 #[allow(unused_imports, reason = "as above")]
-pub use redis::{Redis, engine, engines, is_6};
+pub use redis::{Redis, engine, engines, is_6, version};
 #[allow(unused_imports, reason = "as above")]
 pub use topology::{Cluster, PASSWORDS, Sentinels, cut};
 

@@ -282,9 +282,13 @@ fn spawn(engine: &Path, port: u16, directory: &TempDir, options: &[String], fake
 
 /// Of the major version 6.
 pub fn is_6(engine: &Path) -> bool {
+    version(engine).contains("v=6.")
+}
+
+/// What it says of itself, such as `Redis server v=7.0.15 …`.
+pub fn version(engine: &Path) -> String {
     let version = Command::new(engine).arg("--version").output();
-    let version = String::from_utf8(version.expect("an engine").stdout).expect("text");
-    version.contains("v=6.")
+    String::from_utf8(version.expect("an engine").stdout).expect("text")
 }
 
 /// `UNDERSTUDY_TEST_ENGINES`, as `scripts/engines` prints them; else the one of [`Redis::start`].
