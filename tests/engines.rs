@@ -103,3 +103,14 @@ fn in_a_cluster() {
     let (owner, _) = cluster.owner("ha:miner:global_leader");
     tell_the_story("Cluster", &url, &mut cluster.nodes[owner]);
 }
+
+#[test]
+fn in_a_cluster_by_ipv6() {
+    let Some(mut cluster) = Cluster::by_ipv6() else {
+        println!("skipped: this machine has no IPv6");
+        return;
+    };
+    let url = cluster.url();
+    let (owner, _) = cluster.owner("ha:miner:global_leader");
+    tell_the_story("Cluster, IPv6", &url, &mut cluster.nodes[owner]);
+}

@@ -20,13 +20,17 @@ const FLAGS: [&str; 6] = [
     "always",
 ];
 
-/// An authority, and a certificate of it for 127.0.0.1, in PEM files.
+/// An authority, and a certificate of it for an address or a host name, in PEM files.
 struct Papers {
     folder: TempDir,
 }
 
 impl Papers {
     fn new() -> Self {
+        Self::of("127.0.0.1")
+    }
+
+    fn of(host: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
         let name = |params: &mut CertificateParams, name| {
@@ -38,7 +42,7 @@ impl Papers {
         let ca = params.self_signed(&ca_key).expect("an authority");
         let issuer = Issuer::new(params, ca_key);
         let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(vec!["127.0.0.1".into()]).expect("parameters");
+        let mut params = CertificateParams::new(vec![host.into()]).expect("parameters");
         name(&mut params, "an agent or a server");
         let cert = params.signed_by(&key, &issuer).expect("a certificate");
         let files = [
@@ -170,6 +174,32 @@ fn over_tls_in_a_cluster() {
     over_tls_to_the_next_primary(&papers, &url, || {
         cluster.nodes[owner].kill();
         cluster.wait_until_promoted(replica);
+    });
+}
+
+/// Their certificates hold host names only, and they tell clients to go by these.
+#[test]
+fn over_tls_in_a_cluster_that_goes_by_names() {
+    let papers = Papers::of("localhost");
+    for preferred in ["hostname", "unknown-endpoint"] {
+        let mut cluster = Cluster::over_tls_by_name(&words(&papers.of_server()), preferred);
+        let url = cluster.url();
+        let (owner, replica) = cluster.owner(LOCK);
+        over_tls_to_the_next_primary(&papers, &url, || {
+            cluster.nodes[owner].kill();
+            cluster.wait_until_promoted(replica);
+        });
+    }
+}
+
+#[test]
+fn over_tls_behind_sentinels_that_go_by_names() {
+    let papers = Papers::of("localhost");
+    let mut set = Sentinels::over_tls_by_name(&words(&papers.of_server()));
+    let url = set.url();
+    over_tls_to_the_next_primary(&papers, &url, || {
+        set.primary.kill();
+        set.wait_until_promoted();
     });
 }
 

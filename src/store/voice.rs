@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
+use redis::{FromRedisValue, RedisResult, Value};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -160,13 +160,61 @@ async fn owner_of(
     let mut ask = redis::pipe();
     ask.cmd("CLUSTER").arg("KEYSLOT").arg(key);
     ask.cmd("CLUSTER").arg("NODES");
-    let (slot, nodes): (u16, String) = ask.query_async(node).await?;
-    Ok(read_nodes(&nodes, slot, from))
+    let mut shards = redis::cmd("CLUSTER");
+    shards.arg("SHARDS");
+    let mut other = node.clone();
+    let (said, shards) = tokio::join!(ask.query_async(node), shards.query_async(&mut other));
+    let (slot, nodes): (u16, String) = said?;
+    let endpoints = match shards {
+        Ok(shards) => read_shards(&shards),
+        Err(error) if error.is_io_error() => return Err(error),
+        // Redis 6.2 knows no such command, and no other name for a node than its IP address.
+        Err(_) => Endpoints::new(),
+    };
+    Ok(read_nodes(&nodes, slot, from, &endpoints))
 }
 
-/// One line a node: id, address, flags, its primary, ping, pong, epoch, link, slots.
+/// By a node's id, the host by which it wants to be reached (`cluster-preferred-endpoint-type`): a name, an address, or
+/// nothing, which stands for the host that was asked.
+type Endpoints = HashMap<String, String>;
+
+/// Shards, each with nodes, each with fields. What cannot be read is left out: then the IP address must do.
+/// <https://redis.io/docs/latest/commands/cluster-shards/>
+fn read_shards(reply: &Value) -> Endpoints {
+    let nodes_of = |shard: &Value| {
+        let nodes = field(shard, "nodes");
+        nodes
+            .and_then(Value::as_sequence)
+            .unwrap_or_default()
+            .to_vec()
+    };
+    let shards = reply.as_sequence().unwrap_or_default();
+    let nodes = shards.iter().flat_map(nodes_of);
+    nodes
+        .filter_map(|node| {
+            let text = |value: &Value| String::from_redis_value_ref(value).ok();
+            let endpoint = match field(&node, "endpoint")? {
+                Value::Nil => String::new(),
+                endpoint => text(endpoint)?,
+            };
+            Some((text(field(&node, "id")?)?, endpoint))
+        })
+        .collect()
+}
+
+/// The value behind a name in a list of names and values.
+fn field<'a>(fields: &'a Value, name: &str) -> Option<&'a Value> {
+    let mut fields = fields.as_sequence()?.chunks_exact(2);
+    fields.find_map(|pair| match pair {
+        [Value::BulkString(it), value] if it == name.as_bytes() => Some(value),
+        [Value::SimpleString(it), value] if it == name => Some(value),
+        _ => None,
+    })
+}
+
+/// One line per node: id, address, flags, its primary, ping, pong, epoch, link, slots.
 /// <https://redis.io/docs/latest/commands/cluster-nodes/>
-fn read_nodes(text: &str, slot: u16, from: &RedisAddress) -> Option<Answer> {
+fn read_nodes(text: &str, slot: u16, from: &RedisAddress, endpoints: &Endpoints) -> Option<Answer> {
     let (mut itself, mut primary) = (None, None);
     let mut members = Vec::new();
     for line in text.lines() {
@@ -180,7 +228,8 @@ fn read_nodes(text: &str, slot: u16, from: &RedisAddress) -> Option<Answer> {
         }
         // `host:port@bus`, and a host name behind a comma.
         let (place, _) = place.split_once('@')?;
-        let (host, port) = place.rsplit_once(':')?;
+        let (ip, port) = place.rsplit_once(':')?;
+        let host = endpoints.get(*id).map_or(ip, String::as_str);
         let address = named(host, port.parse().ok()?, from);
         let id = (*id).to_owned();
         if has("myself") {
@@ -239,7 +288,7 @@ c ::1:6381@16381 slave b 0 1 2 connected
 d :0@0 slave,noaddr b 0 1 2 disconnected
 ";
         let asked = at("asked", 6380);
-        let answer = read_nodes(nodes, 160, &asked).unwrap();
+        let answer = read_nodes(nodes, 160, &asked, &Endpoints::new()).unwrap();
         assert_eq!(answer.primary, asked, "it does not know its name");
         assert_eq!(answer.id, "b");
         let places = [
@@ -252,22 +301,65 @@ d :0@0 slave,noaddr b 0 1 2 disconnected
             address,
         });
         assert_eq!(answer.members, members, "whoever failed still has a say");
-        let first = read_nodes(nodes, 99, &asked).unwrap();
+        let first = read_nodes(nodes, 99, &asked, &Endpoints::new()).unwrap();
         assert_eq!(first.primary, at("10.0.0.1", 6379));
         for slot in [159, 170, 300] {
-            assert_eq!(read_nodes(nodes, slot, &asked), None, "{slot}");
+            let found = read_nodes(nodes, slot, &asked, &Endpoints::new());
+            assert_eq!(found, None, "{slot}");
         }
         let crowd = nodes.repeat(100);
-        assert_eq!(read_nodes(&crowd, 160, &asked), None, "too many to ask");
+        let found = read_nodes(&crowd, 160, &asked, &Endpoints::new());
+        assert_eq!(found, None, "too many to ask");
         for nonsense in ["nonsense", "a b c d e f g h", "a x:y@z master - 0 0 0 c 1"] {
-            assert_eq!(read_nodes(nonsense, 1, &asked), None);
+            assert_eq!(read_nodes(nonsense, 1, &asked, &Endpoints::new()), None);
+        }
+    }
+
+    fn shards(nodes: &[(&str, Value)]) -> Value {
+        let text = |it: &str| Value::BulkString(it.into());
+        let node = |(id, endpoint): &(&str, Value)| {
+            let pairs = [
+                ("id", text(id)),
+                ("port", Value::Int(1)),
+                ("endpoint", endpoint.clone()),
+            ];
+            let flat = pairs
+                .into_iter()
+                .flat_map(|(name, value)| [text(name), value]);
+            Value::Array(flat.collect())
+        };
+        let nodes = Value::Array(nodes.iter().map(node).collect());
+        let shard = vec![text("slots"), Value::Array(vec![]), text("nodes"), nodes];
+        Value::Array(vec![Value::Array(shard)])
+    }
+
+    #[test]
+    fn a_node_is_reached_by_the_name_that_it_prefers() {
+        let nodes = "\
+a 10.0.0.1:6379@16379,one.example master - 1 2 1 connected 0-99
+b 10.0.0.2:6380@16380 myself,master - 0 0 2 connected 100-150
+c 10.0.0.3:6381@16381 slave b 0 1 2 connected
+";
+        let endpoints = read_shards(&shards(&[
+            ("a", Value::BulkString("one.example".into())),
+            ("b", Value::Nil),
+            ("d", Value::BulkString("two.example".into())),
+        ]));
+        let asked = at("asked", 1);
+        let primary = |slot| read_nodes(nodes, slot, &asked, &endpoints).unwrap().primary;
+        assert_eq!(primary(99), at("one.example", 6379));
+        assert_eq!(primary(100), at("asked", 6380), "it does not say by which");
+        let members = read_nodes(nodes, 1, &asked, &endpoints).unwrap().members;
+        assert_eq!(members[2].address, at("10.0.0.3", 6381), "nobody tells");
+        for nonsense in [Value::Nil, Value::Int(7), Value::Array(vec![Value::Nil])] {
+            assert_eq!(read_shards(&nonsense), Endpoints::new());
         }
     }
 
     proptest::proptest! {
         #[test]
         fn no_list_of_nodes_makes_it_panic(text in "([a-z0-9 :@,.\\-\\[\\]\n]|master| 1 2 3 4 ){0,40}", slot: u16) {
-            let _ = read_nodes(&text, slot, &at("asked", 1));
+            let _ = read_nodes(&text, slot, &at("asked", 1), &Endpoints::new());
         }
     }
 }

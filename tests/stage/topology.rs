@@ -13,6 +13,8 @@ pub const MASTER: &str = "mymaster";
 
 /// A primary, a replica, and three sentinels that think a server dead after a second.
 pub struct Sentinels {
+    /// By which they are reached.
+    host: &'static str,
     pub primary: Redis,
     pub replica: Redis,
     pub sentinels: Vec<Sentinel>,
@@ -28,6 +30,8 @@ pub struct Sentinel {
 
 /// Three primaries with a replica each, and a node timeout of a second.
 pub struct Cluster {
+    /// By which they are reached.
+    host: &'static str,
     pub nodes: Vec<Redis>,
 }
 
@@ -36,24 +40,41 @@ pub const PASSWORDS: [&str; 2] = ["of-redis", "of-the-sentinels"];
 
 impl Sentinels {
     pub fn start() -> Self {
-        Self::with(&[], "")
+        Self::with("127.0.0.1", &[], "")
     }
 
     /// Both levels ask for a password of their own.
     pub fn guarded() -> Self {
         let [redis, sentinel] = PASSWORDS;
         let config = format!("sentinel auth-pass {MASTER} {redis}\nrequirepass {sentinel}\n");
-        Self::with(&["--requirepass", redis, "--masterauth", redis], &config)
+        let options = ["--requirepass", redis, "--masterauth", redis];
+        Self::with("127.0.0.1", &options, &config)
     }
 
     /// All of them speak TLS, among themselves too; the options of Redis' command line say with what.
     pub fn over_tls(papers: &[&str]) -> Self {
         let of_each: Vec<_> = papers.chunks(2).map(|it| it.join(" ")).collect();
         let config = of_each.join("\n").replace("--", "") + "\ntls-replication yes\n";
-        Self::with(&[papers, &["--tls-replication", "yes"]].concat(), &config)
+        let options = [papers, &["--tls-replication", "yes"]].concat();
+        Self::with("127.0.0.1", &options, &config)
     }
 
-    fn with(options: &[&str], config: &str) -> Self {
+    /// The same, and they know each other and the servers by a host name.
+    pub fn over_tls_by_name(papers: &[&str]) -> Self {
+        let of_each: Vec<_> = papers.chunks(2).map(|it| it.join(" ")).collect();
+        let config = of_each.join("\n").replace("--", "")
+            + "\ntls-replication yes\nsentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n\
+               sentinel announce-ip localhost\n";
+        let by_name = [
+            "--tls-replication",
+            "yes",
+            "--replica-announce-ip",
+            "localhost",
+        ];
+        Self::with("localhost", &[papers, &by_name].concat(), &config)
+    }
+
+    fn with(host: &'static str, options: &[&str], config: &str) -> Self {
         let server = |more: &[&str]| {
             let own = tls_port(options, free_port).map(|port| port.to_string());
             let own = own.iter().flat_map(|port| ["--tls-port", port]);
@@ -62,11 +83,12 @@ impl Sentinels {
         };
         let primary = server(&[]);
         let port = primary.tls_port().unwrap_or(primary.port);
-        let replica = server(&["--replicaof", "127.0.0.1", &port.to_string()]);
+        let replica = server(&["--replicaof", host, &port.to_string()]);
         let sentinels = (0..3)
-            .map(|_| Sentinel::start(port, tls_port(options, free_port), config))
+            .map(|_| Sentinel::start(host, port, tls_port(options, free_port), config))
             .collect();
         let set = Self {
+            host,
             primary,
             replica,
             sentinels,
@@ -82,7 +104,7 @@ impl Sentinels {
 
     pub fn url(&self) -> String {
         let ports = self.sentinels.iter().map(|it| (it.port, it.tls_port));
-        format!("{}/{MASTER}", url("sentinel", ports))
+        format!("{}/{MASTER}", url("sentinel", self.host, ports))
     }
 
     /// The replica misses from now on what the primary writes.
@@ -100,13 +122,16 @@ impl Sentinels {
 }
 
 impl Sentinel {
-    fn start(primary: u16, tls_port: Option<u16>, more: &str) -> Self {
+    fn start(host: &str, primary: u16, tls_port: Option<u16>, more: &str) -> Self {
         let port = free_port();
+        // Before the name is read.
+        let names = "sentinel resolve-hostnames yes\n";
+        let before = if more.contains(names) { names } else { "" };
         let tls = tls_port.map(|port| format!("tls-port {port}\n"));
         let more = tls.unwrap_or_default() + more;
         let directory = tempfile::tempdir().expect("a directory for the sentinel");
         let config = format!(
-            "port {port}\nbind 127.0.0.1\nsentinel monitor {MASTER} 127.0.0.1 {primary} 2\n\
+            "port {port}\nbind 127.0.0.1\n{before}sentinel monitor {MASTER} {host} {primary} 2\n\
              sentinel down-after-milliseconds {MASTER} 1000\nsentinel failover-timeout {MASTER} 3000\n{more}"
         );
         std::fs::write(directory.path().join("sentinel.conf"), config).expect("its configuration");
@@ -164,34 +189,52 @@ fn tls_port(options: &[&str], free: fn() -> u16) -> Option<u16> {
 }
 
 /// Of servers with these ports, the second of each for TLS.
-fn url(kind: &str, ports: impl Iterator<Item = (u16, Option<u16>)>) -> String {
+fn url(kind: &str, host: &str, ports: impl Iterator<Item = (u16, Option<u16>)>) -> String {
     let mut scheme = "redis";
     let hosts: Vec<_> = ports
         .map(|(plain, tls)| {
             scheme = if tls.is_some() { "rediss" } else { "redis" };
-            format!("127.0.0.1:{}", tls.unwrap_or(plain))
+            format!("{host}:{}", tls.unwrap_or(plain))
         })
         .collect();
     format!("{scheme}-{kind}://{}", hosts.join(","))
 }
 
+const TLS_CLUSTER: [&str; 4] = ["--tls-cluster", "yes", "--tls-replication", "yes"];
+
 impl Cluster {
     pub fn start() -> Self {
-        Self::with(&[])
+        Self::with("127.0.0.1", "127.0.0.1", &[])
     }
 
     /// As [`Sentinels::over_tls`].
     pub fn over_tls(papers: &[&str]) -> Self {
+        Self::with("127.0.0.1", "127.0.0.1", &[papers, &TLS_CLUSTER].concat())
+    }
+
+    /// The same, and the nodes tell clients to reach them by a host name: `preferred` is a
+    /// `cluster-preferred-endpoint-type`.
+    pub fn over_tls_by_name(papers: &[&str], preferred: &str) -> Self {
+        let by_name = [
+            "--cluster-announce-hostname",
+            "localhost",
+            "--cluster-preferred-endpoint-type",
+            preferred,
+        ];
         Self::with(
-            &[
-                papers,
-                &["--tls-cluster", "yes", "--tls-replication", "yes"],
-            ]
-            .concat(),
+            "localhost",
+            "127.0.0.1",
+            &[papers, &TLS_CLUSTER, &by_name].concat(),
         )
     }
 
-    fn with(options: &[&str]) -> Self {
+    /// By IPv6, where this machine has it.
+    pub fn by_ipv6() -> Option<Self> {
+        std::net::TcpListener::bind("[::1]:0").ok()?;
+        Some(Self::with("[::1]", "::1", &["--bind", "127.0.0.1 ::1"]))
+    }
+
+    fn with(host: &'static str, meet: &str, options: &[&str]) -> Self {
         let cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
         let nodes: Vec<_> = (0..6)
             .map(|_| {
@@ -204,12 +247,12 @@ impl Cluster {
         for (index, node) in nodes.iter().enumerate() {
             node.tell(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
             if index > 0 {
-                node.tell(&["CLUSTER", "MEET", "127.0.0.1", &port]);
+                node.tell(&["CLUSTER", "MEET", meet, &port]);
             }
         }
         for (index, node) in nodes[..3].iter().enumerate() {
             let slots: Vec<_> = (0..16384)
-                .filter(|slot| slot % 3 == index)
+                .filter(|slot| slot * 3 / 16384 == index)
                 .map(|slot| slot.to_string())
                 .collect();
             let words = ["CLUSTER", "ADDSLOTS"].into_iter();
@@ -219,7 +262,7 @@ impl Cluster {
                     .collect::<Vec<_>>(),
             );
         }
-        let cluster = Self { nodes };
+        let cluster = Self { host, nodes };
         for (index, replica) in cluster.nodes[3..].iter().enumerate() {
             let primary = cluster.nodes[index].tell(&["CLUSTER", "MYID"]);
             wait_for("a replica follows its primary", SETTLED, || {
@@ -247,7 +290,7 @@ impl Cluster {
 
     pub fn url(&self) -> String {
         let ports = self.nodes.iter().map(|it| (it.port, it.tls_port()));
-        url("cluster", ports)
+        url("cluster", self.host, ports)
     }
 
     /// Moves the slot of `key`, with both keys in it, from one primary to another, in good order.
