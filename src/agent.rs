@@ -155,7 +155,7 @@ impl Agent {
                 liveness: config.liveness,
                 under_oom: config.acquire_under_oom,
                 allow_eviction: config.allow_eviction,
-                seed,
+                nonce: seed,
                 remembered,
             }),
         };

@@ -16,7 +16,7 @@ use model::{Caller, Data, Memory};
 use stage::{Redis, engines};
 use understudy::clock::boottime;
 use understudy::config::{RedisArgs, RedisSettings};
-use understudy::election::{Answer, Command, Outcome, Record, RecordSeen, Token, View};
+use understudy::election::{Answer, Command, Outcome, Record, RecordSeen, Stamp, Token, View};
 use understudy::fault::StoreFault;
 use understudy::store::{OomRung, Store};
 
@@ -75,6 +75,11 @@ impl Twins {
     fn command(&mut self) -> (Command, Command) {
         let not_after = if self.roll(8) == 0 { 1 } else { LATER };
         let both = |command: Command| (command.clone(), command);
+        // Few, so that one that stood there before is written again.
+        let stamp = Stamp {
+            process: self.roll(2) as u64,
+            attempt: self.roll(2) as u64,
+        };
         match self.roll(6) {
             0 => both(Command::Look),
             1 | 2 => {
@@ -88,17 +93,20 @@ impl Twins {
                     above,
                     not_after,
                     under_oom,
+                    stamp,
                 };
                 (begin(real), begin(modelled))
             }
             3 | 4 => both(Command::Renew {
                 token: self.token(),
                 not_after,
+                stamp,
             }),
             _ => both(Command::Release {
                 token: self.token(),
                 not_after,
                 hold_off: Duration::ZERO,
+                stamp,
             }),
         }
     }
@@ -222,6 +230,10 @@ impl Twins {
             let field = |name| self.redis.tell(&["HGET", RECORD, name]);
             assert_eq!(field("deadline"), stored.deadline.to_string(), "{case}");
             assert_eq!(field("schema"), "1", "{case}");
+            let process = format!("{:016x}", stored.stamp.process);
+            assert_eq!(field("process"), process, "{case}");
+            let attempt = stored.stamp.attempt.to_string();
+            assert_eq!(field("attempt"), attempt, "{case}");
             assert_eq!(self.redis.tell(&["TTL", RECORD]), ":-1", "{case}");
         }
         if let Some((_, expires)) = data.lock.as_ref().filter(|it| it.1 < u64::MAX) {
@@ -323,6 +335,10 @@ async fn without_the_first_rung_redis_refuses_and_with_either_it_does_not() {
         above: 0,
         not_after: LATER,
         under_oom,
+        stamp: Stamp {
+            process: 7,
+            attempt: 1,
+        },
     };
     let deadline = || boottime() + Duration::from_secs(5);
     let refused = store

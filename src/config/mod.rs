@@ -194,6 +194,7 @@ impl RedisSettings {
             username: name(&args.sentinel_username),
             password: sentinel_password,
         };
+        let keys = keys?.in_database(endpoint.database);
         reader.only_where_used(args, &endpoint);
         if endpoint.tls.is_some() {
             endpoint.tls = tls;
@@ -201,7 +202,7 @@ impl RedisSettings {
         Some(Self {
             endpoint,
             timeout: timeout?,
-            keys: keys?,
+            keys,
         })
     }
 }

@@ -64,6 +64,8 @@ pub struct TlsFiles {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
     pub lock: String,
+    /// In which they stand. Channels stand in none: a message is heard whatever database its reader has selected.
+    database: i64,
 }
 
 // === impl RedisEndpoint ===
@@ -122,7 +124,16 @@ impl Keys {
         if lock.contains('}') && !has_hash_tag(lock) {
             return Err("a key without `}`, or with a hash tag such as `{miner}:leader`");
         }
-        Ok(Self { lock: lock.into() })
+        Ok(Self {
+            lock: lock.into(),
+            database: 0,
+        })
+    }
+
+    /// The same keys in this database.
+    #[must_use]
+    pub fn in_database(self, database: i64) -> Self {
+        Self { database, ..self }
     }
 
     #[must_use]
@@ -132,7 +143,10 @@ impl Keys {
 
     #[must_use]
     pub fn events(&self) -> String {
-        self.companion("events")
+        match self.database {
+            0 => self.companion("events"),
+            database => self.companion(&format!("events:{database}")),
+        }
     }
 
     #[must_use]
@@ -145,6 +159,7 @@ impl Keys {
     pub fn shadow(&self, holder: &str) -> Self {
         Self {
             lock: self.companion(&format!("shadow:{holder}")),
+            database: self.database,
         }
     }
 

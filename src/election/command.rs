@@ -22,16 +22,33 @@ pub enum Command {
         not_after: u64,
         /// Take the lock even where Redis is out of memory.
         under_oom: bool,
+        stamp: Stamp,
     },
     /// Extend the term with this token; write lock and record anew if they were lost.
-    Renew { token: Token, not_after: u64 },
+    Renew {
+        token: Token,
+        not_after: u64,
+        stamp: Stamp,
+    },
     /// Give the lock back and say so in the record.
     Release {
         token: Token,
         not_after: u64,
         /// How long this holder stays out of the election afterwards, for the record.
         hold_off: Duration,
+        stamp: Stamp,
     },
+}
+
+/// What makes each record unlike every other, whatever Redis' clock shows: which process wrote it, and which of its
+/// attempts that was. Both are kept in the writer's memory and never read from the store, which may lose or repeat what
+/// it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stamp {
+    /// Random, one for each process.
+    pub process: u64,
+    /// Grows with each command of that process.
+    pub attempt: u64,
 }
 
 impl Command {
@@ -95,4 +112,18 @@ pub enum Refusal {
     Changed,
     /// The record tells of a later term, or says that this one was released.
     Superseded,
+}
+
+/// Whether a message on the events channel is an announcement: what happened, the holder and the token. What follows is
+/// for later versions.
+#[must_use]
+pub fn is_announcement(message: &str) -> bool {
+    let mut words = message.split(' ');
+    let happened = matches!(words.next(), Some("begun" | "renewed" | "released"));
+    let by = words.next().is_some_and(|holder| !holder.is_empty());
+    happened
+        && by
+        && words
+            .next()
+            .is_some_and(|token| token.parse::<Token>().is_ok())
 }

@@ -41,7 +41,9 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Answer, Attempt, AttemptId, Command, Outcome, Refusal, Reply};
+pub use command::{
+    Answer, Attempt, AttemptId, Command, Outcome, Refusal, Reply, Stamp, is_announcement,
+};
 pub use core::{Election, NotLeader};
 pub use event::Event;
 pub use leadership::{Leadership, Reason, Role};

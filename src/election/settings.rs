@@ -16,8 +16,9 @@ pub struct Settings {
     pub under_oom: bool,
     /// Lead even where Redis may evict the lock.
     pub allow_eviction: bool,
-    /// Seeds the jitter of retries: the core has no randomness of its own.
-    pub seed: u64,
+    /// Random: tells this process from every other in what it writes, and seeds the jitter of retries. The core has no
+    /// randomness of its own.
+    pub nonce: u64,
     /// What the process before this one left behind.
     pub remembered: Remembered,
 }

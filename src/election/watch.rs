@@ -39,6 +39,8 @@ pub(super) struct Asker<'a> {
     pub highest: Token,
     /// The longest time to live that it has ever seen, its own included.
     pub longest_ttl: Duration,
+    /// When an event of this lock was last heard.
+    pub announced: Option<Instant>,
     pub rules: &'a LeaseRules,
 }
 
@@ -109,12 +111,6 @@ impl Watch {
         self.view.record == RecordSeen::Missing && now >= self.looked_at + asker.rules.sight()
     }
 
-    /// A change was announced: as good as a look that saw it.
-    pub(super) fn disturb(&mut self, now: Instant) {
-        self.since = now;
-        self.settled = false;
-    }
-
     /// The one rule: may `asker` begin a term now?
     pub(super) fn judge(&self, asker: &Asker<'_>, now: Instant) -> Judgement {
         if let RecordSeen::Unknown(_) = self.view.record {
@@ -135,11 +131,18 @@ impl Watch {
             };
         }
         let free = foreign.is_none() && !self.foreign_seen;
-        let at_once = free && (self.settled || record.is_some_and(|it| self.given_back(it, asker)));
+        let given_back = || match record {
+            Some(record) => self.given_back(record, asker),
+            None => self.settled && asker.announced.is_none(),
+        };
+        let at_once = free && given_back();
+        // A term that was announced over an empty store has begun, and its record is lost again.
+        let announced = asker.announced.filter(|_| record.is_none());
+        let since = announced.map_or(self.since, |at| at.max(self.since));
         let until = if at_once {
             self.since
         } else {
-            self.since + asker.rules.wait_out(asker.longest_ttl)
+            since + asker.rules.wait_out(asker.longest_ttl)
         };
         let reason = match (foreign, record) {
             (Some(_), _) => Reason::HeldByOther,

@@ -6,6 +6,7 @@
 -- ARGV[4] not_after, microseconds
 -- ARGV[5] 1 to take the lock even where Redis is out of memory
 -- ARGV[9] channel                     ARGV[10] how long the record lasts, milliseconds; '' for ever
+-- ARGV[11] the writer's process       ARGV[12] the number of its attempt: no record ever equals another
 --
 -- Outcomes: begun, renewed; too_late, held, changed, superseded (nothing was written).
 local op, id, ttl, under_oom, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[9]
@@ -47,7 +48,8 @@ end
 if under_oom == '1' then redis.call('PEXPIRE', LOCK, ttl) end
 redis.call('SET', LOCK, id, 'PX', ttl)
 local noted = redis.pcall('HSET', RECORD, 'schema', '1', 'holder', id, 'token', whole(token),
-  'deadline', whole(now + ttl * 1000), 'ttl', ttl, 'released', '0', 'gen', generation, 'successor', '', 'hold_off', '0')
+  'deadline', whole(now + ttl * 1000), 'ttl', ttl, 'released', '0', 'gen', generation, 'successor', '', 'hold_off', '0',
+  'process', ARGV[11], 'attempt', ARGV[12])
 -- Redis takes nothing back of a script that fails half way. A lock without a record, from a user who may not
 -- write one, would keep out whoever can lead. SET is what this user may do: where there was no lock, one for a moment.
 if type(noted) == 'table' then

@@ -80,9 +80,9 @@ impl Events {
         })
     }
 
-    /// Waits for the next event; `None` when the subscription is gone. A connection on which nothing
-    /// was heard for `quiet` is asked whether it still lives.
-    pub async fn next(&self, subscription: &mut Subscription, quiet: Duration) -> Option<()> {
+    /// Waits for the next event and returns what was said; `None` when the subscription is gone. A connection on which
+    /// nothing was heard for `quiet` is asked whether it still lives.
+    pub async fn next(&self, subscription: &mut Subscription, quiet: Duration) -> Option<String> {
         let Subscription {
             sink,
             stream,
@@ -92,7 +92,8 @@ impl Events {
         loop {
             tokio::select! {
                 message = timeout(quiet, stream.next()) => if let Ok(message) = message {
-                    return message.map(|_| ());
+                    // What is no text was not said by one of us.
+                    return message.map(|it| it.get_payload().unwrap_or_default());
                 },
                 () = &mut switched => return None,
             }

@@ -5,11 +5,17 @@ use std::time::Duration;
 use super::{OomRung, Store};
 use crate::clock;
 use crate::config::RedisSettings;
-use crate::election::{Answer, Command, Outcome, View};
+use crate::election::{Answer, Command, Outcome, Stamp, View};
 use crate::fault::StoreError;
 
 /// Longer than any rehearsal takes: whatever one leaves behind that dies in the middle is gone by then.
 const FLEETING: Duration = Duration::from_secs(60);
+
+/// Nobody judges what is written on shadow keys.
+const STAMP: Stamp = Stamp {
+    process: 0,
+    attempt: 0,
+};
 
 pub struct Rehearsal {
     store: Store,
@@ -69,6 +75,7 @@ impl Rehearsal {
             above: 0,
             not_after,
             under_oom: self.under_oom,
+            stamp: STAMP,
         };
         let begun = self.execute(begin).await?;
         let took = clock::boottime().since(sent_at);
@@ -79,6 +86,7 @@ impl Rehearsal {
             token,
             not_after,
             hold_off: Duration::ZERO,
+            stamp: STAMP,
         };
         let released = self.execute(release).await?;
         if released.outcome != Outcome::Released {

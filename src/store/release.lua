@@ -2,6 +2,7 @@
 --
 -- ARGV[1] holder id   ARGV[2] token   ARGV[3] not_after, microseconds
 -- ARGV[4] how long this holder stays out of the election, milliseconds   ARGV[5] channel
+-- ARGV[6] the writer's process   ARGV[7] the number of its attempt
 --
 -- Outcomes: released; too_late, superseded (nothing was written).
 local id, token, channel = ARGV[1], ARGV[2], ARGV[5]
@@ -20,6 +21,6 @@ if seen.lock == id then
 else
   redis.call('PERSIST', RECORD)
 end
-redis.call('HSET', RECORD, 'released', '1', 'hold_off', ARGV[4])
+redis.call('HSET', RECORD, 'released', '1', 'hold_off', ARGV[4], 'process', ARGV[6], 'attempt', ARGV[7])
 redis.pcall('PUBLISH', channel, 'released ' .. id .. ' ' .. token)
 return answer('released')

@@ -7,7 +7,9 @@ use redis::{RedisResult, Value};
 
 use super::OomRung;
 use crate::config::Keys;
-use crate::election::{Answer, Command, Lock, Outcome, RecordFields, RecordSeen, Refusal, View};
+use crate::election::{
+    Answer, Command, Lock, Outcome, RecordFields, RecordSeen, Refusal, Stamp, View,
+};
 use crate::fault::StoreError;
 use crate::memory::MemoryReading;
 
@@ -97,7 +99,17 @@ impl Scripts {
         });
         let holder = || self.holder.clone();
         let ttl = || self.ttl_millis.clone();
-        let rest = || [self.keys.events(), self.record_millis.clone()];
+        let stamped =
+            |stamp: &Stamp| [format!("{:016x}", stamp.process), stamp.attempt.to_string()];
+        let rest = |stamp| {
+            let [process, attempt] = stamped(stamp);
+            [
+                self.keys.events(),
+                self.record_millis.clone(),
+                process,
+                attempt,
+            ]
+        };
         let flag = |yes: bool| u8::from(yes).to_string();
         match command {
             Command::Look => (&self.look, vec![]),
@@ -107,33 +119,39 @@ impl Scripts {
                 above,
                 not_after,
                 under_oom,
+                stamp,
             } => {
                 let (not_after, above) = (not_after.to_string(), above.to_string());
                 let head = ["begin".into(), holder(), ttl(), not_after, flag(*under_oom)];
                 let tail = [judged.clone(), flag(*stale_lock), above];
-                (claim, [&head[..], &tail[..], &rest()].concat())
+                (claim, [&head[..], &tail[..], &rest(stamp)].concat())
             }
-            Command::Renew { token, not_after } => {
+            Command::Renew {
+                token,
+                not_after,
+                stamp,
+            } => {
                 let (not_after, token) = (not_after.to_string(), token.to_string());
                 let head = ["renew".into(), holder(), ttl(), not_after, flag(true)];
                 let tail = [token, String::new(), String::new()];
-                (claim, [&head[..], &tail[..], &rest()].concat())
+                (claim, [&head[..], &tail[..], &rest(stamp)].concat())
             }
             Command::Release {
                 token,
                 not_after,
                 hold_off,
+                stamp,
             } => {
                 let (not_after, hold_off) =
                     (not_after.to_string(), hold_off.as_millis().to_string());
-                let args = vec![
+                let head = [
                     holder(),
                     token.to_string(),
                     not_after,
                     hold_off,
                     self.keys.events(),
                 ];
-                (release, args)
+                (release, [&head[..], &stamped(stamp)].concat())
             }
         }
     }
@@ -229,6 +247,8 @@ fn record_seen(record: &Value) -> Option<RecordSeen> {
         generation,
         _successor,
         _hold_off,
+        _process,
+        _attempt,
     ] = fields.as_slice()
     else {
         return None;
@@ -281,8 +301,8 @@ mod tests {
             text("1700000000000000"),
             Value::Nil,
             Value::Int(-2),
-            text("g - - - - - - - - -"),
-            Value::Array(vec![Value::Nil; 9]),
+            text("g - - - - - - - - - - -"),
+            Value::Array(vec![Value::Nil; 11]),
             text("g"),
             text(uptime),
             text("0000"),
@@ -339,7 +359,7 @@ mod tests {
         }
 
         #[test]
-        fn no_record_makes_it_panic(parts in prop::collection::vec(any_value(), 9)) {
+        fn no_record_makes_it_panic(parts in prop::collection::vec(any_value(), 11)) {
             let Value::Array(mut whole) = reply("7") else { unreachable!() };
             whole[6] = Value::Array(parts);
             let _ = answer(&Value::Array(whole));

@@ -11,7 +11,9 @@
 if redis.replicate_commands then redis.replicate_commands() end
 
 local LOCK, RECORD = KEYS[1], KEYS[2]
-local FIELDS = { 'schema', 'holder', 'token', 'deadline', 'ttl', 'released', 'gen', 'successor', 'hold_off' }
+local FIELDS = {
+  'schema', 'holder', 'token', 'deadline', 'ttl', 'released', 'gen', 'successor', 'hold_off', 'process', 'attempt',
+}
 
 -- Microseconds, as tostring() writes them, lose digits.
 local function whole(number) return string.format('%.0f', number) end

@@ -170,7 +170,7 @@ impl Shell {
     fn heard(&mut self, heard: Heard) {
         let now = clock::boottime();
         match heard {
-            Heard::Event => self.election.handle_heard(now),
+            Heard::Event { announces } => self.election.handle_heard(announces, now),
             Heard::Back => self.election.handle_back(now),
             Heard::Hears(hears) => {
                 self.hears = hears;

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::clock;
+use crate::election::is_announcement;
 use crate::fault::StoreFault;
 use crate::store::Events;
 
@@ -18,8 +19,8 @@ const PAUSE_REFUSED: Duration = Duration::from_secs(10);
 /// What the election hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// Something was published.
-    Event,
+    /// Something was published: by one of us, about this lock?
+    Event { announces: bool },
     /// The subscription stands, or is gone.
     Hears(bool),
     /// Redis takes commands again that it refused.
@@ -51,7 +52,10 @@ impl Listen {
                             return;
                         }
                         match self.events.next(&mut subscription, self.quiet).await {
-                            Some(()) => heard = Heard::Event,
+                            Some(message) => {
+                                let announces = is_announcement(&message);
+                                heard = Heard::Event { announces };
+                            }
                             None => break,
                         }
                     }

@@ -4,18 +4,20 @@
 use std::time::Duration;
 
 use understudy::election::{
-    Answer, Command, LARGEST_TOKEN, Lock, Outcome, Record, RecordSeen, Refusal, Reply, Token, View,
+    Answer, Command, LARGEST_TOKEN, Lock, Outcome, Record, RecordSeen, Refusal, Reply, Stamp,
+    Token, View,
 };
 use understudy::fault::StoreError;
 use understudy::memory::MemoryReading;
 
 use super::safeguard::Safeguard;
 
-/// The record's hash, with the field that the core compares and does not read.
+/// The record's hash, with the fields that the core compares and does not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     pub record: Record,
     pub deadline: u64,
+    pub stamp: Stamp,
 }
 
 /// What a snapshot would hold.
@@ -162,6 +164,7 @@ impl Redis {
                 above,
                 not_after,
                 under_oom,
+                stamp,
             } => {
                 if too_late(*not_after) {
                     return refused(Refusal::TooLate);
@@ -181,10 +184,14 @@ impl Redis {
                 if self.checks(Safeguard::TokenAboveHighest) {
                     token = token.max(above + 1);
                 }
-                self.write(caller, token, clock, *under_oom)?;
+                self.write(caller, token, clock, *under_oom, *stamp)?;
                 Ok(Outcome::Begun(token))
             }
-            Command::Renew { token, not_after } => {
+            Command::Renew {
+                token,
+                not_after,
+                stamp,
+            } => {
                 if too_late(*not_after) {
                     return refused(Refusal::TooLate);
                 }
@@ -199,11 +206,14 @@ impl Redis {
                         return refused(Refusal::Superseded);
                     }
                 }
-                self.write(caller, *token, clock, true)?;
+                self.write(caller, *token, clock, true, *stamp)?;
                 Ok(Outcome::Renewed)
             }
             Command::Release {
-                token, not_after, ..
+                token,
+                not_after,
+                stamp,
+                ..
             } => {
                 if too_late(*not_after) {
                     return refused(Refusal::TooLate);
@@ -223,6 +233,7 @@ impl Redis {
                 }
                 if let Some(stored) = &mut self.data.stored {
                     stored.record.released = true;
+                    stored.stamp = *stamp;
                 }
                 Ok(Outcome::Released)
             }
@@ -235,6 +246,7 @@ impl Redis {
         token: Token,
         clock: u64,
         under_oom: bool,
+        stamp: Stamp,
     ) -> Result<(), &'static str> {
         if let Some(why) = self.refuses {
             return Err(why);
@@ -253,7 +265,11 @@ impl Redis {
             released: false,
             generation: self.shown_generation(),
         };
-        self.data.stored = Some(Stored { record, deadline });
+        self.data.stored = Some(Stored {
+            record,
+            deadline,
+            stamp,
+        });
         Ok(())
     }
 

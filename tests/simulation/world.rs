@@ -279,7 +279,7 @@ impl World {
             }
             Step::Heard { agent } => {
                 if self.agents[agent].hears {
-                    self.turn(agent, Election::handle_heard);
+                    self.turn(agent, |election, now| election.handle_heard(true, now));
                 }
             }
             Step::Beat {
@@ -675,7 +675,7 @@ fn settings(
         liveness: Liveness::Campaign,
         under_oom,
         allow_eviction: without == Some(Safeguard::EvictionGuard),
-        seed,
+        nonce: seed,
         remembered: Remembered::NOTHING,
     }
 }

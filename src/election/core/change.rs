@@ -16,10 +16,10 @@ impl Election {
     /// What the passing of time alone does. Runs before anything else is handled.
     pub(super) fn elapse(&mut self, now: Instant) {
         match self.phase {
-            Phase::Leading { term, campaign, .. } => {
+            Phase::Leading { campaign, .. } => {
                 let lapsed = now >= self.leadership.role_until;
                 if lapsed && self.leadership.lapse().1 == Reason::LeaseExpired {
-                    self.lose(term.token, Reason::LeaseExpired, now);
+                    self.lose(Reason::LeaseExpired, now);
                 } else {
                     match self.candidate(now) {
                         Err(reason) => self.end_term(reason, Duration::ZERO, now),
@@ -59,12 +59,8 @@ impl Election {
                 let released = outcome == Outcome::Released || self.is_over(*token);
                 self.released(*token, released, now);
             }
-            (Command::Renew { token, .. }, Outcome::Refused(refusal))
-                if refusal != Refusal::TooLate =>
-            {
-                if matches!(self.phase, Phase::Leading { .. }) {
-                    self.lose(*token, Reason::LockLost, now);
-                }
+            (Command::Renew { .. }, Outcome::Refused(refusal)) if refusal != Refusal::TooLate => {
+                self.lose(Reason::LockLost, now);
             }
             // The store's clock has jumped, or the request was slow: the answer has brought its time.
             (command, TOO_LATE) => {
@@ -112,13 +108,6 @@ impl Election {
                 "Redis refused to begin a term ({outcome:?}) for something that it does not show"
             ))
         })
-    }
-
-    pub(super) fn disturb(&mut self, now: Instant) {
-        self.look_due = now;
-        if let Some(watch) = &mut self.watch {
-            watch.disturb(now);
-        }
     }
 
     /// Notes how the store stood when a script had run, and whether that script wrote what stands there.
@@ -229,7 +218,7 @@ impl Election {
         *count = count.saturating_add(1);
         let consecutive = *count;
         let pause = if of_term {
-            let chance = jitter(self.settings.seed, self.attempts);
+            let chance = jitter(self.settings.nonce, self.attempts);
             self.settings.rules.retry_after(consecutive, chance)
         } else {
             self.settings.rules.campaign_retry_after(consecutive)
@@ -251,16 +240,7 @@ impl Election {
 
     /// Stops granting; the lock is released once nobody can act on it.
     pub(super) fn end_term(&mut self, reason: Reason, hold_off: Duration, now: Instant) {
-        if let Phase::Leading { term, campaign, .. } = self.phase {
-            self.events.push_back(Event::Lost {
-                token: term.token,
-                reason,
-            });
-            if self.settings.liveness != Liveness::Campaign {
-                // Whoever only asks who leads has had no deadline, and may act on the last answer.
-                let timeout = self.settings.rules.miner_timeout();
-                self.grant(campaign, now + timeout);
-            }
+        if let Some(term) = self.leave(reason, now) {
             self.phase = Phase::Ending {
                 term,
                 reason,
@@ -272,10 +252,27 @@ impl Election {
     }
 
     /// The term is over and there is nothing to release.
-    fn lose(&mut self, token: Token, reason: Reason, now: Instant) {
-        self.events.push_back(Event::Lost { token, reason });
-        self.follow(Duration::ZERO, now);
-        self.demoted = Some(reason);
+    fn lose(&mut self, reason: Reason, now: Instant) {
+        if self.leave(reason, now).is_some() {
+            self.follow(Duration::ZERO, now);
+            self.demoted = Some(reason);
+        }
+    }
+
+    /// Every way out of leading: the term that ends, and what a miner may still do under it.
+    fn leave(&mut self, reason: Reason, now: Instant) -> Option<Term> {
+        let Phase::Leading { term, campaign, .. } = self.phase else {
+            return None;
+        };
+        self.events.push_back(Event::Lost {
+            token: term.token,
+            reason,
+        });
+        if self.settings.liveness != Liveness::Campaign {
+            // A miner that only asks who leads was given no deadline, and may act on the last answer.
+            self.grant(campaign, now + self.settings.rules.miner_timeout());
+        }
+        Some(term)
     }
 
     fn follow(&mut self, hold_off: Duration, now: Instant) {

@@ -18,6 +18,10 @@ use super::view::{Lock, Token};
 use super::watch::{Asker, Watch};
 use crate::fault::StoreError;
 
+/// Events cause one look per this time, and as many at once as would have been due within the second.
+const EVENT_LOOK_EVERY: Duration = Duration::from_millis(100);
+const EVENT_LOOK_BURST: Duration = Duration::from_secs(1);
+
 /// One agent's part in the election.
 #[derive(Debug)]
 pub struct Election {
@@ -79,8 +83,18 @@ enum Phase {
 struct Hearing {
     /// The subscription stands.
     stands: bool,
-    /// Something was heard while a command was in flight, which may have run before it.
-    meanwhile: bool,
+    /// When an event of this lock was last heard.
+    announced: Option<Instant>,
+    /// When what was heard is looked into; nothing waits for that once a command has gone out.
+    look_due: Option<Instant>,
+    looks: Allowance,
+}
+
+/// So much at once and then one for each `EVENT_LOOK_EVERY` (the generic cell rate algorithm, ITU-T I.371).
+#[derive(Debug, Default)]
+struct Allowance {
+    /// When all that was taken so far is earned.
+    earned_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,21 +162,24 @@ impl Election {
                     }
                 }
             }
-            if std::mem::take(&mut self.hearing.meanwhile) {
-                self.disturb(now);
-            }
         }
         self.settle(now);
     }
 
-    /// Something was published on the events channel: as good as a look that saw a change, so the
-    /// wait starts again, and a look tells what it was. Never relied on.
-    pub fn handle_heard(&mut self, now: Instant) {
+    /// Something was published on the events channel, by anybody. It is looked into, not believed: what the record shows
+    /// decides. Only over an empty store does an announcement of this lock count by itself (`announces`), since a
+    /// begin and a FLUSHALL between two looks leave no other trace. Events cost a bounded rate of looks.
+    pub fn handle_heard(&mut self, announces: bool, now: Instant) {
         self.elapse(now);
-        self.hearing.meanwhile |= self.in_flight.is_some();
-        self.disturb(now);
-        if self.phase == Phase::Following {
-            self.pause_until = now;
+        if announces {
+            self.hearing.announced = Some(now);
+        }
+        // One look answers for all that was heard before it is sent.
+        if self.phase == Phase::Following && self.hearing.look_due.is_none() {
+            let due = self.hearing.looks.next(now);
+            self.hearing.look_due = Some(due);
+            self.look_due = self.look_due.min(due);
+            self.pause_until = self.pause_until.min(due);
         }
         self.settle(now);
     }
@@ -269,12 +286,22 @@ impl Election {
 
 // === impl Election: what follows from its state ===
 
+impl Allowance {
+    /// When the next one may be taken. It is taken with that.
+    fn next(&mut self, now: Instant) -> Instant {
+        let earned = self.earned_at.map_or(now, |at| at.max(now));
+        self.earned_at = Some(earned + EVENT_LOOK_EVERY);
+        now + earned.since(now).saturating_sub(EVENT_LOOK_BURST)
+    }
+}
+
 impl Election {
     fn asker(&self) -> Asker<'_> {
         Asker {
             holder: &self.settings.holder,
             highest: self.highest,
             longest_ttl: self.longest_ttl,
+            announced: self.hearing.announced,
             rules: &self.settings.rules,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::command::{Attempt, AttemptId, Command};
+use super::super::command::{Attempt, AttemptId, Command, Stamp};
 use super::super::leadership::Reason;
 use super::super::time::Instant;
 use super::super::view::{RecordSeen, Token};
@@ -27,6 +27,7 @@ impl Election {
         let record = self.watch.as_ref().map(|watch| &watch.view.record);
         let relaxed = self.hearing.stands && record.is_some_and(|it| *it != RecordSeen::Missing);
         self.look_due = now + self.settings.rules.look_every(relaxed);
+        self.hearing.look_due = None;
         self.attempts += 1;
         let attempt = Attempt {
             id: AttemptId(self.attempts),
@@ -77,6 +78,7 @@ impl Election {
             } if now >= renew_due => Plan::Send(Command::Renew {
                 token: term.token,
                 not_after: self.not_after(self.deadline(now)),
+                stamp: self.stamp(),
             }),
             Phase::Leading { renew_due, .. } => Plan::Wait(renew_due),
             Phase::Ending { term, hold_off, .. } => self.plan_release(term.token, hold_off, now),
@@ -91,6 +93,7 @@ impl Election {
                 token,
                 not_after: self.not_after(self.deadline(now)),
                 hold_off,
+                stamp: self.stamp(),
             }),
         }
     }
@@ -105,6 +108,7 @@ impl Election {
                         above: self.highest,
                         not_after: self.not_after(self.deadline(now)),
                         under_oom: self.settings.under_oom,
+                        stamp: self.stamp(),
                     });
                 }
                 now
@@ -119,6 +123,7 @@ impl Election {
                     return Plan::Send(Command::Renew {
                         token,
                         not_after: self.not_after(self.deadline(now)),
+                        stamp: self.stamp(),
                     });
                 }
                 None => {}
@@ -180,6 +185,14 @@ impl Election {
             return wait(Reason::EvictionPolicy, Instant::NEVER);
         }
         watch.judge(&self.asker(), now)
+    }
+
+    /// Of the next attempt.
+    fn stamp(&self) -> Stamp {
+        Stamp {
+            process: self.settings.nonce,
+            attempt: self.attempts + 1,
+        }
     }
 
     /// When a command that is sent now is given up: a renewal never outlives the lease, nor a begin

@@ -147,7 +147,7 @@ fn a_release_of_another_generation_or_below_what_is_known_is_not() {
     restored.view = written("other-1", 60, false);
     restored.look();
     restored.view = written("other-2", 50, true);
-    restored.election.handle_heard(restored.now);
+    restored.election.handle_heard(true, restored.now);
     restored.look();
     restored.nothing();
     assert_eq!(restored.says(), (Role::Standby, Reason::WaitingOutLease));
@@ -167,13 +167,75 @@ fn a_go_miners_lock_is_never_touched_and_makes_a_release_worthless() {
     stage.nothing();
     // It is gone, and has been waited out by now.
     stage.view.lock = None;
-    stage.election.handle_heard(stage.now);
+    stage.election.handle_heard(true, stage.now);
     stage.look();
-    stage.nothing();
-    stage.now = stage.now + TTL + MARGIN;
-    stage.election.handle_heartbeat(campaign, None, stage.now);
     let attempt = stage.next();
     assert!(matches!(attempt.command, Command::Begin { .. }));
+}
+
+/// Those of another fleet, or of anybody who may publish there.
+#[test]
+fn events_restart_no_wait_while_a_record_stands() {
+    let mut stage = Stage::new();
+    stage.campaign();
+    stage.view = written("other-1", 50, false);
+    stage.look();
+    stage.view.lock = None;
+    for _ in 0..TTL.as_secs() {
+        stage.watch(Duration::from_secs(1));
+        stage.election.handle_heard(true, stage.now);
+    }
+    stage.watch(MARGIN - MS);
+    stage.nothing();
+    stage.pass(MS);
+    assert!(matches!(stage.next().command, Command::Begin { .. }));
+}
+
+/// A begin and a FLUSHALL between two looks leave no other trace.
+#[test]
+fn an_announcement_over_an_empty_store_is_waited_out() {
+    for (announces, waits) in [(true, true), (false, false)] {
+        let mut stage = Stage::new();
+        stage.campaign();
+        // While the first look is under way, too.
+        let look = stage.next();
+        stage.election.handle_heard(announces, stage.now);
+        stage.answer(&look, Outcome::Looked);
+        let begins = |stage: &mut Stage| {
+            let next = stage.election.next_command(stage.now);
+            next.is_some_and(|it| matches!(it.command, Command::Begin { .. }))
+        };
+        if waits {
+            // What was heard is looked into.
+            stage.look();
+        }
+        assert_eq!(!begins(&mut stage), waits);
+        if waits {
+            stage.watch(TTL + MARGIN - MS);
+            assert_eq!(stage.says(), (Role::Standby, Reason::StoreSettling));
+            stage.pass(MS);
+            assert!(begins(&mut stage));
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_events_costs_a_bounded_rate_of_looks() {
+    let mut stage = Stage::new();
+    let campaign = stage.campaign();
+    stage.view = written("other-1", 50, false);
+    let mut looks = 0;
+    for _ in 0..10_000 {
+        stage.election.handle_heard(true, stage.now);
+        if let Some(attempt) = stage.election.next_command(stage.now) {
+            looks += 1;
+            stage.answer(&attempt, Outcome::Looked);
+        }
+        stage.election.handle_heartbeat(campaign, None, stage.now);
+        stage.pass(MS);
+    }
+    // Ten at once, and ten per second.
+    assert!((100..=112).contains(&looks), "{looks} looks in ten seconds");
 }
 
 #[test]
@@ -234,7 +296,7 @@ fn a_begin_whose_reply_was_lost_is_found_and_begun_anew() {
     let begin = stage.next();
     stage.fail(&begin, StoreError::timed_out("no answer"));
     stage.view = written("me-1", 100, false);
-    stage.election.handle_heard(stage.now);
+    stage.election.handle_heard(true, stage.now);
     stage.look();
     stage.begin(101);
     // And by an agent that has no miner any more it is released.
@@ -247,7 +309,7 @@ fn a_begin_whose_reply_was_lost_is_found_and_begun_anew() {
     resurrected.view = written("other-1", 200, false);
     resurrected.look();
     resurrected.view = written("me-1", 100, false);
-    resurrected.election.handle_heard(resurrected.now);
+    resurrected.election.handle_heard(true, resurrected.now);
     resurrected.look();
     resurrected.nothing();
 }

@@ -29,7 +29,7 @@ fn settings(redis_timeout: Duration) -> Settings {
         liveness: Liveness::Campaign,
         under_oom: true,
         allow_eviction: false,
-        seed: 7,
+        nonce: 7,
         remembered: Remembered::NOTHING,
     }
 }
