@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use stage::proxy::{Mode, Proxy};
 use stage::{Agent, Redis, never, wait_for};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -153,4 +154,45 @@ fn a_grpc_health_service_is_asked() {
         .then_some(())
     });
     assert_eq!(other.reason(), "no_miner");
+}
+
+/// Whoever polls `/leader` may act on a yes until it asks again. When a lease runs out, docs/safety.md promises 1 % of the TTL
+/// and 200 ms between the last yes of one and the first of the other, whatever else happens then: here the one that has
+/// lost its lease is told to stop. `RUNS=1000` for more of them.
+#[test]
+fn nobody_says_yes_for_a_while_after_a_lease_has_run_out() {
+    const TTL: Duration = Duration::from_secs(1);
+    let promised = TTL / 100 + Duration::from_millis(200);
+    let flags = ["--lease-ttl", "1s", "--miner-liveness", "always"];
+    let runs = std::env::var("RUNS").ok().and_then(|it| it.parse().ok());
+    let mut gaps = Vec::new();
+    for _ in 0..runs.unwrap_or(5) {
+        let redis = Redis::start();
+        let proxy = Proxy::start(redis.port);
+        let url = format!("redis://127.0.0.1:{}", proxy.port);
+        let mut first = Agent::spawn("a", &[&["--redis-url", &url], &flags[..]].concat());
+        first.wait_until_leading(SOON);
+        let second = Agent::start("b", &redis, &flags);
+        second.wait_until_up();
+        second.wait_for_reason("held_by_other", SOON);
+        proxy.set(Mode::BlackHole);
+        let mut last_yes = Instant::now();
+        wait_for("its lease runs out", SOON, || {
+            let asked = Instant::now();
+            if first.leads() {
+                last_yes = asked;
+                return None;
+            }
+            Some(())
+        });
+        proxy.cut();
+        proxy.set(Mode::Pass);
+        first.signal(rustix::process::Signal::TERM);
+        second.wait_until_leading(SOON);
+        gaps.push(last_yes.elapsed());
+        assert!(first.wait_until_gone(SOON).success());
+    }
+    let least = gaps.iter().min().expect("a run");
+    println!("{} runs, the shortest gap was {least:?}", gaps.len());
+    assert!(*least >= promised, "{least:?}, promised are {promised:?}");
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -12,6 +13,7 @@ use rustix::process::Signal;
 use super::{Redis, free_port, program, send, wait_for};
 
 pub struct Agent {
+    program: PathBuf,
     child: Child,
     pub name: String,
     pub grpc: u16,
@@ -29,11 +31,17 @@ impl Agent {
     }
 
     pub fn spawn(name: &str, flags: &[&str]) -> Self {
+        Self::of(&program("UNDERSTUDY_BIN", "understudy"), name, flags)
+    }
+
+    /// One of another build.
+    pub fn of(program: &Path, name: &str, flags: &[&str]) -> Self {
         let (grpc, http) = (free_port(), free_port());
         let flags = flags.iter().map(ToString::to_string).collect();
         let lines = Arc::default();
-        let (child, readers) = launch(name, (grpc, http), &flags, &lines);
+        let (child, readers) = launch(program, name, (grpc, http), &flags, &lines);
         Self {
+            program: program.to_owned(),
             child,
             name: name.into(),
             grpc,
@@ -48,7 +56,8 @@ impl Agent {
     pub fn start_again(&mut self) {
         self.kill();
         let ports = (self.grpc, self.http);
-        (self.child, self.readers) = launch(&self.name, ports, &self.flags, &self.lines);
+        (self.child, self.readers) =
+            launch(&self.program, &self.name, ports, &self.flags, &self.lines);
     }
 
     pub fn address(&self) -> String {
@@ -166,8 +175,8 @@ impl Agent {
     }
 
     /// The program it was started from.
-    pub fn program(&self) -> std::path::PathBuf {
-        program("UNDERSTUDY_BIN", "understudy")
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     pub fn pid(&self) -> u32 {
@@ -187,12 +196,13 @@ impl Drop for Agent {
 type Lines = Arc<Mutex<Vec<String>>>;
 
 fn launch(
+    program: &Path,
     name: &str,
     (grpc, http): (u16, u16),
     flags: &Vec<String>,
     lines: &Lines,
 ) -> (Child, Vec<JoinHandle<()>>) {
-    let mut child = Command::new(program("UNDERSTUDY_BIN", "understudy"))
+    let mut child = Command::new(program)
         .args(["run", "--instance", name])
         .args(["--grpc-listen", &format!("127.0.0.1:{grpc}")])
         .args(["--http-listen", &format!("127.0.0.1:{http}")])
