@@ -175,8 +175,9 @@ func (e *Elector) Acknowledge(token uint64) {
 }
 
 // Close leaves: IsLeader is false from here on, the OnLost functions are called, and once the term was
-// acknowledged or its last grant is over the campaign ends and the lock goes to the next miner. It returns
-// after that, and waits for none of the functions: they may call it.
+// acknowledged or its last grant is over the campaign ends and the lock goes to the next miner. Nothing extends
+// that grant, whoever goes on asking. It returns after that, and waits for none of the functions: they may call
+// it.
 func (e *Elector) Close() {
 	e.mu.Lock()
 	if !e.closing {
@@ -276,13 +277,16 @@ func (e *Elector) campaign(conn *grpc.ClientConn) (heard bool, err error) {
 func (e *Elector) take(now *pb.Leadership) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if now.GetRole() == pb.Role_ROLE_LEADER {
+	switch leads := now.GetRole() == pb.Role_ROLE_LEADER; {
+	case leads && e.closing:
+		// Nothing extends the grant that Close waits for, and nobody is told of another.
+	case leads:
 		until := now.GetValidUntilBoottimeNs()
 		if e.last.Token == now.GetFencingToken() {
 			until = max(until, e.last.Until)
 		}
 		e.last, e.leading = Grant{Token: now.GetFencingToken(), Until: until}, true
-	} else if e.leading {
+	case e.leading:
 		e.leading, e.endedBy = false, now.GetVersion()
 		if e.acknowledged() != 0 {
 			wake(e.beats)
@@ -310,13 +314,15 @@ func (e *Elector) acknowledged() uint64 {
 	return 0
 }
 
-// Sends the beat that opened the stream and those that follow, and none of its own.
+// Sends the beat that opened the stream and those that follow, and none of its own. After Close has begun no
+// beat counts, whoever asks; an acknowledgement does.
 func (e *Elector) send(stream pb.ElectionService_CampaignClient) {
 	for {
 		e.mu.Lock()
 		request := &pb.CampaignRequest{Miner: e.miner, AcknowledgedVersion: e.acknowledged()}
+		counts := !e.closing || request.AcknowledgedVersion != 0
 		e.mu.Unlock()
-		if stream.Send(request) != nil {
+		if counts && stream.Send(request) != nil {
 			return // the receiver tells why
 		}
 		select {

@@ -1,24 +1,31 @@
 package understudy
 
 import (
+	"cmp"
 	"context"
+	"math/rand/v2"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "understudy.example/miner/understudyv1"
 )
 
 const soon = 5 * time.Second
 
-// An agent that answers every heartbeat with a grant of half a second, or with none.
+// An agent that answers every heartbeat with a grant of half a second or another length, or with none.
 type agent struct {
 	pb.UnimplementedElectionServiceServer
 	elects bool
+	grants time.Duration
+	every  time.Duration
 	heard  atomic.Int64
+	silent sync.Mutex // no answer while it is locked
 }
 
 func (a *agent) Campaign(stream grpc.BidiStreamingServer[pb.CampaignRequest, pb.CampaignResponse]) error {
@@ -27,11 +34,14 @@ func (a *agent) Campaign(stream grpc.BidiStreamingServer[pb.CampaignRequest, pb.
 			return err
 		}
 		a.heard.Add(1)
+		a.silent.Lock()
 		now := &pb.Leadership{Role: pb.Role_ROLE_STANDBY}
 		if a.elects {
-			until := BootTime() + uint64(500*time.Millisecond)
+			until := BootTime() + uint64(cmp.Or(a.grants, 500*time.Millisecond))
 			now = &pb.Leadership{Role: pb.Role_ROLE_LEADER, FencingToken: 5, ValidUntilBoottimeNs: until}
 		}
+		now.HeartbeatEvery = durationpb.New(a.every)
+		a.silent.Unlock()
 		if err := stream.Send(&pb.CampaignResponse{Leadership: now}); err != nil {
 			return err
 		}
@@ -204,4 +214,113 @@ func TestTheEndOfTheContextCloses(t *testing.T) {
 	elector.Beat()
 	cancel()
 	within(t, soon, "the elector is closed", elector.done)
+}
+
+// Fifty that go on asking until told not to, as a logger would on every line.
+func ask(elector *Elector) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var asking sync.WaitGroup
+	for range 50 {
+		asking.Go(func() {
+			for ctx.Err() == nil {
+				elector.IsLeader()
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	return func() {
+		cancel()
+		asking.Wait()
+	}
+}
+
+func leads(t *testing.T, elector *Elector) {
+	t.Helper()
+	for end := time.Now().Add(soon); !elector.IsLeader(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("waited in vain for a term")
+		}
+	}
+}
+
+func TestNoBeatCountsAfterCloseHasBegun(t *testing.T) {
+	t.Parallel()
+	agent := &agent{elects: true, every: 10 * time.Millisecond}
+	elector := New(agent.serve(t, "127.0.0.1:0"), "miner")
+	start(t, elector)
+	leads(t, elector)
+	defer ask(elector)()
+	go elector.Close()
+	<-elector.quit
+	time.Sleep(100 * time.Millisecond) // for what was under way
+	before := agent.heard.Load()
+	within(t, soon, "Close returns", elector.done)
+	if beats := agent.heard.Load() - before; beats > 0 {
+		t.Errorf("%d heartbeats of a miner that leaves", beats)
+	}
+}
+
+func TestAGrantThatComesAfterCloseHasBegunIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	agent := &agent{elects: true, every: 10 * time.Millisecond}
+	elector := New(agent.serve(t, "127.0.0.1:0"), "miner")
+	start(t, elector)
+	leads(t, elector)
+	agent.silent.Lock()
+	agent.grants = time.Hour
+	time.Sleep(agent.every)
+	elector.Beat()
+	go elector.Close()
+	<-elector.quit
+	agent.silent.Unlock()
+	within(t, soon, "Close returns", elector.done)
+}
+
+func TestAnAcknowledgementCountsAfterCloseHasBegun(t *testing.T) {
+	t.Parallel()
+	agent := &agent{elects: true, grants: time.Hour}
+	elector := New(agent.serve(t, "127.0.0.1:0"), "miner")
+	start(t, elector)
+	leads(t, elector)
+	defer ask(elector)()
+	go elector.Close()
+	<-elector.quit
+	elector.Acknowledge(5)
+	within(t, soon, "Close returns", elector.done)
+}
+
+// At any moment of a campaign, with and without an acknowledgement.
+func TestCloseReturnsThoughManyAsk(t *testing.T) {
+	t.Parallel()
+	const grants = 100 * time.Millisecond
+	agent := &agent{elects: true, grants: grants, every: 5 * time.Millisecond}
+	address := agent.serve(t, "127.0.0.1:0")
+	var longest time.Duration
+	for round := range 30 {
+		elector := New(address, "miner")
+		var closed atomic.Bool
+		elector.OnElected(func(context.Context) {
+			if closed.Load() {
+				t.Error("a term begins after Close")
+			}
+		})
+		start(t, elector)
+		stop := ask(elector)
+		time.Sleep(rand.N(2 * grants))
+		began := time.Now()
+		if round%2 == 0 {
+			elector.Acknowledge(5)
+		}
+		closes(t, elector)
+		longest = max(longest, time.Since(began))
+		closed.Store(true)
+		if elector.IsLeader() {
+			t.Error("it leads after Close")
+		}
+		stop()
+	}
+	t.Logf("the longest Close took %v", longest)
+	if longest > grants+time.Second {
+		t.Errorf("a Close took %v", longest)
+	}
 }
