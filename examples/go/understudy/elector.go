@@ -68,6 +68,8 @@ type Elector struct {
 	endedBy   uint64             // the version that ended it, unless it stands
 	stopped   uint64             // nothing acts any more under this token and smaller ones: the miner's word
 	hangUp    context.CancelFunc // ends the present stream
+	announced uint64             // the token of the term that was announced
+	endTerm   context.CancelFunc // ends its context
 	every     time.Duration
 	beaten    time.Time
 	started   bool
@@ -88,14 +90,14 @@ type Elector struct {
 func New(agent, miner string) *Elector {
 	return &Elector{
 		agent: cmp.Or(agent, defaultAgent), miner: miner, every: firstHeartbeatEvery,
-		hangUp: func() {}, unwatch: func() bool { return false },
+		hangUp: func() {}, endTerm: func() {}, unwatch: func() bool { return false },
 		beats: make(chan struct{}, 1), changes: make(chan struct{}, 1),
 		quit: make(chan struct{}), over: make(chan struct{}), done: make(chan struct{}),
 	}
 }
 
 // OnElected adds a function for the beginning of a term. It runs in a goroutine of its own; its context ends
-// with the term.
+// with the term, and has ended before Acknowledge returns.
 func (e *Elector) OnElected(f func(context.Context)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -171,7 +173,7 @@ func (e *Elector) Acknowledge(token uint64) {
 	case e.acknowledged() != 0:
 		wake(e.beats)
 	}
-	wake(e.changes)
+	e.changed()
 }
 
 // Close leaves: IsLeader is false from here on, the OnLost functions are called, and once the term was
@@ -183,6 +185,7 @@ func (e *Elector) Close() {
 	if !e.closing {
 		e.closing = true
 		close(e.quit)
+		e.changed()
 		e.unwatch()
 	}
 	started := e.started
@@ -195,6 +198,10 @@ func (e *Elector) Close() {
 func (e *Elector) held() (Grant, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.heldNow()
+}
+
+func (e *Elector) heldNow() (Grant, bool) {
 	if e.closing || !e.leading || e.last.Token <= e.stopped || !e.last.Holds() {
 		return Grant{}, false
 	}
@@ -295,7 +302,7 @@ func (e *Elector) take(now *pb.Leadership) {
 	if every := now.GetHeartbeatEvery().AsDuration(); every > 0 {
 		e.every = every
 	}
-	wake(e.changes)
+	e.changed()
 }
 
 // No stream, no grant.
@@ -303,6 +310,14 @@ func (e *Elector) drop() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.last, e.leading, e.beaten = Grant{}, false, time.Time{}
+	e.changed()
+}
+
+// Something that announce looks at is new. The context of a term that is over ends here, at once.
+func (e *Elector) changed() {
+	if grant, _ := e.heldNow(); grant.Token != e.announced {
+		e.endTerm()
+	}
 	wake(e.changes)
 }
 
@@ -337,12 +352,10 @@ func (e *Elector) send(stream pb.ElectionService_CampaignClient) {
 func (e *Elector) announce(ctx context.Context) {
 	defer e.leave()
 	var token uint64 // of the term that was announced
-	end := func() {}
-	defer func() { end() }()
 	for {
 		grant, leads := e.held()
 		if token != 0 && grant.Token != token {
-			end()
+			e.endTerm()
 			select {
 			case <-e.call(ctx, &e.onLost):
 			case <-e.quit: // there is no next term, and one of them may be what called Close
@@ -354,9 +367,8 @@ func (e *Elector) announce(ctx context.Context) {
 		if leads {
 			ends = time.After(grant.left())
 			if token == 0 {
-				term, cancel := context.WithCancel(ctx)
-				token, end = grant.Token, cancel
-				e.call(term, &e.onElected)
+				token = grant.Token
+				e.call(e.begin(ctx, token), &e.onElected)
 			}
 		}
 		select {
@@ -369,6 +381,16 @@ func (e *Elector) announce(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// The context of a term that begins: it has ended if the term was given up meanwhile.
+func (e *Elector) begin(ctx context.Context, token uint64) context.Context {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	ctx, e.endTerm = context.WithCancel(ctx)
+	e.announced = token
+	e.changed()
+	return ctx
 }
 
 // Calls them, each in a goroutine of its own, and tells when all have returned.

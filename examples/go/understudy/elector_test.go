@@ -5,6 +5,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -298,12 +299,6 @@ func TestCloseReturnsThoughManyAsk(t *testing.T) {
 	var longest time.Duration
 	for round := range 30 {
 		elector := New(address, "miner")
-		var closed atomic.Bool
-		elector.OnElected(func(context.Context) {
-			if closed.Load() {
-				t.Error("a term begins after Close")
-			}
-		})
 		start(t, elector)
 		stop := ask(elector)
 		time.Sleep(rand.N(2 * grants))
@@ -313,7 +308,6 @@ func TestCloseReturnsThoughManyAsk(t *testing.T) {
 		}
 		closes(t, elector)
 		longest = max(longest, time.Since(began))
-		closed.Store(true)
 		if elector.IsLeader() {
 			t.Error("it leads after Close")
 		}
@@ -322,5 +316,45 @@ func TestCloseReturnsThoughManyAsk(t *testing.T) {
 	t.Logf("the longest Close took %v", longest)
 	if longest > grants+time.Second {
 		t.Errorf("a Close took %v", longest)
+	}
+}
+
+func TestAcknowledgeEndsTheContextOfItsTerm(t *testing.T) {
+	t.Parallel()
+	address := (&agent{elects: true}).serve(t, "127.0.0.1:0")
+	for range 20 {
+		elector := New(address, "miner")
+		elected := make(chan context.Context, 1)
+		elector.OnElected(func(ctx context.Context) { elected <- ctx })
+		start(t, elector)
+		elector.Beat()
+		term := <-elected
+		elector.Acknowledge(5)
+		if term.Err() == nil {
+			t.Error("the term is over, and its context says go on")
+		}
+		closes(t, elector)
+	}
+}
+
+// Whether the term is still announced is a matter of chance: hence so many.
+func TestNoTermBeginsOnceItIsGivenUp(t *testing.T) {
+	t.Parallel()
+	address := (&agent{elects: true}).serve(t, "127.0.0.1:0")
+	for range 200 {
+		elector := New(address, "miner")
+		var givenUp atomic.Bool
+		elector.OnElected(func(ctx context.Context) {
+			if givenUp.Load() && ctx.Err() == nil {
+				t.Error("OnElected begins after Acknowledge, and its context says go on")
+			}
+		})
+		start(t, elector)
+		for !elector.IsLeader() {
+			runtime.Gosched()
+		}
+		elector.Acknowledge(5)
+		givenUp.Store(true)
+		closes(t, elector)
 	}
 }
