@@ -6,17 +6,21 @@ import { Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-j
 import { bootTime, Elector } from "./elector.js";
 import { CampaignResponse, ElectionServiceService, Leadership, Role } from "./gen/understudy/v1/election.js";
 
-/** An agent that answers every heartbeat with a grant of 300 ms, and may say how often it wants one. */
+/** An agent that answers every heartbeat with a grant of 300 ms or another length, and may say how often it wants one. */
 class Agent {
   heard = 0;
+  grants = 300;
+  /** It answers when this has resolved. */
+  answers: Promise<void> | undefined;
   #server = new Server();
 
   constructor(heartbeatEvery?: { seconds: bigint; nanos: number }) {
     this.#server.addService(ElectionServiceService, {
       campaign: (stream: ServerDuplexStream<unknown, CampaignResponse>) => {
-        stream.on("data", () => {
+        stream.on("data", async () => {
           this.heard += 1;
-          const length = 300_000_000n;
+          await this.answers;
+          const length = BigInt(this.grants) * 1_000_000n;
           const leadership = Leadership.fromPartial({
             role: Role.ROLE_LEADER,
             fencingToken: 5n,
@@ -116,4 +120,82 @@ test("an old beat opens no stream", { timeout: 10_000 }, async () => {
   await elector.close();
   late.end();
   assert.equal(late.heard, 0);
+});
+
+const OFTEN = { seconds: 0n, nanos: 5_000_000 };
+
+async function leading(agent: Agent): Promise<Elector> {
+  const elector = new Elector(await agent.serve(), "miner");
+  elector.start();
+  while (!elector.isLeader()) await sleep(1);
+  return elector;
+}
+
+/** Fifty that go on asking until told not to, as a logger would on every line. */
+function ask(elector: Elector): () => void {
+  const askers = Array.from({ length: 50 }, () => setInterval(() => elector.isLeader(), 1));
+  return () => askers.forEach(clearInterval);
+}
+
+test("no beat counts after close() has begun", { timeout: 10_000 }, async () => {
+  const agent = new Agent(OFTEN);
+  const elector = await leading(agent);
+  const stop = ask(elector);
+  const closed = elector.close();
+  await sleep(100); // for what was under way
+  const before = agent.heard;
+  await closed;
+  stop();
+  agent.end();
+  assert.equal(agent.heard, before);
+});
+
+test("a grant that comes after close() has begun is not waited for", { timeout: 10_000 }, async () => {
+  const agent = new Agent(OFTEN);
+  const elector = await leading(agent);
+  let answer = () => {};
+  agent.answers = new Promise((resolve) => (answer = resolve));
+  agent.grants = 3_600_000;
+  for (const before = agent.heard; agent.heard === before; await sleep(1)) elector.beat();
+  const closed = elector.close();
+  answer();
+  await closed;
+  agent.end();
+});
+
+test("an acknowledgement counts after close() has begun", { timeout: 10_000 }, async () => {
+  const agent = new Agent(OFTEN);
+  agent.grants = 3_600_000;
+  const elector = await leading(agent);
+  const stop = ask(elector);
+  const closed = elector.close();
+  await sleep(100);
+  elector.acknowledge(5n);
+  await closed;
+  stop();
+  agent.end();
+});
+
+test("close() resolves though many ask, at any moment of a campaign", { timeout: 60_000 }, async () => {
+  const agent = new Agent(OFTEN);
+  agent.grants = 100;
+  const address = await agent.serve();
+  let longest = 0;
+  for (let round = 0; round < 30; round += 1) {
+    const elector = new Elector(address, "miner");
+    let closed = false;
+    elector.on("elected", () => assert.ok(!closed, "a term begins after close()"));
+    elector.start();
+    const stop = ask(elector);
+    await sleep(Math.random() * 2 * agent.grants);
+    const began = performance.now();
+    if (round % 2) elector.acknowledge(5n);
+    closed = true;
+    await elector.close();
+    longest = Math.max(longest, performance.now() - began);
+    assert.ok(!elector.isLeader());
+    stop();
+  }
+  agent.end();
+  assert.ok(longest < agent.grants + 1000, `close() took ${longest} ms`);
 });

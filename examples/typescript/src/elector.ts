@@ -155,7 +155,8 @@ export class Elector extends EventEmitter<Events> {
 
   /**
    * Leaves: isLeader() is false from here on, "lost" is emitted, and once the term was acknowledged or its last grant is
-   * over the campaign ends and the lock goes to the next miner. It resolves after that.
+   * over the campaign ends and the lock goes to the next miner. Nothing extends that grant, whoever goes on asking. It
+   * resolves after that.
    */
   close(): Promise<void> {
     this.#closed ??= new Promise((resolve) => (this.#over = resolve));
@@ -194,7 +195,9 @@ export class Elector extends EventEmitter<Events> {
 
   /** What the agent says becomes what isLeader() compares with the clock. */
   #take(now: Leadership): void {
-    if (now.role === Role.ROLE_LEADER) {
+    if (now.role === Role.ROLE_LEADER && this.#closed) {
+      // Nothing extends the grant that close() waits for.
+    } else if (now.role === Role.ROLE_LEADER) {
       const same = now.fencingToken === this.#last.token;
       const until = same && this.#last.until > now.validUntilBoottimeNs ? this.#last.until : now.validUntilBoottimeNs;
       const monotonic =
