@@ -146,7 +146,8 @@ class Elector:
         """Leaves: is_leader() is false from here on, and `on_lost` runs.
 
         Once the term was acknowledged or its last grant is over the campaign ends and the lock goes to the next
-        miner. It returns after that, and when the callbacks have ended, but for the one that called it.
+        miner. Nothing extends that grant, whoever goes on asking. It returns after that, and when the callbacks have
+        ended, but for the one that called it.
         """
         self._closing = True
         self._changes.set()
@@ -218,7 +219,9 @@ class Elector:
 
     def _take(self, now: pb.Leadership) -> None:
         """What the agent says becomes what is_leader() compares with the clock."""
-        if now.role == pb.ROLE_LEADER:
+        if now.role == pb.ROLE_LEADER and self._closing:
+            pass  # nothing extends the grant that close() waits for
+        elif now.role == pb.ROLE_LEADER:
             until = now.valid_until_boottime_ns
             if self._last.token == now.fencing_token:
                 until = max(until, self._last.until)
@@ -238,7 +241,10 @@ class Elector:
         return self._ended_by if over else 0
 
     async def _send(self, call: grpc.aio.StreamStreamCall) -> None:
-        """Sends the beats of the work loop, and none of its own."""
+        """Sends the beats of the work loop, and none of its own.
+
+        After close() has begun no beat counts, whoever asks; an acknowledgement does.
+        """
         try:
             while True:
                 await self._beats.wait()

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+import time
 import unittest
 from unittest import mock
 
@@ -12,11 +14,14 @@ from understudy.v1 import election_pb2_grpc as rpc
 
 
 class Agent(rpc.ElectionServiceServicer):
-    """Answers every heartbeat with a grant of 300 ms while it elects."""
+    """Answers every heartbeat with a grant of 300 ms, or another length, while it elects."""
 
     def __init__(self):
         self.elects, self.heard, self.version = True, 0, 0
+        self.grants, self.every = 0.3, 0.05
         self.ended = 0  # when the last stream did
+        self.answers = asyncio.Event()  # while it is set
+        self.answers.set()
 
     async def Campaign(self, requests, context):
         def ends(_):
@@ -26,11 +31,12 @@ class Agent(rpc.ElectionServiceServicer):
         async for _ in requests:
             self.heard += 1
             self.version += 1
+            await self.answers.wait()
             now = pb.Leadership(role=pb.ROLE_STANDBY, version=self.version)
-            now.heartbeat_every.FromMilliseconds(50)
+            now.heartbeat_every.FromMilliseconds(int(self.every * 1e3))
             if self.elects:
                 now.role, now.fencing_token = pb.ROLE_LEADER, 5
-                now.valid_until_boottime_ns = boottime_ns() + 300_000_000
+                now.valid_until_boottime_ns = boottime_ns() + int(self.grants * 1e9)
             yield pb.CampaignResponse(leadership=now)
 
     async def serve(self, at: str) -> tuple[grpc.aio.Server, str]:
@@ -149,6 +155,83 @@ class Beats(unittest.IsolatedAsyncioTestCase):
         logging.disable(logging.NOTSET)
         await server.stop(0)
         self.assertEqual(agent.heard, 0)
+
+
+class Leaving(unittest.IsolatedAsyncioTestCase):
+    """After close() has begun nothing extends the grant, whoever asks; an acknowledgement counts."""
+
+    async def asyncSetUp(self):
+        self.agent = Agent()
+        self.agent.every = 0.01
+        self.server, self.address = await self.agent.serve("127.0.0.1:0")
+
+    async def asyncTearDown(self):
+        await self.server.stop(0)
+
+    async def leading(self) -> Elector:
+        elector = await Elector(self.address, "miner").__aenter__()
+        while not elector.is_leader():
+            await asyncio.sleep(0.001)
+        return elector
+
+    def ask(self, elector: Elector) -> asyncio.Future:
+        """Fifty that go on asking until they are cancelled, as a logger would on every line."""
+
+        async def asks():
+            while True:
+                elector.is_leader()
+                await asyncio.sleep(0.001)
+
+        asking = asyncio.gather(*(asks() for _ in range(50)))
+        self.addAsyncCleanup(asyncio.gather, asking, return_exceptions=True)
+        self.addCleanup(asking.cancel)
+        return asking
+
+    async def test_no_beat_counts(self):
+        elector = await self.leading()
+        self.ask(elector)
+        closing = asyncio.create_task(elector.close())
+        await asyncio.sleep(0.1)  # for what was under way
+        before = self.agent.heard
+        await asyncio.wait_for(closing, 5)
+        self.assertEqual(self.agent.heard, before)
+
+    async def test_a_grant_that_comes_late_is_not_waited_for(self):
+        elector = await self.leading()
+        self.agent.answers.clear()
+        self.agent.grants = 3600
+        heard = self.agent.heard
+        while self.agent.heard == heard:
+            elector.beat()
+            await asyncio.sleep(0.001)
+        closing = asyncio.create_task(elector.close())
+        await asyncio.sleep(0)
+        self.agent.answers.set()
+        await asyncio.wait_for(closing, 5)
+
+    async def test_an_acknowledgement_counts(self):
+        self.agent.grants = 3600
+        elector = await self.leading()
+        self.ask(elector)
+        closing = asyncio.create_task(elector.close())
+        await asyncio.sleep(0.1)
+        elector.acknowledge(5)
+        await asyncio.wait_for(closing, 5)
+
+    async def test_at_any_moment_of_a_campaign(self):
+        self.agent.grants, longest = 0.1, 0
+        for turn in range(30):
+            elector = await Elector(self.address, "miner").__aenter__()
+            asking = self.ask(elector)
+            await asyncio.sleep(random.uniform(0, 2 * self.agent.grants))
+            began = time.monotonic()
+            if turn % 2:
+                elector.acknowledge(5)
+            await asyncio.wait_for(elector.close(), 5)
+            longest = max(longest, time.monotonic() - began)
+            self.assertFalse(elector.is_leader())
+            asking.cancel()
+        self.assertLess(longest, self.agent.grants + 1)
 
 
 class Addresses(unittest.IsolatedAsyncioTestCase):
