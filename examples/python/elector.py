@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 
 import grpc
@@ -89,6 +89,7 @@ class Elector:
         self._leading = False  # and it stands
         self._ended_by = 0  # the version that ended it, unless it stands
         self._stopped = 0  # nothing acts any more under this token and smaller ones: the miner's word
+        self._announced = 0  # the token of the term that was announced
         self._every = FIRST_HEARTBEAT_EVERY
         self._beaten = float("-inf")
         self._closing = False
@@ -267,18 +268,16 @@ class Elector:
 
     async def _announce(self) -> None:
         """Calls the miner's functions in the order of what happened."""
-        token = 0  # of the term that was announced
-        elected = lost = self._tell(None)
+        elected = lost = self._tell(_call(None))
         while True:
             self._changes.clear()
             grant = self._held()
-            if token and (grant is None or grant.token != token):
-                token = 0
+            if self._announced and (grant is None or grant.token != self._announced):
+                self._announced = 0
                 elected.cancel()
-                lost = self._tell(self._on_lost)
-            elif grant and not token and lost.done():
-                token = grant.token
-                elected = self._tell(self._on_elected)
+                lost = self._tell(_call(self._on_lost))
+            elif grant and not self._announced and lost.done():
+                elected = self._tell(self._begin())
                 await asyncio.sleep(0)  # it begins, however short the term
             elif self._closing and not (self._last.token > self._stopped and self._last.holds()):
                 self._hang_up()
@@ -291,8 +290,14 @@ class Elector:
                 except asyncio.TimeoutError:
                     pass
 
-    def _tell(self, listener: Listener | None) -> asyncio.Task[None]:
-        task = asyncio.create_task(_call(listener))
+    async def _begin(self) -> None:
+        """Begins a term, unless the miner has just given it up."""
+        if grant := self._held():
+            self._announced = grant.token
+            await _call(self._on_elected)
+
+    def _tell(self, telling: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(telling)
         self._telling.add(task)
         task.add_done_callback(self._told)
         return task

@@ -218,6 +218,20 @@ class Leaving(unittest.IsolatedAsyncioTestCase):
         elector.acknowledge(5)
         await asyncio.wait_for(closing, 5)
 
+    async def test_no_term_begins_once_it_is_given_up(self):
+        for steps in range(20):
+            given_up = False
+            begun_late = []
+            elector = Elector(self.address, "miner", on_elected=lambda: begun_late.append(given_up))
+            async with elector:
+                while not elector.is_leader():
+                    await asyncio.sleep(0)
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                elector.acknowledge(5)
+                given_up = True
+            self.assertNotIn(True, begun_late, f"{steps} steps after the grant")
+
     async def test_at_any_moment_of_a_campaign(self):
         self.agent.grants, longest = 0.1, 0
         for turn in range(30):
