@@ -77,6 +77,8 @@ struct State {
     every: Duration,
     /// The stream is open.
     campaigning: bool,
+    /// The miner leaves: no beat counts, and nothing extends its grant.
+    closing: bool,
 }
 
 impl Elector {
@@ -181,8 +183,9 @@ impl Elector {
     }
 
     /// Leaves. Once the term was acknowledged or its last grant is over the campaign ends and the lock goes to
-    /// the next miner; it returns after that.
+    /// the next miner; it returns after that. Nothing extends that grant.
     pub async fn close(mut self) {
+        self.state.send_modify(|state| state.closing = true);
         loop {
             let now = self.changes.borrow_and_update().clone();
             if now.over() {
@@ -212,6 +215,7 @@ impl Default for State {
             stopped: 0,
             every: FIRST_HEARTBEAT_EVERY,
             campaigning: false,
+            closing: false,
         }
     }
 }
@@ -235,7 +239,9 @@ impl State {
     /// What the agent says becomes what is compared with the clock. Returns whether a term has ended.
     fn take(&mut self, now: &Leadership) -> bool {
         let led = self.leading;
-        if now.role() == Role::Leader {
+        if now.role() == Role::Leader && self.closing {
+            // Nobody can act on it any more, and it is not waited for.
+        } else if now.role() == Role::Leader {
             let mut until = now.valid_until_boottime_ns;
             if now.fencing_token == self.last.token {
                 until = until.max(self.last.until);
@@ -291,8 +297,7 @@ impl Campaigns {
             error: Some("the agent ended the stream".into()),
         };
         let (requests, outgoing) = mpsc::channel(4);
-        // The beat that opened it.
-        let _ = requests.try_send(self.request());
+        self.send(&requests); // the beat that opened it
         let opened = ElectionServiceClient::new(self.channel.clone())
             .campaign(ReceiverStream::new(outgoing))
             .await;
@@ -315,7 +320,7 @@ impl Campaigns {
                         let mut lost = false;
                         self.state.send_modify(|state| lost = state.take(&leadership));
                         if lost && self.state.borrow().acknowledged() != 0 {
-                            let _ = requests.try_send(self.request());
+                            self.send(&requests);
                         }
                     }
                     Ok(None) => return ended,
@@ -324,8 +329,7 @@ impl Campaigns {
                         return ended;
                     }
                 },
-                // Full: the agent does not read, and will tell by its silence.
-                () = self.beats.notified() => { let _ = requests.try_send(self.request()); }
+                () = self.beats.notified() => self.send(&requests),
                 // The miner has given up a term that stands: with the stream it ends.
                 Ok(_) = changes.wait_for(|it| it.leading && it.last.token <= it.stopped) => {
                     ended.error = None;
@@ -335,10 +339,19 @@ impl Campaigns {
         }
     }
 
-    fn request(&self) -> CampaignRequest {
-        CampaignRequest {
-            miner: self.miner.clone(),
-            acknowledged_version: self.state.borrow().acknowledged(),
+    /// After `close` has begun no beat counts; an acknowledgement does.
+    fn send(&self, requests: &mpsc::Sender<CampaignRequest>) {
+        let (closing, acknowledged_version) = {
+            let state = self.state.borrow();
+            (state.closing, state.acknowledged())
+        };
+        if !closing || acknowledged_version != 0 {
+            let miner = self.miner.clone();
+            // Full: the agent does not read, and will tell by its silence.
+            let _ = requests.try_send(CampaignRequest {
+                miner,
+                acknowledged_version,
+            });
         }
     }
 }

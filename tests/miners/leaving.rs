@@ -1,0 +1,193 @@
+//! Rust's client leaves an agent that grants whatever it is told to: after `close` has begun nothing extends the grant.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status, Streaming};
+use understudy::proto::election_service_server::{ElectionService, ElectionServiceServer};
+use understudy::proto::{
+    CampaignRequest, CampaignResponse, GetLeadershipRequest, GetLeadershipResponse, Leadership,
+    ObserveRequest, ObserveResponse, ResignRequest, ResignResponse, Role,
+};
+
+use crate::elector::{Elector, boottime_ns};
+
+const SOON: Duration = Duration::from_secs(5);
+const OFTEN: Duration = Duration::from_millis(10);
+
+/// Answers every heartbeat with a grant.
+#[derive(Clone)]
+struct Generous {
+    grants_ms: Arc<AtomicU64>,
+    heard: Arc<AtomicU64>,
+    /// No answer while it is locked.
+    silent: Arc<tokio::sync::Mutex<()>>,
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl ElectionService for Generous {
+    type CampaignStream = Answers<CampaignResponse>;
+    type ObserveStream = Answers<ObserveResponse>;
+
+    async fn campaign(
+        &self,
+        requests: Request<Streaming<CampaignRequest>>,
+    ) -> Result<Response<Self::CampaignStream>, Status> {
+        let (agent, mut requests) = (self.clone(), requests.into_inner());
+        let (answers, outgoing) = mpsc::channel(4);
+        tokio::spawn(async move {
+            while let Some(Ok(_)) = requests.next().await {
+                agent.heard.fetch_add(1, Ordering::Relaxed);
+                let answer = agent.answer().await;
+                if answers.send(Ok(answer)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+    }
+
+    async fn observe(
+        &self,
+        _: Request<ObserveRequest>,
+    ) -> Result<Response<Self::ObserveStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn get_leadership(
+        &self,
+        _: Request<GetLeadershipRequest>,
+    ) -> Result<Response<GetLeadershipResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn resign(&self, _: Request<ResignRequest>) -> Result<Response<ResignResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+}
+
+impl Generous {
+    /// With its address.
+    async fn serve(grants_ms: u64) -> (Self, String) {
+        let agent = Self {
+            grants_ms: Arc::new(grants_ms.into()),
+            heard: Arc::default(),
+            silent: Arc::default(),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port");
+        let address = listener.local_addr().expect("its address").to_string();
+        let served = Server::builder()
+            .add_service(ElectionServiceServer::new(agent.clone()))
+            .serve_with_incoming(TcpIncoming::from(listener));
+        tokio::spawn(served);
+        (agent, address)
+    }
+
+    async fn answer(&self) -> CampaignResponse {
+        let _answers = self.silent.lock().await;
+        let grant = self.grants_ms.load(Ordering::Relaxed) * 1_000_000;
+        CampaignResponse {
+            leadership: Some(Leadership {
+                role: Role::Leader.into(),
+                fencing_token: 5,
+                valid_until_boottime_ns: boottime_ns() + grant,
+                heartbeat_every: OFTEN.try_into().ok(),
+                ..Leadership::default()
+            }),
+        }
+    }
+
+    fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+}
+
+async fn leading(address: &str) -> Elector {
+    let mut elector = Elector::start(address, "miner").expect("an address");
+    while !elector.is_leader() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    sleep(2 * OFTEN).await; // so that the next beat is due
+    elector
+}
+
+#[tokio::test]
+async fn no_beat_counts_after_close_has_begun() {
+    let (agent, address) = Generous::serve(500).await;
+    let mut elector = leading(&address).await;
+    let before = agent.heard();
+    elector.beat();
+    let closed = timeout(SOON, elector.close()).await;
+    closed.expect("it returns");
+    assert_eq!(agent.heard(), before, "heartbeats of a miner that leaves");
+}
+
+#[tokio::test]
+async fn a_grant_that_comes_after_close_has_begun_is_not_waited_for() {
+    let (agent, address) = Generous::serve(500).await;
+    let mut elector = leading(&address).await;
+    let silent = agent.silent.lock().await;
+    agent.grants_ms.store(3_600_000, Ordering::Relaxed);
+    let before = agent.heard();
+    elector.beat();
+    while agent.heard() == before {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let answers = async {
+        sleep(OFTEN).await;
+        drop(silent);
+    };
+    let closed = timeout(SOON, async { tokio::join!(elector.close(), answers) });
+    closed.await.expect("it returns");
+}
+
+/// At any moment of a campaign, with and without an acknowledgement. Whoever asks, asks an elector that has not been
+/// closed: `close` takes it from them.
+#[tokio::test]
+async fn close_returns_though_many_ask() {
+    let (agent, address) = Generous::serve(100).await;
+    let mut longest = Duration::ZERO;
+    for round in 0..30 {
+        let elector = Elector::start(&address, "miner").expect("an address");
+        let shared = Arc::new(Mutex::new(Some(elector)));
+        for _ in 0..50 {
+            let shared = Arc::clone(&shared);
+            let asks = move || {
+                let mut elector = shared.lock().expect("no panic");
+                elector.as_mut().map(Elector::is_leader)
+            };
+            tokio::spawn(async move {
+                while asks().is_some() {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            });
+        }
+        sleep(Duration::from_micros(boottime_ns() % 200_000)).await;
+        let elector = shared
+            .lock()
+            .expect("no panic")
+            .take()
+            .expect("it is there");
+        let began = Instant::now();
+        if round % 2 == 0 {
+            elector.acknowledge(5);
+        }
+        let closed = timeout(SOON, elector.close()).await;
+        closed.expect("it returns");
+        longest = longest.max(began.elapsed());
+    }
+    assert!(agent.heard() > 0, "nobody has asked");
+    println!("the longest close took {longest:?}");
+    assert!(longest < Duration::from_millis(1100), "it took {longest:?}");
+}
