@@ -36,6 +36,7 @@ type miner struct {
 	elector *understudy.Elector
 	store   *redis.Client // nil: it only says that it acts
 	relays  atomic.Bool   // they are taken
+	askers  int           // others that ask whether it leads
 	mu      sync.Mutex
 	log     io.Writer
 }
@@ -47,9 +48,10 @@ func main() {
 	logFile := flag.String("log", "", "what it did, line by line; standard output without it")
 	workEvery := flag.Int("work-every-ms", 100, "how often it works")
 	relaysEvery := flag.Int("relays-every-ms", 0, "how often it takes a relay, leader or not; 0: never")
+	askers := flag.Int("askers", 0, "how many others ask whether it leads, to the last; then it acknowledges nothing")
 	flag.Parse()
 
-	m := &miner{elector: understudy.New(*agent, *name), log: os.Stdout}
+	m := &miner{elector: understudy.New(*agent, *name), log: os.Stdout, askers: *askers}
 	m.relays.Store(true)
 	if *logFile != "" {
 		file, err := os.OpenFile(*logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -78,6 +80,9 @@ func main() {
 	if err := m.elector.Start(context.Background()); err != nil {
 		log.Fatal(err)
 	}
+	for range m.askers {
+		go m.ask()
+	}
 	m.work(stop, time.Duration(*workEvery)*time.Millisecond)
 	m.elector.Close()
 }
@@ -95,7 +100,7 @@ func (m *miner) work(stop context.Context, every time.Duration) {
 			m.act(grant)
 		} else {
 			// This loop does one thing at a time: whatever it had begun has ended.
-			m.elector.Acknowledge(term)
+			m.acknowledge(term)
 		}
 		select {
 		case <-ticks.C:
@@ -104,7 +109,21 @@ func (m *miner) work(stop context.Context, every time.Duration) {
 			select {} // to show that the heartbeats hang with it
 		}
 	}
-	m.elector.Acknowledge(term)
+	m.acknowledge(term)
+}
+
+// As a logger would on every line.
+func (m *miner) ask() {
+	for range time.Tick(10 * time.Millisecond) {
+		m.elector.IsLeader()
+	}
+}
+
+// What askers do at an answer is not known.
+func (m *miner) acknowledge(term uint64) {
+	if m.askers == 0 {
+		m.elector.Acknowledge(term)
+	}
 }
 
 // One piece of work. It must be shorter than the grant, and looks at the clock before every effect.

@@ -26,8 +26,8 @@ return 1"""
 
 
 class Miner:
-    def __init__(self, store: Redis | None, log: TextIO):
-        self.store, self.log = store, log
+    def __init__(self, store: Redis | None, log: TextIO, askers: int):
+        self.store, self.log, self.askers = store, log, askers
         self.hang = asyncio.Event()
         self.fenced_write = store.register_script(FENCED_WRITE) if store else None
 
@@ -40,12 +40,22 @@ class Miner:
                 await self.act(grant)
             elif term:
                 # This loop does one thing at a time: whatever it had begun has ended.
-                elector.acknowledge(term)
+                self.acknowledge(elector, term)
                 term = 0
             await asyncio.sleep(every)
             if self.hang.is_set():
                 await asyncio.Event().wait()  # to show that the heartbeats hang with it
-        elector.acknowledge(term)
+        self.acknowledge(elector, term)
+
+    async def ask(self, elector: Elector) -> None:
+        """As a logger would on every line."""
+        while True:
+            elector.is_leader()
+            await asyncio.sleep(0.01)
+
+    def acknowledge(self, elector: Elector, term: int) -> None:
+        if not self.askers:  # what they do at an answer is not known
+            elector.acknowledge(term)
 
     async def act(self, grant: Grant) -> None:
         """One piece of work. It must be shorter than the grant, and looks at the clock before every effect."""
@@ -76,13 +86,15 @@ async def main() -> None:
     parser.add_argument("--redis-url", help="where the fenced writes go; without it the miner only says that it acts")
     parser.add_argument("--log", help="what it did, line by line; standard output without it")
     parser.add_argument("--work-every-ms", type=int, default=100, help="how often it works")
+    askers = "how many others ask whether it leads, to the last; then it acknowledges nothing"
+    parser.add_argument("--askers", type=int, default=0, help=askers)
     args = parser.parse_args()
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     store = Redis.from_url(args.redis_url) if args.redis_url else None
-    miner = Miner(store, open(args.log, "a") if args.log else sys.stdout)
+    miner = Miner(store, open(args.log, "a") if args.log else sys.stdout, args.askers)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, miner.hang.set)
     elector = Elector(
         args.agent,
@@ -91,6 +103,7 @@ async def main() -> None:
         on_lost=lambda: miner.say("role", "role=ROLE_STANDBY"),
     )
     async with elector:
+        asking = [asyncio.create_task(miner.ask(elector)) for _ in range(args.askers)]
         await miner.work(elector, stop, args.work_every_ms / 1000)
 
 

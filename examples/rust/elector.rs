@@ -119,10 +119,6 @@ impl Elector {
     }
 
     /// The miner may act now. It is a heartbeat too: ask from the loop that does the work.
-    #[allow(
-        dead_code,
-        reason = "the sample fences its writes, and asks for the token"
-    )]
     pub fn is_leader(&mut self) -> bool {
         self.grant().is_some()
     }

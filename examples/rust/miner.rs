@@ -36,6 +36,9 @@ struct Args {
     /// How often it works while it leads, in milliseconds
     #[arg(long, default_value_t = 100)]
     work_every_ms: u64,
+    /// How many others ask whether it leads, to the last; then it acknowledges nothing
+    #[arg(long, default_value_t = 0)]
+    askers: u32,
 }
 
 /// Accepts a write only under the greatest token it has ever seen: the stale leader's last defence.
@@ -50,6 +53,7 @@ struct Miner {
     log: Box<dyn Write>,
     store: Option<redis::Client>,
     connection: Option<MultiplexedConnection>,
+    askers: u32,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -64,6 +68,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         },
         store: args.redis_url.map(redis::Client::open).transpose()?,
         connection: None,
+        askers: args.askers,
     };
     let signals = [
         signal(SignalKind::terminate())?,
@@ -82,6 +87,7 @@ impl Miner {
         let [mut stop, mut interrupt, mut hang] = signals;
         let mut work = interval(every);
         work.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut ask = interval(Duration::from_millis(10));
         let mut term = 0;
         loop {
             tokio::select! {
@@ -93,11 +99,15 @@ impl Miner {
                     None => {
                         self.say("role", &format!("role=ROLE_STANDBY token={term}"));
                         // This loop does one thing at a time: whatever it had begun has ended.
-                        elector.acknowledge(term);
+                        self.acknowledge(&elector, term);
                     }
                 },
                 _ = work.tick() => if let Some(grant) = elector.grant() {
                     self.act(grant).await;
+                },
+                // As a logger would on every line. Nobody can ask an elector that is being closed.
+                _ = ask.tick(), if self.askers > 0 => for _ in 0..self.askers {
+                    elector.is_leader();
                 },
                 _ = stop.recv() => break,
                 _ = interrupt.recv() => break,
@@ -105,8 +115,15 @@ impl Miner {
                 _ = hang.recv() => std::future::pending().await,
             }
         }
-        elector.acknowledge(term);
+        self.acknowledge(&elector, term);
         elector.close().await;
+    }
+
+    fn acknowledge(&self, elector: &Elector, term: u64) {
+        // What askers do at an answer is not known.
+        if self.askers == 0 {
+            elector.acknowledge(term);
+        }
     }
 
     /// One piece of work. It must be shorter than the grant, and looks at the clock before every effect.

@@ -260,6 +260,28 @@ fn every_miner_acts_only_inside_its_grant() {
     });
 }
 
+/// The leader is asked to end while fifty ask whether it leads, and go on: nothing extends its last grant.
+#[test]
+fn a_miner_leaves_though_many_ask() {
+    let leaves = |miner: &Path| {
+        let mut pods = Pods::start(miner, &["--askers", "50"]);
+        let since = boottime_ns();
+        pods.miners[0].signal(Signal::TERM);
+        let ended = pods.miners[0].wait_until_gone(MINER_TIMEOUT + Duration::from_secs(1));
+        let took = Duration::from_nanos(boottime_ns() - since);
+        assert!(ended.success(), "{}: {ended}", miner.display());
+        pods.acts(1, since);
+        pods.check();
+        let name = miner.file_name().unwrap_or_default().display();
+        println!("{name}: it left within {took:?}");
+    };
+    std::thread::scope(|scope| {
+        for miner in samples() {
+            scope.spawn(move || leaves(&miner));
+        }
+    });
+}
+
 /// Without this, that all miners pass would say little.
 #[test]
 fn a_careless_miner_does_not_pass() {

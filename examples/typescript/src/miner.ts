@@ -29,6 +29,8 @@ const { values: args } = parseArgs({
     log: { type: "string" },
     /** How often it works, in milliseconds */
     "work-every-ms": { type: "string", default: "100" },
+    /** How many others ask whether it leads, to the last; then it acknowledges nothing */
+    askers: { type: "string", default: "0" },
   },
 });
 const url = args["redis-url"];
@@ -45,6 +47,9 @@ elector.on("elected", () => say("role", "role=ROLE_LEADER"));
 elector.on("lost", () => say("role", "role=ROLE_STANDBY"));
 elector.on("trouble", (error) => console.error(`no campaign, so not a leader: agent=${elector.agent} error=${error.message}`));
 elector.start();
+const askers = Number(args.askers);
+// As a logger would on every line.
+for (let asker = 0; asker < askers; asker += 1) setInterval(() => elector.isLeader(), 10).unref();
 await work(Number(args["work-every-ms"]));
 await elector.close();
 store?.disconnect();
@@ -59,12 +64,17 @@ async function work(every: number): Promise<void> {
       await act(grant);
     } else {
       // This loop does one thing at a time: whatever it had begun has ended.
-      elector.acknowledge(term);
+      acknowledge(term);
     }
     await sleep(every);
     if (hangs) await new Promise(() => {}); // to show that the heartbeats hang with it
   }
-  elector.acknowledge(term);
+  acknowledge(term);
+}
+
+/** What askers do at an answer is not known. */
+function acknowledge(term: bigint): void {
+  if (askers === 0) elector.acknowledge(term);
 }
 
 /** One piece of work. It must be shorter than the grant, and looks at the clock before every effect. */
