@@ -1,6 +1,9 @@
 //! How long a failover takes: real agents and miners on a real Redis, each fault many times, calm and
 //! out of memory. Prints what it measured; asserts no time.
 //!
+//! A last row has miners that are killed after an idle minute (`IDLE=60`) on a Redis that closes connections after five idle
+//! seconds: many pairs, each with a lock of its own, so that they are idle at the same time.
+//!
 //! `make bench-failover RUNS=100`: the time from the signal to the moment at which the other miner is
 //! told that it leads. Where an agent is killed, its lock must run out first: the time after that is
 //! printed beside it.
@@ -18,17 +21,21 @@ const TTL: Duration = Duration::from_secs(3);
 const FLAGS: [&str; 2] = ["--lease-ttl", "3s"];
 const SOON: Duration = Duration::from_secs(20);
 
+/// So many are idle at the same time.
+const IDLE_PAIRS: u64 = 20;
+
 /// Two pods on one Redis; the first of them leads.
 struct Pair {
-    redis: Redis,
+    /// Where the miners write.
+    register: String,
+    /// Gone with the pair, where it is the pair's own.
+    redis: Option<Redis>,
+    flags: Vec<String>,
     pods: Vec<(Agent, Miner)>,
 }
 
 fn main() {
-    let runs = std::env::var("RUNS")
-        .ok()
-        .and_then(|runs| runs.parse().ok())
-        .unwrap_or(100);
+    let runs = number("RUNS").unwrap_or(100);
     // A fault that costs a TTL is tried less often.
     let few = (runs / 5).max(1);
     println!(
@@ -60,6 +67,21 @@ fn main() {
         print(when, "pod killed", all);
         print(when, "pod killed, after its lock had run out", after);
     }
+    let idle = Duration::from_secs(number("IDLE").unwrap_or(60));
+    let redis = Redis::with(&["--timeout", "5"]);
+    let mut pairs: Vec<_> = (0..runs.min(IDLE_PAIRS))
+        .map(|it| Pair::idle(&redis, it))
+        .collect();
+    let mut took = Vec::new();
+    while took.len() < runs as usize {
+        std::thread::sleep(idle);
+        took.extend(pairs.iter_mut().map(Pair::kill_miner));
+    }
+    print(&format!("{idle:?} idle, timeout 5"), "miner killed", took);
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
 fn print(when: &str, fault: &str, mut took: Vec<Duration>) {
@@ -78,28 +100,58 @@ fn print(when: &str, fault: &str, mut took: Vec<Duration>) {
 impl Pair {
     fn start(oom: bool) -> Self {
         let redis = Redis::start();
-        let pods = ["a", "b"].map(|name| {
-            let pod = Self::pod(&redis, name);
-            if name == "a" {
-                pod.0.wait_until_leading(SOON);
-            }
-            pod
-        });
-        pods[1].0.wait_for_reason("held_by_other", SOON);
+        let pair = Self::on(&redis, &redis.url(), &FLAGS);
         if oom {
             redis.fill();
         }
         Self {
-            redis,
-            pods: pods.into(),
+            redis: Some(redis),
+            ..pair
         }
     }
 
-    fn pod(redis: &Redis, name: &str) -> (Agent, Miner) {
-        let agent = Agent::start(name, redis, &FLAGS);
+    /// With the default timing, a lock of its own and a register of its own.
+    fn idle(redis: &Redis, number: u64) -> Self {
+        let register = format!("{}/{}", redis.url(), number % 16);
+        let key = format!("miner-{number}");
+        Self::on(
+            redis,
+            &register,
+            &["--lock-key", &key, "--lease-ttl", "30s"],
+        )
+    }
+
+    fn on(redis: &Redis, register: &str, flags: &[&str]) -> Self {
+        let url = redis.url();
+        let flags = [&["--redis-url", &url], flags].concat();
+        let mut pair = Self {
+            register: register.to_owned(),
+            redis: None,
+            flags: flags.iter().map(ToString::to_string).collect(),
+            pods: Vec::new(),
+        };
+        for name in ["a", "b"] {
+            let pod = pair.pod(name);
+            if name == "a" {
+                pod.0.wait_until_leading(2 * SOON);
+            }
+            pair.pods.push(pod);
+        }
+        pair.pods[1].0.wait_for_reason("held_by_other", SOON);
+        pair
+    }
+
+    fn pod(&self, name: &str) -> (Agent, Miner) {
+        let flags: Vec<_> = self.flags.iter().map(String::as_str).collect();
+        let agent = Agent::spawn(name, &flags);
         agent.wait_until_up();
-        let miner = Miner::start(name, &agent, redis);
+        let miner = self.miner(&agent);
         (agent, miner)
+    }
+
+    fn miner(&self, agent: &Agent) -> Miner {
+        let flags = ["--redis-url", &self.register, "--work-every-ms", "50"];
+        Miner::spawn(&agent.name, &agent.address(), &flags)
     }
 
     /// Waits for the other miner, and changes the roles.
@@ -123,9 +175,8 @@ impl Pair {
 
     fn miner_gone(&mut self, since: u64) -> Duration {
         let took = self.succeeded(since);
-        let (agent, miner) = &mut self.pods[1];
-        *miner = Miner::start(&agent.name, agent, &self.redis);
-        agent.wait_for_reason("held_by_other", SOON);
+        self.pods[1].1 = self.miner(&self.pods[1].0);
+        self.pods[1].0.wait_for_reason("held_by_other", SOON);
         took
     }
 
@@ -144,7 +195,8 @@ impl Pair {
 
     /// Agent and miner die together: nobody releases the lock. Also the time after its end in Redis.
     fn kill_pod(&mut self) -> (Duration, Duration) {
-        let left = self.redis.tell(&["PTTL", "ha:miner:global_leader"]);
+        let redis = self.redis.as_ref().expect("a Redis of its own");
+        let left = redis.tell(&["PTTL", "ha:miner:global_leader"]);
         let left = left
             .trim_start_matches(':')
             .parse()
@@ -155,7 +207,7 @@ impl Pair {
         self.pods[0].1.kill();
         let took = self.succeeded(since);
         let name = self.pods[1].0.name.clone();
-        self.pods[1] = Self::pod(&self.redis, &name);
+        self.pods[1] = self.pod(&name);
         self.pods[1].0.wait_for_reason("held_by_other", SOON);
         (took, took.saturating_sub(left))
     }
