@@ -100,7 +100,7 @@ fn print(when: &str, fault: &str, mut took: Vec<Duration>) {
 impl Pair {
     fn start(oom: bool) -> Self {
         let redis = Redis::start();
-        let pair = Self::on(&redis, &redis.url(), &FLAGS);
+        let pair = Self::on(&redis, &FLAGS);
         if oom {
             redis.fill();
         }
@@ -110,22 +110,17 @@ impl Pair {
         }
     }
 
-    /// With the default timing, a lock of its own and a register of its own.
+    /// With the default timing and a lock of its own.
     fn idle(redis: &Redis, number: u64) -> Self {
-        let register = format!("{}/{}", redis.url(), number % 16);
         let key = format!("miner-{number}");
-        Self::on(
-            redis,
-            &register,
-            &["--lock-key", &key, "--lease-ttl", "30s"],
-        )
+        Self::on(redis, &["--lock-key", &key, "--lease-ttl", "30s"])
     }
 
-    fn on(redis: &Redis, register: &str, flags: &[&str]) -> Self {
+    fn on(redis: &Redis, flags: &[&str]) -> Self {
         let url = redis.url();
         let flags = [&["--redis-url", &url], flags].concat();
         let mut pair = Self {
-            register: register.to_owned(),
+            register: redis.url(),
             redis: None,
             flags: flags.iter().map(ToString::to_string).collect(),
             pods: Vec::new(),
