@@ -3,6 +3,7 @@
 mod stage;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -103,7 +104,7 @@ fn over_tls_with_a_certificate_of_ones_own() {
     );
     agent.wait_until_leading(3 * SOON);
     let plain = format!("redis://127.0.0.1:{port}");
-    let output = std::process::Command::new(program("UNDERSTUDY_BIN", "understudy"))
+    let output = Command::new(program("UNDERSTUDY_BIN", "understudy"))
         .args(["doctor", "--redis-timeout", "1s", "--redis-url", &plain])
         .output();
     let said = String::from_utf8(output.expect("the doctor runs").stdout).expect("text");
@@ -142,7 +143,7 @@ fn over_tls_to_the_next_primary(papers: &Papers, url: &str, fail_over: impl FnOn
     wait_for("it listens", SOON, || {
         (agent.status()["hears_events"] == true).then_some(())
     });
-    let said = std::process::Command::new(program("UNDERSTUDY_BIN", "understudy"))
+    let said = Command::new(program("UNDERSTUDY_BIN", "understudy"))
         .args(["doctor", "--redis-url", url])
         .args(&flags)
         .output();
@@ -260,4 +261,82 @@ fn a_password_that_was_rotated_is_read_again() {
     });
     assert_eq!(agent.token(), token, "it led all the while");
     assert!(agent.logged(&["WARN", "lost"]).is_empty());
+}
+
+/// What a command says, and its code.
+fn told(words: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(program("UNDERSTUDY_BIN", "understudy"));
+    let output = command.args(words).output().expect("the command runs");
+    let said = [&output.stdout[..], &output.stderr[..]].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (output.status.code(), said)
+}
+
+#[test]
+fn a_url_that_is_not_understood_is_never_shown() {
+    for (url, shown, form) in [
+        (
+            "h:6380,password=hunter2,ssl=True",
+            "…",
+            "StackExchange.Redis",
+        ),
+        (
+            "redis://h:1,password=hunter2",
+            "redis://…",
+            "StackExchange.Redis",
+        ),
+        (
+            "redis-cluster://h:1,password=hunter2",
+            "redis-cluster://…",
+            "StackExchange.Redis",
+        ),
+        (
+            "redis-sentinel://a,b/m,password=hunter2",
+            "redis-sentinel://…",
+            "StackExchange.Redis",
+        ),
+        ("host=h password=hunter2", "…", "a list of settings"),
+        (
+            "redis://h;password=hunter2",
+            "redis://…",
+            "a list of settings",
+        ),
+        ("redis://h:hunter2", "redis://…", "invalid port"),
+        (
+            "redis://h/hunter2",
+            "redis://…",
+            "a database that is a number",
+        ),
+        ("redis://u:63#hunter2@h", "redis://…", "%23"),
+        ("redis:hunter2", "…", "a host without a scheme"),
+        ("hunter2://h", "…", "a URL that starts with redis://"),
+    ] {
+        for command in ["run", "doctor", "leader"] {
+            let (code, said) = told(&[command, "--redis-url", url]);
+            assert_eq!(code, Some(64), "{url}: {said}");
+            let refused = format!("--redis-url={shown}: expected ");
+            assert!(
+                said.contains(&refused) && said.contains(form),
+                "{url}: {said}"
+            );
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+    }
+    let probe = "http://127.0.0.1:1/?token=hunter2";
+    for words in [
+        &["run", "redis://:hunter2@h"][..],
+        &["redis://:hunter2@h"],
+        &["leader", "--redis-url", "host=h", "password=hunter2"],
+        &["probe", "h:1,password=hunter2"],
+        &["status", "--json=redis://:hunter2@h"],
+        &["run", "--redis-url:hunter2@h"],
+        &["run", "--miner-probe", probe],
+        &["run", "--miner-probe", "tcp://miner:1/hunter2"],
+    ] {
+        let (code, said) = told(words);
+        assert_eq!(code, Some(64), "{words:?}: {said}");
+        assert!(!said.contains("hunter2"), "{words:?}: {said}");
+    }
+    // A wrong word that can hold no secret helps whoever typed it.
+    assert!(told(&["statos"]).1.contains("'statos'"));
 }

@@ -7,7 +7,7 @@ use crate::config::{Config, RunArgs};
 use crate::doctor::{Bound, Finding, Verdict, bounds, examine, untold};
 use crate::store::Survey;
 
-#[derive(Debug, clap::Args)]
+#[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     run: RunArgs,

@@ -10,7 +10,7 @@ use crate::config::{RedisArgs, RedisSettings};
 use crate::election::{Command, RecordSeen, View};
 use crate::store::Store;
 
-#[derive(Debug, clap::Args)]
+#[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     redis: RedisArgs,

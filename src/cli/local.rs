@@ -34,7 +34,7 @@ impl LocalArgs {
         let Some(endpoint) = endpoint(agent) else {
             return Err(fail(
                 Exit::BadFlags,
-                format_args!("--agent={agent}: allowed is 127.0.0.1:50051 or unix:/path"),
+                format_args!("--agent={agent}: expected 127.0.0.1:50051 or unix:/path"),
             ));
         };
         let endpoint = endpoint.connect_timeout(WITHIN).timeout(patience);

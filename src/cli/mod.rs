@@ -13,19 +13,19 @@ mod status;
 use std::fmt;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 /// Elects one leader among a miner's replicas with a lock in Redis, and keeps electing when Redis is
 /// out of memory
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "understudy", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Run the agent
     Run(Box<crate::config::RunArgs>),
@@ -62,7 +62,8 @@ enum Exit {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(mut error) => {
+            hide_what_may_be_secret(&mut error);
             // Help and version go to standard output and are no mistake.
             let asked = matches!(
                 error.kind(),
@@ -98,6 +99,24 @@ pub fn main() -> ExitCode {
     // A name look-up that hangs must not keep the process.
     runtime.shutdown_background();
     exit.into()
+}
+
+/// A word at the wrong place may be a Redis URL, or a part of one.
+fn hide_what_may_be_secret(error: &mut clap::Error) {
+    let places = [
+        ContextKind::InvalidArg,
+        ContextKind::InvalidSubcommand,
+        ContextKind::InvalidValue,
+        ContextKind::TrailingArg,
+    ];
+    for place in places {
+        let secret = matches!(error.get(place), Some(ContextValue::String(text))
+            if text.contains("://") || text.contains('@') || !text.starts_with('-') && text.contains([':', '=', ',', ';']));
+        if secret {
+            error.insert(place, ContextValue::String("…".into()));
+            error.remove(ContextKind::Suggested);
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

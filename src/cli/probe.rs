@@ -41,10 +41,10 @@ pub(super) fn run(args: &Args) -> Exit {
         .filter(|address| !address.is_empty());
     let given = given.unwrap_or(DEFAULT_HTTP_LISTEN);
     let Ok(mut address) = given.parse::<SocketAddr>() else {
-        let allowed = "an address such as 127.0.0.1:9095";
+        let expected = "an address such as 127.0.0.1:9095";
         return fail(
             Exit::BadFlags,
-            format_args!("--http-listen={given}: allowed is {allowed}"),
+            format_args!("--http-listen={given}: expected {expected}"),
         );
     };
     if address.ip().is_unspecified() {

@@ -72,6 +72,6 @@ fn bad_hold_off(args: &Args) -> Exit {
     let given = args.hold_off.as_deref().unwrap_or_default();
     fail(
         Exit::BadFlags,
-        format_args!("--hold-off={given}: allowed is a duration such as 30s, up to 1h"),
+        format_args!("--hold-off={given}: expected a duration such as 30s, up to 1h"),
     )
 }

@@ -8,8 +8,8 @@
 
 use clap::Args;
 
-/// How to reach Redis, and where the lock stands.
-#[derive(Debug, Clone, Default, Args)]
+/// How to reach Redis, and where the lock stands. Not `Debug`: the URL may hold a password.
+#[derive(Clone, Default, Args)]
 pub struct RedisArgs {
     /// Redis, as redis://[user:password@]host[:port][/db], rediss:// for TLS,
     /// redis+unix:///path/to/socket[?db=N], redis-sentinel://host[:port],…/NAME[?db=N] or
@@ -99,7 +99,7 @@ pub struct RedisArgs {
 }
 
 /// The flags of `understudy run`.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Clone, Default, Args)]
 pub struct RunArgs {
     #[command(flatten)]
     pub redis: RedisArgs,

@@ -22,26 +22,26 @@ pub enum ProbeHow {
     Tcp,
 }
 
-const ALLOWED: &str =
+const EXPECTED: &str =
     "http://127.0.0.1:PORT[/path], grpc://127.0.0.1:PORT[/service] or tcp://127.0.0.1:PORT";
 
 impl MinerProbe {
     /// # Errors
-    /// What is allowed instead.
+    /// What is expected instead. It shows nothing of the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let url = Url::parse(text).map_err(|_| ALLOWED)?;
+        let url = Url::parse(text).map_err(|_| EXPECTED)?;
         let ip = match url.host() {
             Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
             Some(Host::Ipv6(ip)) => IpAddr::V6(ip),
             // Only http:// reads a host as an address.
             Some(Host::Domain("localhost")) => Ipv4Addr::LOCALHOST.into(),
-            Some(Host::Domain(name)) => name.parse().map_err(|_| ALLOWED)?,
-            None => return Err(ALLOWED),
+            Some(Host::Domain(name)) => name.parse().map_err(|_| EXPECTED)?,
+            None => return Err(EXPECTED),
         };
         let bare = url.username().is_empty() && url.password().is_none();
         let port = url.port_or_known_default();
         let Some(port) = port.filter(|_| ip.is_loopback() && bare) else {
-            return Err(ALLOWED);
+            return Err(EXPECTED);
         };
         let path = url.path().trim_start_matches('/');
         let how = match url.scheme() {
@@ -55,7 +55,7 @@ impl MinerProbe {
                 service: path.into(),
             },
             "tcp" if path.is_empty() => ProbeHow::Tcp,
-            _ => return Err(ALLOWED),
+            _ => return Err(EXPECTED),
         };
         Ok(Self {
             address: SocketAddr::new(ip, port),
@@ -68,7 +68,11 @@ impl fmt::Display for MinerProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = self.address;
         match &self.how {
-            ProbeHow::Http { path } => write!(f, "http://{address}{path}"),
+            // A query may hold a token.
+            ProbeHow::Http { path } => match path.split_once('?') {
+                Some((path, _)) => write!(f, "http://{address}{path}?…"),
+                None => write!(f, "http://{address}{path}"),
+            },
             ProbeHow::Grpc { service } => write!(f, "grpc://{address}/{service}"),
             ProbeHow::Tcp => write!(f, "tcp://{address}"),
         }
@@ -82,7 +86,6 @@ mod tests {
     #[test]
     fn what_is_on_loopback_can_be_probed() {
         for text in [
-            "http://127.0.0.1:8080/health?deep=1",
             "http://127.0.0.1:80/",
             "grpc://127.0.0.1:9000/miner.v1.Miner",
             "grpc://[::1]:9000/",
@@ -90,6 +93,10 @@ mod tests {
         ] {
             assert_eq!(MinerProbe::parse(text).unwrap().to_string(), text);
         }
+        let deep = MinerProbe::parse("http://127.0.0.1:8080/health?token=hunter2").unwrap();
+        assert_eq!(deep.to_string(), "http://127.0.0.1:8080/health?…");
+        let path = "/health?token=hunter2".into();
+        assert_eq!(deep.how, ProbeHow::Http { path });
         let local = MinerProbe::parse("tcp://localhost:7").unwrap();
         assert_eq!(local.to_string(), "tcp://127.0.0.1:7");
         for text in [

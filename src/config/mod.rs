@@ -1,6 +1,7 @@
 //! The settings: strings in, checked values out, every mistake at once.
 
 mod args;
+mod form;
 mod miner_probe;
 mod read;
 mod redis;
@@ -16,9 +17,9 @@ use crate::election::{LeaseRules, Liveness};
 use read::{Reader, given};
 
 pub use args::{RedisArgs, RunArgs};
+pub use form::shown;
 pub use miner_probe::{MinerProbe, ProbeHow};
 pub use redis::{Keys, RedisAddress, RedisEndpoint, RedisPlace, RedisSettings, TlsFiles};
-pub use redis_url::shown;
 pub use secret::{Login, Password, Secret};
 
 /// Where a miner finds the agent unless told otherwise.
@@ -54,7 +55,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Everything that is wrong with the settings. Its text is one line a mistake.
+/// Everything that is wrong with the settings. Its text is one line per mistake.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct BadSettings(Vec<String>);
 
@@ -62,7 +63,7 @@ pub struct BadSettings(Vec<String>);
 
 impl Config {
     /// # Errors
-    /// Every mistake, each with its flag, the value and what is allowed.
+    /// Every mistake, each with its flag, the value and what is expected.
     pub fn check(args: &RunArgs) -> Result<Self, BadSettings> {
         let mut reader = Reader::default();
         let redis = RedisSettings::read(&args.redis, &mut reader);
@@ -155,7 +156,7 @@ impl RedisSettings {
     /// The settings of a command that asks Redis directly.
     ///
     /// # Errors
-    /// Every mistake, each with its flag, the value and what is allowed.
+    /// Every mistake, each with its flag, the value and what is expected.
     pub fn check(args: &RedisArgs) -> Result<Self, BadSettings> {
         let mut reader = Reader::default();
         let settings = Self::read(args, &mut reader);

@@ -24,10 +24,10 @@ impl Reader {
         value.filter(|_| self.bad.0.is_empty()).ok_or(self.bad)
     }
 
-    pub(super) fn bad(&mut self, flag: &str, value: &str, allowed: impl fmt::Display) {
+    pub(super) fn bad(&mut self, flag: &str, value: &str, expected: impl fmt::Display) {
         self.bad
             .0
-            .push(format!("--{flag}={value}: allowed is {allowed}"));
+            .push(format!("--{flag}={value}: expected {expected}"));
     }
 
     pub(super) fn keep<T>(
@@ -36,7 +36,8 @@ impl Reader {
         value: &str,
         read: Result<T, impl fmt::Display>,
     ) -> Option<T> {
-        read.map_err(|allowed| self.bad(flag, value, allowed)).ok()
+        read.map_err(|expected| self.bad(flag, value, expected))
+            .ok()
     }
 
     /// The value or the default; a value that is none is reported, and the default stands in for it so
@@ -151,7 +152,7 @@ impl Reader {
         let socket = given(&args.grpc_socket).map(PathBuf::from);
         if given(&args.grpc_listen) == Some("off") {
             if socket.is_none() {
-                self.bad(FLAG, "off", "off only together with --grpc-socket");
+                self.bad(FLAG, "off", "--grpc-socket beside off");
             }
             return (None, socket);
         }
@@ -264,7 +265,7 @@ impl Reader {
                     Some(_) => ("redis-cert-file", "redis-key-file"),
                     None => ("redis-key-file", "redis-cert-file"),
                 };
-                self.bad(set, "…", format_args!("only together with --{missing}"));
+                self.bad(set, "…", format_args!("--{missing} beside it"));
                 None
             }
         };
@@ -315,25 +316,25 @@ impl Reader {
     /// Names the flags behind a combination that the rules of the lease refuse.
     pub(super) fn unsafe_rules(&mut self, args: &RunArgs, broken: &[UnsafeRules]) {
         for rule in broken {
-            let (flag, value, allowed) = match rule {
+            let (flag, value, expected) = match rule {
                 UnsafeRules::Ttl => {
                     let (from, to) = (time(SHORTEST_TTL), time(LONGEST_TTL));
                     ("lease-ttl", &args.lease_ttl, format!("{from} to {to}"))
                 }
                 UnsafeRules::RenewEvery(most) => {
-                    let allowed = format!("100ms to a third of --lease-ttl, {}", time(*most));
-                    ("renew-every", &args.renew_every, allowed)
+                    let expected = format!("100ms to a third of --lease-ttl, {}", time(*most));
+                    ("renew-every", &args.renew_every, expected)
                 }
                 UnsafeRules::MinerTimeout(below) => {
-                    let allowed = format!("100ms to less than the lease, {}", time(*below));
-                    ("miner-timeout", &args.miner_timeout, allowed)
+                    let expected = format!("100ms to less than the lease, {}", time(*below));
+                    ("miner-timeout", &args.miner_timeout, expected)
                 }
                 UnsafeRules::RedisTimeout => {
                     let value = &args.redis.redis_timeout;
                     ("redis-timeout", value, "50ms to 60s".into())
                 }
             };
-            self.bad(flag, given(value).unwrap_or("default"), allowed);
+            self.bad(flag, given(value).unwrap_or("default"), expected);
         }
     }
 }

@@ -25,8 +25,8 @@ pub struct RedisEndpoint {
     pub sentinel_login: Login,
     /// `None`: without TLS.
     pub tls: Option<TlsFiles>,
-    /// Query options of the URL that mean nothing here.
-    pub ignored: Vec<String>,
+    /// The names of query options that mean nothing here; `…` for each whose name may be a secret.
+    pub ignored: Vec<&'static str>,
 }
 
 /// Where the primary is found that holds the lock.

@@ -3,34 +3,49 @@
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::form::looks_like;
 use super::redis::{RedisAddress, RedisEndpoint, RedisPlace, TlsFiles};
 use super::secret::{Login, Password, Secret};
 
-/// Why a URL is refused: what is allowed instead. It never holds a part of the URL that may be secret.
-pub type Allowed = String;
+/// Why a URL is refused: what is expected instead. It holds no part of the URL.
+pub type Expected = String;
 
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
 impl RedisEndpoint {
     /// # Errors
-    /// What is allowed instead.
-    pub fn parse(text: &str) -> Result<Self, Allowed> {
-        let (text, hosts) = one_host(text);
+    /// What is expected instead. It shows nothing of the text.
+    pub fn parse(text: &str) -> Result<Self, Expected> {
+        let text = text.trim();
+        Self::read(text).map_err(|expected| match looks_like(text) {
+            Some(form) => format!("a Redis URL; this looks like {form}"),
+            None => expected,
+        })
+    }
+
+    fn read(text: &str) -> Result<Self, Expected> {
+        // The library takes line ends and tabs out of a URL: a password would silently be another one.
+        if text.chars().any(char::is_control) {
+            return Err("a URL without line ends or other control characters".into());
+        }
+        let (text, hosts) = one_host(text).ok_or(SCHEMES)?;
         let url = Url::parse(&with_host(&text))
             .map_err(|error| format!("redis://[user:password@]host[:port][/db] ({error})"))?;
-        // It may be the rest of a password: it is neither kept nor shown.
-        if url.path().contains('@') {
+        // It may be the rest of a password.
+        if url.path().contains('@') || url.fragment().is_some() {
             return Err(UNESCAPED.into());
         }
         let plain = url.scheme().replacen("rediss", "redis", 1);
         let tls = (plain != url.scheme()).then(TlsFiles::default);
-        let one = || -> Result<_, Allowed> {
+        let one = || -> Result<_, Expected> {
             match hosts.as_slice() {
                 [_, _, ..] => {
                     Err("one host, or redis-sentinel:// or redis-cluster:// for several".into())
                 }
-                _ => Ok(RedisPlace::Server(address(&url, REDIS_PORT))),
+                _ => address(&url, REDIS_PORT)
+                    .map(RedisPlace::Server)
+                    .ok_or_else(|| HOST.into()),
             }
         };
         let mut endpoint = match plain.as_str() {
@@ -38,16 +53,13 @@ impl RedisEndpoint {
             "redis+unix" | "unix" if tls.is_none() => Self::unix(&url),
             "redis-sentinel" => Self::sentinel(&url, servers(&hosts, SENTINEL_PORT)?),
             "redis-cluster" => Self::cluster(&url, servers(&hosts, REDIS_PORT)?),
-            _ => Err(
-                "a URL that starts with redis://, rediss://, redis+unix://, redis-sentinel:// or redis-cluster://"
-                    .into(),
-            ),
+            _ => Err(SCHEMES.into()),
         }?;
         endpoint.tls = tls;
         Ok(endpoint)
     }
 
-    fn tcp(url: &Url, place: RedisPlace) -> Result<Self, Allowed> {
+    fn tcp(url: &Url, place: RedisPlace) -> Result<Self, Expected> {
         let mut endpoint = Self::of(url, place)?;
         let path = url.path().trim_matches('/');
         if !path.is_empty() {
@@ -56,18 +68,18 @@ impl RedisEndpoint {
         Ok(endpoint)
     }
 
-    fn unix(url: &Url) -> Result<Self, Allowed> {
+    fn unix(url: &Url) -> Result<Self, Expected> {
         let path = decoded(url.path())?;
         let host = url.host_str().unwrap_or_default();
-        if path.is_empty() || path == "/" || !["", LOCAL].contains(&host) {
+        if path == "/" || !is_name(&path) || !["", LOCAL].contains(&host) {
             return Err("redis+unix:///absolute/path/to/socket (three slashes)".into());
         }
         Self::of(url, RedisPlace::Server(RedisAddress::Unix(path.into())))
     }
 
-    fn sentinel(url: &Url, sentinels: Vec<RedisAddress>) -> Result<Self, Allowed> {
+    fn sentinel(url: &Url, sentinels: Vec<RedisAddress>) -> Result<Self, Expected> {
         let master = decoded(url.path().trim_matches('/'))?;
-        if master.is_empty() || master.contains('/') {
+        if master.contains('/') || !is_name(&master) {
             return Err(
                 "redis-sentinel://host[:26379][,host…]/NAME[?db=N], with the name of the primary as the \
                  sentinels know it"
@@ -77,7 +89,7 @@ impl RedisEndpoint {
         Self::of(url, RedisPlace::Sentinel { sentinels, master })
     }
 
-    fn cluster(url: &Url, seeds: Vec<RedisAddress>) -> Result<Self, Allowed> {
+    fn cluster(url: &Url, seeds: Vec<RedisAddress>) -> Result<Self, Expected> {
         let endpoint = Self::tcp(url, RedisPlace::Cluster { seeds })?;
         if endpoint.database != 0 {
             return Err(
@@ -88,7 +100,7 @@ impl RedisEndpoint {
         Ok(endpoint)
     }
 
-    fn of(url: &Url, place: RedisPlace) -> Result<Self, Allowed> {
+    fn of(url: &Url, place: RedisPlace) -> Result<Self, Expected> {
         let some = |text: String| Some(text).filter(|text| !text.is_empty());
         let given = |text: String| Password::Given(Secret::new(text));
         let mut endpoint = Self {
@@ -113,7 +125,8 @@ impl RedisEndpoint {
                     );
                 }
                 name if is_option(name) && !value.contains('@') => {
-                    endpoint.ignored.push(name.into());
+                    let known = IGNORED.iter().find(|it| **it == name);
+                    endpoint.ignored.push(known.unwrap_or(&"…"));
                 }
                 // As above.
                 _ => return Err(UNESCAPED.into()),
@@ -123,17 +136,20 @@ impl RedisEndpoint {
     }
 }
 
+const SCHEMES: &str = "a URL that starts with redis://, rediss://, redis+unix://, redis-sentinel:// or redis-cluster://";
+
+const HOST: &str =
+    "a host name or an IP address behind redis:// (in a user or a password `@` is written %40)";
+
 const UNESCAPED: &str = "a URL with options such as ?db=0 behind the host (in a user or a password `/` is written \
                          %2F, `?` %3F, `#` %23 and `@` %40)";
 
-/// The URL standard knows one host a URL: the URL with the first one, and all of them.
-fn one_host(text: &str) -> (String, Vec<String>) {
-    let Some((scheme, user, hosts, rest)) = parts(text) else {
-        return (text.into(), Vec::new());
-    };
+/// The URL standard knows one host per URL: the URL with the first one, and all of them.
+fn one_host(text: &str) -> Option<(String, Vec<String>)> {
+    let (scheme, user, hosts, rest) = parts(text)?;
     let all: Vec<String> = hosts.split(',').map(Into::into).collect();
     let first = all.first().map_or("", String::as_str);
-    (format!("{scheme}://{user}{first}{rest}"), all)
+    Some((format!("{scheme}://{user}{first}{rest}"), all))
 }
 
 /// Scheme, user with its `@`, hosts, and what follows.
@@ -147,13 +163,13 @@ fn parts(text: &str) -> Option<(&str, &str, &str, &str)> {
     Some((scheme, user, hosts, rest))
 }
 
-fn servers(hosts: &[String], port: u16) -> Result<Vec<RedisAddress>, Allowed> {
+fn servers(hosts: &[String], port: u16) -> Result<Vec<RedisAddress>, Expected> {
     let read = |host: &String| {
         let url = Url::parse(&format!("redis://{host}")).ok();
         let url = url.filter(|url| {
             url.host_str().is_some_and(|host| !host.is_empty()) && url.username().is_empty()
         })?;
-        Some(address(&url, port))
+        address(&url, port)
     };
     let all: Option<Vec<_>> = hosts.iter().map(read).collect();
     // Whoever is named twice has one vote.
@@ -166,13 +182,37 @@ fn servers(hosts: &[String], port: u16) -> Result<Vec<RedisAddress>, Allowed> {
         .ok_or_else(|| "a list of different hosts such as a:6379,b:6379,[::1]:6379".into())
 }
 
-fn address(url: &Url, port: u16) -> RedisAddress {
+/// `None`: the host is none. The URL standard lets nearly anything be the host of an unknown scheme, settings with
+/// a password among it.
+fn address(url: &Url, port: u16) -> Option<RedisAddress> {
     let host = url.host_str().filter(|host| !host.is_empty());
-    RedisAddress::Tcp {
-        host: host.unwrap_or(LOCAL).trim_matches(['[', ']']).into(),
+    let host = host.unwrap_or(LOCAL).trim_matches(['[', ']']);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte);
+    host.bytes().all(plain).then(|| RedisAddress::Tcp {
+        host: host.into(),
         port: url.port().unwrap_or(port),
-    }
+    })
 }
+
+/// The path of a socket, or what sentinels call a primary: nothing that looks like settings.
+fn is_name(text: &str) -> bool {
+    let other = |it: char| it == '=' || it.is_whitespace() || it.is_control();
+    !text.is_empty() && !text.contains(other)
+}
+
+/// The options that may be named when they are ignored, go-redis' first. The name of any other may be part of a secret.
+#[rustfmt::skip]
+const IGNORED: [&str; 46] = [
+    "protocol", "client_name", "identity_suffix", "max_retries", "min_retry_backoff", "max_retry_backoff",
+    "dial_timeout", "read_timeout", "write_timeout", "context_timeout_enabled", "pool_fifo", "pool_size",
+    "pool_timeout", "min_idle_conns", "max_idle_conns", "max_active_conns", "conn_max_idle_time",
+    "conn_max_lifetime", "idle_timeout", "idle_check_frequency", "max_conn_age", "max_redirects", "read_only",
+    "route_by_latency", "route_randomly", "replica_only", "use_disconnected_replicas", "failing_timeout_seconds",
+    "read_buffer_size", "write_buffer_size", "disable_indentity", "disable_identity", "addr", "master_name",
+    "sentinel_username", "sentinel_password", "timeout", "socket_timeout", "socket_connect_timeout",
+    "socket_keepalive", "health_check_interval", "retry_on_timeout", "max_connections", "decode_responses",
+    "ssl_cert_reqs", "ssl_ca_certs",
+];
 
 /// As the options of go-redis are named.
 fn is_option(name: &str) -> bool {
@@ -197,156 +237,19 @@ fn with_host(text: &str) -> String {
     }
 }
 
-fn database(text: &str) -> Result<i64, Allowed> {
+fn database(text: &str) -> Result<i64, Expected> {
     text.parse()
         .ok()
         .filter(|number| (0..=1_000_000).contains(number))
         .ok_or_else(|| "a database that is a number, as in redis://host:6379/0".into())
 }
 
-fn decoded(text: &str) -> Result<String, Allowed> {
+fn decoded(text: &str) -> Result<String, Expected> {
     percent_decode_str(text)
         .decode_utf8()
         .map(Into::into)
         .map_err(|_| "a URL whose percent-encoded parts are UTF-8".into())
 }
 
-/// A URL as it may be shown: everything between `//` and the last `@` is left out, and so is the query.
-#[must_use]
-pub fn shown(url: &str) -> String {
-    let (url, query) = url.split_once('?').unwrap_or((url, ""));
-    let scheme = url.split_once("//").map_or("", |(scheme, _)| scheme);
-    if query.contains('@') {
-        // A password with a question mark in it, most likely.
-        return format!("{scheme}//***");
-    }
-    match (scheme, url.rsplit_once('@')) {
-        ("", Some((_, place))) => format!("***@{place}"),
-        (scheme, Some((_, place))) => format!("{scheme}//***@{place}"),
-        (_, None) => url.into(),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tcp(url: &str) -> (String, u16, i64) {
-        let endpoint = RedisEndpoint::parse(url).unwrap();
-        let RedisPlace::Server(RedisAddress::Tcp { host, port }) = endpoint.place else {
-            panic!("{url} is not TCP");
-        };
-        (host, port, endpoint.database)
-    }
-
-    #[test]
-    fn a_miners_own_urls_work() {
-        assert_eq!(tcp("redis://r:6380/2"), ("r".into(), 6380, 2));
-        assert_eq!(tcp("redis://r"), ("r".into(), 6379, 0));
-        assert_eq!(tcp("redis://[::1]:7/?db=3"), ("::1".into(), 7, 3));
-        assert_eq!(tcp("redis://:6380/1"), (LOCAL.into(), 6380, 1));
-        assert_eq!(tcp("redis://u:p@/1"), (LOCAL.into(), 6379, 1));
-        let endpoint =
-            RedisEndpoint::parse("redis://u%40x:p%2Fw@h/1?dial_timeout=5s&pool_size=9").unwrap();
-        assert_eq!(endpoint.login.username.as_deref(), Some("u@x"));
-        let password = Password::Given(Secret::new("p/w"));
-        assert_eq!(endpoint.login.password, Some(password));
-        assert_eq!(endpoint.ignored, ["dial_timeout", "pool_size"]);
-        for url in [
-            "redis+unix:///run/r.sock?db=4",
-            "unix://u:p@/run/r.sock?db=4",
-        ] {
-            let endpoint = RedisEndpoint::parse(url).unwrap();
-            let socket = RedisAddress::Unix("/run/r.sock".into());
-            assert_eq!(endpoint.place, RedisPlace::Server(socket));
-            assert_eq!(endpoint.database, 4);
-        }
-    }
-
-    #[test]
-    fn several_hosts_are_sentinels_or_the_nodes_of_a_cluster() {
-        let at = |host: &str, port| RedisAddress::Tcp {
-            host: host.into(),
-            port,
-        };
-        let sentinel = RedisEndpoint::parse("redis-sentinel://u:p@s1:5,s2,[::1]:7/mymaster?db=3");
-        let sentinel = sentinel.unwrap();
-        let place = RedisPlace::Sentinel {
-            sentinels: vec![at("s1", 5), at("s2", 26379), at("::1", 7)],
-            master: "mymaster".into(),
-        };
-        assert_eq!((sentinel.place, sentinel.database), (place, 3));
-        assert_eq!(sentinel.login.username.as_deref(), Some("u"));
-        let cluster = RedisEndpoint::parse("rediss-cluster://n1:6380,n2").unwrap();
-        let seeds = vec![at("n1", 6380), at("n2", 6379)];
-        assert_eq!(cluster.place, RedisPlace::Cluster { seeds });
-        assert!(cluster.tls.is_some());
-        assert!(RedisEndpoint::parse("rediss://r").unwrap().tls.is_some());
-    }
-
-    #[test]
-    fn what_cannot_work_is_refused() {
-        for url in [
-            "http://r",
-            "r:6379",
-            "",
-            "redis://r:notaport",
-            "redis://r/zero",
-            "redis://r/-1",
-            "redis://r?db=x",
-            "redis://a,b",
-            "rediss+unix:///p",
-            "redis-sentinel://a,b",
-            "redis-sentinel://a,,b/m",
-            "redis-sentinel://a,b,a/m",
-            "redis-sentinel://a:x/m",
-            "redis-sentinel:///m",
-            "redis-cluster://a/1",
-            "redis-cluster://a?db=1",
-            "redis://r?skip_verify=true",
-            "redis+unix://host/p",
-            "redis+unix://",
-            "redis://%ff@r",
-            "redis://u:%ff@r",
-        ] {
-            assert!(RedisEndpoint::parse(url).is_err(), "{url}");
-        }
-    }
-
-    #[test]
-    fn no_secret_is_shown() {
-        let secret = "hunter2";
-        for url in [
-            "redis://u:hunter2@h:1/0",
-            "redis://:hunter2@h",
-            "redis://u:x@hunter2@h:notaport",
-            "u:hunter2@h",
-            "redis://h?password=hunter2",
-            "redis://u:hunter2?x@h",
-            "redis://u:63?hunter2=x@h",
-            "redis-sentinel://u:123/hunter2@h",
-            "redis://u:x?hunter2@h",
-            "redis://?hunter2@h",
-        ] {
-            assert!(!shown(url).contains(secret), "{}", shown(url));
-            let parsed = format!("{:?}", RedisEndpoint::parse(url));
-            assert!(!parsed.contains(secret), "{parsed}");
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_url_makes_it_panic_and_no_password_is_shown(
-            scheme in "redis|rediss|redis\\+unix|unix|redis-sentinel|redis-cluster|http|.{0,3}",
-            user in "[^@:/]{0,5}",
-            rest in ".{0,30}",
-            any in ".{0,40}",
-        ) {
-            let _ = RedisEndpoint::parse(&any);
-            let url = format!("{scheme}://{user}:hunter2@{rest}");
-            let parsed = format!("{:?}", RedisEndpoint::parse(&url));
-            proptest::prop_assert!(!parsed.contains("hunter2"), "{}", parsed);
-            proptest::prop_assert!(!shown(&url).contains("hunter2"), "{}", shown(&url));
-        }
-    }
-}
+mod tests;
