@@ -266,7 +266,11 @@ fn a_password_that_was_rotated_is_read_again() {
 /// What a command says, and its code.
 fn told(words: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(program("UNDERSTUDY_BIN", "understudy"));
-    let output = command.args(words).output().expect("the command runs");
+    told_by(command.args(words))
+}
+
+fn told_by(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().expect("the command runs");
     let said = [&output.stdout[..], &output.stderr[..]].concat();
     let said = String::from_utf8_lossy(&said).into_owned();
     (output.status.code(), said)
@@ -339,4 +343,42 @@ fn a_url_that_is_not_understood_is_never_shown() {
     }
     // A wrong word that can hold no secret helps whoever typed it.
     assert!(told(&["statos"]).1.contains("'statos'"));
+}
+
+#[test]
+fn a_secret_is_the_same_whatever_way_it_came() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("password");
+    for (password, written) in [
+        ("hunter2", &["hunter2", "hunter2\n", "hunter2\r\n"][..]),
+        ("hunter2\n", &["hunter2\n\n"]),
+        (" hunter2 ", &[" hunter2 ", " hunter2 \n"]),
+    ] {
+        let redis = Redis::start();
+        redis.tell(&["CONFIG", "SET", "requirepass", password]);
+        for text in written {
+            std::fs::write(&file, text).expect("a file");
+            let mut escaped = String::new();
+            for byte in text.bytes() {
+                escaped.push_str(&format!("%{byte:02x}"));
+            }
+            let mut commands: [Command; 3] =
+                std::array::from_fn(|_| Command::new(program("UNDERSTUDY_BIN", "understudy")));
+            for command in &mut commands {
+                command.args(["doctor", "--redis-url"]);
+            }
+            commands[0]
+                .arg(redis.url())
+                .env("UNDERSTUDY_REDIS_PASSWORD", text);
+            commands[1]
+                .arg(redis.url())
+                .arg("--redis-password-file")
+                .arg(&file);
+            commands[2].arg(format!("redis://:{escaped}@127.0.0.1:{}", redis.port));
+            for (way, command) in ["environment", "file", "URL"].iter().zip(&mut commands) {
+                let (code, said) = told_by(command);
+                assert_eq!(code, Some(0), "{text:?} by the {way}: {said}");
+            }
+        }
+    }
 }

@@ -242,9 +242,9 @@ impl Reader {
         variable: &str,
     ) -> Result<Option<Password>, ()> {
         let Some(path) = given(file) else {
-            let set = std::env::var(variable).ok();
-            let set = set.filter(|text| !text.is_empty());
-            return Ok(set.map(|text| Password::Given(Secret::new(text))));
+            let set = std::env::var(variable).ok().map(Secret::new);
+            let set = set.filter(|secret| !secret.is_empty());
+            return Ok(set.map(Password::Given));
         };
         let password = Password::File(path.into());
         let read = password.read();

@@ -24,9 +24,21 @@ pub enum Password {
 // === impl Secret ===
 
 impl Secret {
+    /// Without one line end behind it, which editors and `echo` add: a secret is the same whatever way it came.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        let mut text = text.into();
+        if text.ends_with('\n') {
+            text.pop();
+            if text.ends_with('\r') {
+                text.pop();
+            }
+        }
+        Self(text)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The text itself, for the connection that needs it.
@@ -60,8 +72,9 @@ impl Password {
 fn read_file(path: &Path) -> Result<Secret, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("a file that can be read ({error})"))?;
-    match text.trim_end_matches(['\r', '\n']) {
-        "" => Err("a file that is not empty".into()),
-        text => Ok(Secret::new(text)),
+    let secret = Secret::new(text);
+    if secret.is_empty() {
+        return Err("a file that is not empty".into());
     }
+    Ok(secret)
 }
