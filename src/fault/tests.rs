@@ -1,6 +1,7 @@
 //! The table of errors, the texts of the engines, and what only looks like them.
 
 use super::StoreFault::*;
+use super::reading::TOKENS;
 use super::*;
 
 const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
