@@ -43,6 +43,8 @@ pub enum StoreFault {
     TimedOut,
     /// Words of a client: refused, reset, closed, or no such host. Whether a write was carried out is unknown.
     Unreachable,
+    /// Words of a client: one side does not accept the other's certificate, or they find no common TLS.
+    Tls,
     /// Anything else.
     Other,
 }
@@ -60,7 +62,7 @@ pub struct StoreError {
 
 impl StoreFault {
     /// Every class, in the order of the table in the documentation.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::OutOfMemory,
         Self::Misconf,
         Self::ReadOnly,
@@ -76,6 +78,7 @@ impl StoreFault {
         Self::ClientBug,
         Self::TimedOut,
         Self::Unreachable,
+        Self::Tls,
         Self::Other,
     ];
 
@@ -98,6 +101,7 @@ impl StoreFault {
             Self::ClientBug => "client_bug",
             Self::TimedOut => "timed_out",
             Self::Unreachable => "unreachable",
+            Self::Tls => "tls",
             Self::Other => "other",
         }
     }
@@ -121,6 +125,7 @@ impl StoreFault {
             | Self::NoPermission
             | Self::WrongType
             | Self::ClientBug
+            | Self::Tls
             | Self::Other => false,
         }
     }
@@ -130,7 +135,12 @@ impl StoreFault {
     pub fn lost_connection(self) -> bool {
         matches!(
             self,
-            Self::TimedOut | Self::Unreachable | Self::ReadOnly | Self::Loading | Self::Topology
+            Self::TimedOut
+                | Self::Unreachable
+                | Self::Tls
+                | Self::ReadOnly
+                | Self::Loading
+                | Self::Topology
         )
     }
 
@@ -170,6 +180,9 @@ impl StoreFault {
             }
             Self::Unreachable => {
                 "check the address, and that Redis runs and can be reached from here"
+            }
+            Self::Tls => {
+                "check --redis-ca-file, --redis-cert-file and --redis-key-file, the names in the server's certificate and how long it is valid: one side does not accept the other's"
             }
             Self::Other => "read the message: it is none that this version knows",
         }

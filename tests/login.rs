@@ -123,9 +123,10 @@ fn over_tls_with_a_certificate_of_ones_own() {
     ] {
         let agent = Agent::spawn("b", &[&["--redis-url", &url], &flags[..], &FLAGS].concat());
         agent.wait_until_up();
+        agent.wait_for_reason("redis_tls", 3 * SOON);
         wait_for(why, SOON, || {
             (!agent
-                .logged(&["WARN", "Redis does not answer", why])
+                .logged(&["WARN", "Redis does not answer", why, "--redis-ca-file"])
                 .is_empty())
             .then_some(())
         });

@@ -109,6 +109,7 @@ fn reason(reason: Reason) -> proto::Reason {
         Reason::RedisMisconf => proto::Reason::RedisMisconf,
         Reason::RedisNoReplicas => proto::Reason::RedisNoReplicas,
         Reason::RedisAuth => proto::Reason::RedisAuth,
+        Reason::RedisTls => proto::Reason::RedisTls,
         Reason::RedisNoPermission => proto::Reason::RedisNoPermission,
         Reason::RedisWrongType => proto::Reason::RedisWrongType,
         Reason::RedisClusterDown => proto::Reason::RedisClusterDown,
@@ -133,6 +134,7 @@ pub(super) fn error_class(fault: StoreFault) -> proto::ErrorClass {
         StoreFault::ClientBug => proto::ErrorClass::ClientBug,
         StoreFault::TimedOut => proto::ErrorClass::Timeout,
         StoreFault::Unreachable => proto::ErrorClass::Unreachable,
+        StoreFault::Tls => proto::ErrorClass::Tls,
         StoreFault::Other => proto::ErrorClass::Other,
     }
 }

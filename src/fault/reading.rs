@@ -53,6 +53,10 @@ const TEXTS: [(&str, StoreFault); 8] = [
 /// is no connection. Looked for only where no Redis error is found.
 const TIMED_OUT: &str = "timeout|timed out|timedout|deadline exceeded|deadline has elapsed|\
      resource temporarily unavailable";
+const TLS: &str = "peer certificate|fatal alert|x509:|tls: |certificate verify failed|certificate_verify_failed|\
+     self-signed certificate|self signed certificate|unable to get local issuer certificate|\
+     unable to verify the first certificate|sslhandshakeexception|err_tls_|depth_zero_self_signed_cert|\
+     self_signed_cert_in_chain|unable_to_verify_leaf_signature|wrong version number";
 const UNREACHABLE: &str = "connection refused|connection reset|connection aborted|connection closed|\
      connection is closed|connection lost|closed network connection|closed the connection|\
      socket closed|client is closed|broken pipe|unexpected end of|unexpectedly terminated|\
@@ -172,6 +176,8 @@ fn of_transport(message: &str) -> StoreFault {
     let mut words = message.split(|it: char| !it.is_ascii_alphanumeric());
     if says(TIMED_OUT) {
         StoreFault::TimedOut
+    } else if says(TLS) {
+        StoreFault::Tls
     } else if says(UNREACHABLE) || words.any(|word| word == "eof") {
         StoreFault::Unreachable
     } else {

@@ -16,16 +16,11 @@ pub(super) fn store_error(error: RedisError) -> StoreError {
         return StoreError::timed_out(error.to_string());
     }
     let text = error.to_string();
-    if ["peer certificate", "fatal alert"]
-        .iter()
-        .any(|it| text.contains(it))
-    {
-        return StoreError::unreachable(format!(
-            "{text} (TLS: see --redis-ca-file, --redis-cert-file and --redis-key-file)"
-        ));
-    }
     if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal() {
-        return StoreError::unreachable(text);
+        return match StoreError::new(text) {
+            error if error.fault == StoreFault::Tls => error,
+            error => StoreError::unreachable(error.message),
+        };
     }
     // Of several commands that were sent together, the first that was refused.
     let refused = error.into_server_errors();

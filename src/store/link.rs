@@ -97,7 +97,10 @@ async fn on_primary<T, F: Future<Output = RedisResult<T>>>(
 
 /// An error that is about the way to the server names it.
 fn at(place: &str, error: StoreError) -> StoreError {
-    if !matches!(error.fault, StoreFault::TimedOut | StoreFault::Unreachable) {
+    if !matches!(
+        error.fault,
+        StoreFault::TimedOut | StoreFault::Unreachable | StoreFault::Tls
+    ) {
         return error;
     }
     StoreError {

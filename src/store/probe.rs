@@ -38,9 +38,10 @@ impl Probe {
         match reply {
             Ok(()) => Health::Writable,
             Err(error) => match error.fault {
-                StoreFault::TimedOut | StoreFault::Unreachable | StoreFault::Auth => {
-                    Health::Away(error)
-                }
+                StoreFault::TimedOut
+                | StoreFault::Unreachable
+                | StoreFault::Tls
+                | StoreFault::Auth => Health::Away(error),
                 // Nobody can say where it is, or it could not be dialled.
                 _ if !self.link.reached() => Health::Away(error),
                 _ => Health::Refusing(error),

@@ -212,7 +212,7 @@ async fn guess(settings: &RedisSettings, error: &StoreError) -> Option<&'static 
     let answers = match asked.ask::<Value>(&["PING"]).await {
         Ok(_) => true,
         // It speaks: of a certificate that we cannot judge here, or of a password.
-        Err(error) => error.message.contains("(TLS: see") || error.fault == StoreFault::Auth,
+        Err(error) => matches!(error.fault, StoreFault::Tls | StoreFault::Auth),
     };
     answers.then_some(says)
 }

@@ -74,6 +74,7 @@ impl Listen {
                     pause = match error.fault {
                         StoreFault::Unreachable
                         | StoreFault::TimedOut
+                        | StoreFault::Tls
                         | StoreFault::Loading
                         | StoreFault::Topology => (pause * 2).min(LONGEST_PAUSE_AWAY),
                         _ => PAUSE_REFUSED,
