@@ -45,6 +45,10 @@ pub enum StoreFault {
     Unreachable,
     /// Words of a client: one side does not accept the other's certificate, or they find no common TLS.
     Tls,
+    /// Not of Redis: a password file that the settings name cannot be read yet. Nothing was sent.
+    PasswordFile,
+    /// Not of Redis: a certificate or key that the settings name cannot be read or parsed yet. Nothing was sent.
+    TlsFile,
     /// Anything else.
     Other,
 }
@@ -62,7 +66,7 @@ pub struct StoreError {
 
 impl StoreFault {
     /// Every class, in the order of the table in the documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::OutOfMemory,
         Self::Misconf,
         Self::ReadOnly,
@@ -79,6 +83,8 @@ impl StoreFault {
         Self::TimedOut,
         Self::Unreachable,
         Self::Tls,
+        Self::PasswordFile,
+        Self::TlsFile,
         Self::Other,
     ];
 
@@ -102,6 +108,8 @@ impl StoreFault {
             Self::TimedOut => "timed_out",
             Self::Unreachable => "unreachable",
             Self::Tls => "tls",
+            Self::PasswordFile => "password_file",
+            Self::TlsFile => "tls_file",
             Self::Other => "other",
         }
     }
@@ -119,7 +127,9 @@ impl StoreFault {
             | Self::Busy
             | Self::NoScript
             | Self::TimedOut
-            | Self::Unreachable => true,
+            | Self::Unreachable
+            | Self::PasswordFile
+            | Self::TlsFile => true,
             Self::Unkillable
             | Self::Auth
             | Self::NoPermission
@@ -142,6 +152,12 @@ impl StoreFault {
                 | Self::Loading
                 | Self::Topology
         )
+    }
+
+    /// Nothing was sent: a file that the settings name cannot be used yet. It is read again at every attempt.
+    #[must_use]
+    pub fn waits_for_file(self) -> bool {
+        matches!(self, Self::PasswordFile | Self::TlsFile)
     }
 
     /// What an operator can do about it, in one sentence.
@@ -183,6 +199,12 @@ impl StoreFault {
             }
             Self::Tls => {
                 "check --redis-ca-file, --redis-cert-file and --redis-key-file, the names in the server's certificate and how long it is valid: one side does not accept the other's"
+            }
+            Self::PasswordFile => {
+                "write the file, or correct its path: it is read again at every attempt, and nothing is sent to Redis before it is there"
+            }
+            Self::TlsFile => {
+                "write the files in PEM, or correct their paths: they are read again at every attempt, and nothing is sent to Redis before they are there"
             }
             Self::Other => "read the message: it is none that this version knows",
         }

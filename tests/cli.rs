@@ -75,7 +75,7 @@ fn every_bad_setting_is_told_at_once() {
             &["--redis-url", "redis-cluster://a/1"],
             "a cluster has only 0",
         ),
-        (&["--redis-ca-file", "/does/not/exist"], "a PEM file"),
+        (&["--redis-ca-file", "ca.pem"], "only with a rediss:// URL"),
         (
             &["--redis-url", "redis://a", "--sentinel-username", "u"],
             "only with a redis-sentinel:// URL",

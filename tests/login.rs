@@ -2,12 +2,13 @@
 
 mod stage;
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use stage::{Agent, Cluster, Redis, Sentinels, free_port, program, wait_for};
+use stage::{Agent, Cluster, Redis, Sentinels, free_port, never, program, wait_for};
 use tempfile::TempDir;
 
 const LOCK: &str = "ha:miner:global_leader";
@@ -381,5 +382,127 @@ fn a_secret_is_the_same_whatever_way_it_came() {
                 assert_eq!(code, Some(0), "{text:?} by the {way}: {said}");
             }
         }
+    }
+}
+
+/// Whoever dials there is noted, and gets no answer.
+struct Door {
+    listener: TcpListener,
+}
+
+impl Door {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("it does not wait");
+        Self { listener }
+    }
+
+    fn address(&self) -> String {
+        self.listener.local_addr().expect("bound").to_string()
+    }
+
+    fn was_used(&self) -> bool {
+        self.listener.accept().is_ok()
+    }
+}
+
+const WAITING: [&str; 2] = ["ERROR", "waiting for files that the settings name"];
+
+#[test]
+fn files_that_come_after_the_agent_are_waited_for() {
+    let (papers, folder) = (Papers::new(), tempfile::tempdir().expect("a folder"));
+    let port = free_port();
+    let door = ["--tls-port", &port.to_string()];
+    let redis = Redis::with(&[&door, &words(&papers.of_server())[..]].concat());
+    redis.tell(&["CONFIG", "SET", "requirepass", "hunter2"]);
+    let url = format!("rediss://127.0.0.1:{port}");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let flags = [
+        ("--redis-password-file", "password"),
+        ("--redis-ca-file", "ca.pem"),
+        ("--redis-cert-file", "cert.pem"),
+        ("--redis-key-file", "key.pem"),
+    ];
+    let named = flags
+        .map(|(flag, name)| [flag.to_owned(), at(name)])
+        .concat();
+    let whole = [&["--redis-url", &url], &words(&named)[..], &FLAGS].concat();
+    let agent = Agent::spawn("a", &whole);
+    agent.wait_until_up();
+    let missing = flags.map(|(flag, name)| format!("{flag}={}: No such file", at(name)));
+    let missing = missing.each_ref().map(String::as_str);
+    agent.wait_for_log(&[&WAITING[..], &missing].concat());
+    agent.wait_for_reason("redis_tls", SOON);
+    let (code, said) = agent.get("/ready").expect("an answer");
+    assert!(code == 503 && said.contains("redis_tls"), "{said}");
+    let doctor = [&["doctor", "--redis-url", &url], &words(&named)[..]].concat();
+    let leader = [&["leader", "--redis-url", &url], &words(&named)[..]].concat();
+    for (command, exit) in [(&doctor, 1), (&leader, 2)] {
+        let (code, said) = told(command);
+        assert_eq!(code, Some(exit), "{said}");
+        assert!(missing.iter().all(|it| said.contains(it)), "{said}");
+    }
+    assert!(told(&doctor).1.contains("FAIL"));
+    never("it is told twice", Duration::from_secs(2), || {
+        agent.logged(&WAITING).len() > 1
+    });
+    // They come one by one, and what stands in them first is not yet right.
+    std::fs::write(at("password"), "").expect("a file");
+    std::fs::write(at("ca.pem"), "hunter2").expect("a file");
+    std::fs::copy(papers.path("ca.pem"), at("cert.pem")).expect("a file");
+    std::fs::copy(papers.path("key.pem"), at("key.pem")).expect("a file");
+    let why = [
+        "it is empty",
+        "it holds no certificates in PEM",
+        "it is not the key to --redis-cert-file",
+    ];
+    let mut report = String::new();
+    wait_for("each is told with its reason", SOON, || {
+        report = told(&doctor).1;
+        why.iter().all(|it| report.contains(it)).then_some(())
+    });
+    agent.wait_for_log(&[&WAITING[..], &why].concat());
+    for name in ["ca.pem", "cert.pem"] {
+        std::fs::copy(papers.path(name), at(name)).expect("a file");
+    }
+    agent.wait_for_reason("redis_auth", SOON);
+    agent.wait_for_log(&[&WAITING[..], &["--redis-password-file"]].concat());
+    std::fs::write(at("password"), "hunter2\n").expect("a file");
+    agent.wait_until_leading(3 * SOON);
+    assert_eq!(agent.get("/ready").expect("an answer").0, 200);
+    assert_eq!(told(&doctor).0, Some(0));
+    let shown = agent.logged(&["hunter2"]);
+    assert!(shown.is_empty() && !report.contains("hunter2"), "{shown:?}");
+}
+
+#[test]
+fn nothing_is_dialled_before_a_secret_that_is_named_is_there() {
+    let doors = [Door::new(), Door::new(), Door::new()];
+    let [a, b, c] = doors.each_ref().map(Door::address);
+    for (url, flag) in [
+        (format!("redis://{a}"), "--redis-password-file"),
+        (
+            format!("redis-cluster://{a},{b},{c}"),
+            "--redis-password-file",
+        ),
+        (
+            format!("redis-sentinel://{a},{b},{c}/m"),
+            "--redis-password-file",
+        ),
+        (
+            format!("redis-sentinel://{a},{b},{c}/m"),
+            "--sentinel-password-file",
+        ),
+    ] {
+        let flags = ["--redis-url", &url, flag, "/nowhere/password"];
+        let agent = Agent::spawn("a", &[&flags[..], &FLAGS].concat());
+        agent.wait_until_up();
+        agent.wait_for_reason("redis_auth", SOON);
+        agent.wait_for_log(&[&WAITING[..], &["/nowhere/password"]].concat());
+        never(
+            "it dials, or tells it twice",
+            Duration::from_secs(2),
+            || doors.iter().any(Door::was_used) || agent.logged(&WAITING).len() > 1,
+        );
     }
 }

@@ -127,14 +127,14 @@ pub(super) fn error_class(fault: StoreFault) -> proto::ErrorClass {
         StoreFault::Topology => proto::ErrorClass::Topology,
         StoreFault::Busy => proto::ErrorClass::Busy,
         StoreFault::Unkillable => proto::ErrorClass::Unkillable,
-        StoreFault::Auth => proto::ErrorClass::Auth,
+        StoreFault::Auth | StoreFault::PasswordFile => proto::ErrorClass::Auth,
         StoreFault::NoPermission => proto::ErrorClass::NoPermission,
         StoreFault::NoScript => proto::ErrorClass::NoScript,
         StoreFault::WrongType => proto::ErrorClass::WrongType,
         StoreFault::ClientBug => proto::ErrorClass::ClientBug,
         StoreFault::TimedOut => proto::ErrorClass::Timeout,
         StoreFault::Unreachable => proto::ErrorClass::Unreachable,
-        StoreFault::Tls => proto::ErrorClass::Tls,
+        StoreFault::Tls | StoreFault::TlsFile => proto::ErrorClass::Tls,
         StoreFault::Other => proto::ErrorClass::Other,
     }
 }

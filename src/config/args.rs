@@ -30,8 +30,8 @@ pub struct RedisArgs {
         hide_env_values = true
     )]
     pub redis_username: Option<String>,
-    /// File that holds the password; without it, the environment variable UNDERSTUDY_REDIS_PASSWORD,
-    /// then the URL
+    /// File that holds the password; the agent waits for a file that is not there yet. Without it, the environment
+    /// variable UNDERSTUDY_REDIS_PASSWORD, then the URL
     #[arg(
         long,
         value_name = "FILE",

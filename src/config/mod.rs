@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::election::{LeaseRules, Liveness};
-use read::{Reader, given};
+use read::{Reader, given, password};
 
 pub use args::{RedisArgs, RunArgs};
 pub use form::shown;
@@ -174,7 +174,6 @@ impl RedisSettings {
         }
         let url = given(&args.redis_url).unwrap_or(DEFAULT_REDIS_URL);
         let endpoint = reader.keep("redis-url", &shown(url), RedisEndpoint::parse(url));
-        let passwords = reader.passwords(args);
         let tls = reader.tls(args);
         let key = given(&args.lock_key).unwrap_or(DEFAULT_LOCK_KEY);
         let keys = reader.keep("lock-key", key, Keys::new(key));
@@ -185,21 +184,19 @@ impl RedisSettings {
             Duration::from_millis(50),
         );
         let mut endpoint = endpoint?;
-        let (password, sentinel_password) = passwords?;
         let name = |value| given(value).map(ToOwned::to_owned);
+        let redis_password = password(&args.redis_password_file, "UNDERSTUDY_REDIS_PASSWORD");
         endpoint.login = Login {
             username: name(&args.redis_username).or(endpoint.login.username),
-            password: password.or(endpoint.login.password),
+            password: redis_password.or(endpoint.login.password),
         };
         endpoint.sentinel_login = Login {
             username: name(&args.sentinel_username),
-            password: sentinel_password,
+            password: password(&args.sentinel_password_file, "UNDERSTUDY_SENTINEL_PASSWORD"),
         };
         let keys = keys?.in_database(endpoint.database);
         reader.only_where_used(args, &endpoint);
-        if endpoint.tls.is_some() {
-            endpoint.tls = tls;
-        }
+        endpoint.tls = endpoint.tls.map(|_| tls);
         Some(Self {
             endpoint,
             timeout: timeout?,
@@ -271,7 +268,7 @@ mod tests {
                 redis_url: set("http://u:hunter2@r"),
                 redis_timeout: set("soon"),
                 lock_key: set("a}b"),
-                redis_password_file: set("/does/not/exist"),
+                redis_cert_file: set("cert.pem"),
                 ..RedisArgs::default()
             },
             instance: set("no spaces"),
@@ -293,7 +290,7 @@ mod tests {
             "redis-url",
             "redis-timeout",
             "lock-key",
-            "redis-password-file",
+            "redis-cert-file",
             "instance",
             "renew-every",
             "miner-timeout",

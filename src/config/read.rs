@@ -217,47 +217,11 @@ impl Reader {
         )
     }
 
-    /// Redis' and the sentinels', where they are set here; `None` if a file is of no use.
-    pub(super) fn passwords(
-        &mut self,
-        args: &RedisArgs,
-    ) -> Option<(Option<Password>, Option<Password>)> {
-        let redis = self.password(
-            "redis-password-file",
-            &args.redis_password_file,
-            "UNDERSTUDY_REDIS_PASSWORD",
-        );
-        let sentinel = self.password(
-            "sentinel-password-file",
-            &args.sentinel_password_file,
-            "UNDERSTUDY_SENTINEL_PASSWORD",
-        );
-        Some((redis.ok()?, sentinel.ok()?))
-    }
-
-    fn password(
-        &mut self,
-        flag: &str,
-        file: &Option<String>,
-        variable: &str,
-    ) -> Result<Option<Password>, ()> {
-        let Some(path) = given(file) else {
-            let set = std::env::var(variable).ok().map(Secret::new);
-            let set = set.filter(|secret| !secret.is_empty());
-            return Ok(set.map(Password::Given));
-        };
-        let password = Password::File(path.into());
-        let read = password.read();
-        self.keep(flag, path, read).ok_or(())?;
-        Ok(Some(password))
-    }
-
-    /// The files of TLS, if those that are named can be read.
-    pub(super) fn tls(&mut self, args: &RedisArgs) -> Option<TlsFiles> {
-        let ca = self.pem("redis-ca-file", &args.redis_ca_file);
-        let cert = self.pem("redis-cert-file", &args.redis_cert_file);
-        let key = self.pem("redis-key-file", &args.redis_key_file);
-        let client = match (cert?, key?) {
+    /// The files of TLS. They are read when they are needed, and need not be there before.
+    pub(super) fn tls(&mut self, args: &RedisArgs) -> TlsFiles {
+        let file = |value| given(value).map(PathBuf::from);
+        let pair = (file(&args.redis_cert_file), file(&args.redis_key_file));
+        let client = match pair {
             (Some(cert), Some(key)) => Some((cert, key)),
             (None, None) => None,
             (cert, _) => {
@@ -269,23 +233,10 @@ impl Reader {
                 None
             }
         };
-        Some(TlsFiles { ca: ca?, client })
-    }
-
-    #[allow(
-        clippy::option_option,
-        reason = "not set and not readable are different things"
-    )]
-    fn pem(&mut self, flag: &str, file: &Option<String>) -> Option<Option<PathBuf>> {
-        let Some(path) = given(file) else {
-            return Some(None);
-        };
-        let read = match std::fs::read_to_string(path) {
-            Ok(text) if text.contains("-----BEGIN ") => Ok(Some(path.into())),
-            Ok(_) => Err("a PEM file".to_owned()),
-            Err(error) => Err(format!("a PEM file that can be read ({error})")),
-        };
-        self.keep(flag, path, read)
+        TlsFiles {
+            ca: file(&args.redis_ca_file),
+            client,
+        }
     }
 
     /// A flag that would be ignored is a mistake: whoever set it believes that it works.
@@ -346,6 +297,15 @@ fn time(length: Duration) -> String {
         return "24h".into();
     }
     humantime::format_duration(Duration::from_millis(millis)).to_string()
+}
+
+/// A password that is set: the file before the variable. The file is read when it is needed, and need not be there before.
+pub(super) fn password(file: &Option<String>, variable: &str) -> Option<Password> {
+    if let Some(path) = given(file) {
+        return Some(Password::File(path.into()));
+    }
+    let set = std::env::var(variable).ok().map(Secret::new);
+    set.filter(|secret| !secret.is_empty()).map(Password::Given)
 }
 
 /// A flag that is set. An empty value counts as not set, as manifests often leave one.

@@ -1,6 +1,8 @@
 //! What nobody may read in a log, an error or debug output.
 
 use std::fmt;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// A text that no log, error or debug output shows.
@@ -37,6 +39,18 @@ impl Secret {
         Self(text)
     }
 
+    /// The secret in a file, as of now.
+    ///
+    /// # Errors
+    /// There is none: the file cannot be read, or is empty.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let secret = Self::new(fs::read_to_string(path)?);
+        if secret.is_empty() {
+            return Err(io::Error::new(ErrorKind::InvalidData, "it is empty"));
+        }
+        Ok(secret)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -52,29 +66,4 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
     }
-}
-
-// === impl Password ===
-
-impl Password {
-    /// The password as of now. Reads the file, if it stands in one.
-    ///
-    /// # Errors
-    /// What kind of file is needed instead.
-    pub fn read(&self) -> Result<Secret, String> {
-        match self {
-            Self::Given(secret) => Ok(secret.clone()),
-            Self::File(path) => read_file(path),
-        }
-    }
-}
-
-fn read_file(path: &Path) -> Result<Secret, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("a file that can be read ({error})"))?;
-    let secret = Secret::new(text);
-    if secret.is_empty() {
-        return Err("a file that is not empty".into());
-    }
-    Ok(secret)
 }

@@ -1,8 +1,6 @@
 //! One connection to one server.
 
-use std::fs;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +8,12 @@ use redis::aio::{MultiplexedConnection, PubSub};
 use redis::io::tcp::TcpSettings;
 use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, RedisError,
-    RedisResult, TlsCertificates,
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo,
+    RedisResult,
 };
 
-use crate::config::{Login, RedisAddress, RedisEndpoint, TlsFiles};
+use super::files::Credentials;
+use crate::config::{RedisAddress, RedisEndpoint, Secret};
 
 /// A peer that vanished without a word (its host died, a NAT forgot the connection) is found by the kernel's keepalive,
 /// within `KEEPALIVE_IDLE` and `USER_TIMEOUT`, so that the next command need not find it by waiting for its timeout. It
@@ -86,7 +85,7 @@ pub(super) async fn dial_to_listen(
     client.get_async_pubsub().await
 }
 
-/// Reads passwords and certificates as they stand on the disk now, which may be slow.
+/// Reads passwords and certificates, which may be slow.
 async fn client(
     endpoint: &Arc<RedisEndpoint>,
     address: &RedisAddress,
@@ -99,9 +98,11 @@ async fn client(
 }
 
 fn build(endpoint: &RedisEndpoint, address: &RedisAddress, guest: Guest) -> RedisResult<Client> {
-    let (login, database) = match guest {
-        Guest::Redis => (&endpoint.login, endpoint.database),
-        Guest::Sentinel => (&endpoint.sentinel_login, 0),
+    // Nothing is sent before everything that is named is there.
+    let credentials = Credentials::read(endpoint).map_err(io::Error::other)?;
+    let (login, password, database) = match guest {
+        Guest::Redis => (&endpoint.login, credentials.redis, endpoint.database),
+        Guest::Sentinel => (&endpoint.sentinel_login, credentials.sentinel, 0),
     };
     let place = match address {
         RedisAddress::Tcp { host, port } if endpoint.tls.is_some() => ConnectionAddr::TcpTls {
@@ -116,7 +117,8 @@ fn build(endpoint: &RedisEndpoint, address: &RedisAddress, guest: Guest) -> Redi
     let info = place.into_connection_info()?;
     // What the library says of itself is one command more for an ACL to refuse.
     let settings = info.redis_settings().clone().set_db(database);
-    let settings = let_in(settings.set_skip_set_lib_name(), login)?;
+    let username = login.username.as_deref();
+    let settings = let_in(settings.set_skip_set_lib_name(), username, password);
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)
         .with_interval(KEEPALIVE_INTERVAL);
@@ -125,42 +127,22 @@ fn build(endpoint: &RedisEndpoint, address: &RedisAddress, guest: Guest) -> Redi
         .set_keepalive(keepalive)
         .set_user_timeout(USER_TIMEOUT);
     let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
-    match &endpoint.tls {
-        Some(files) => Client::build_with_tls(info, certificates(files)?),
+    match credentials.tls {
+        Some(certificates) => Client::build_with_tls(info, certificates),
         None => Client::open(info),
     }
 }
 
 fn let_in(
-    mut settings: redis::RedisConnectionInfo,
-    login: &Login,
-) -> RedisResult<redis::RedisConnectionInfo> {
-    if let Some(username) = &login.username {
+    mut settings: RedisConnectionInfo,
+    username: Option<&str>,
+    password: Option<Secret>,
+) -> RedisConnectionInfo {
+    if let Some(username) = username {
         settings = settings.set_username(username);
     }
-    if let Some(password) = &login.password {
-        let needed = |needed| io::Error::other(format!("the password needs {needed}"));
-        settings = settings.set_password(password.read().map_err(needed)?.expose());
+    if let Some(password) = password {
+        settings = settings.set_password(password.expose());
     }
-    Ok(settings)
-}
-
-fn certificates(files: &TlsFiles) -> Result<TlsCertificates, RedisError> {
-    let read = |path: &Path| {
-        fs::read(path).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
-    };
-    let client_tls = match &files.client {
-        Some((cert, key)) => Some(ClientTlsConfig {
-            client_cert: read(cert)?,
-            client_key: read(key)?,
-        }),
-        None => None,
-    };
-    let root_cert = files.ca.as_deref().map(read).transpose()?;
-    // The first caller sets it for the process; any other finds the same one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Ok(TlsCertificates {
-        client_tls,
-        root_cert,
-    })
+    settings
 }

@@ -1,11 +1,18 @@
 //! What the library says went wrong, in the store's words.
 
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+
 use redis::{ErrorKind, RedisError};
 
 use crate::fault::{StoreError, StoreFault};
 
 /// An error of the library, as the store's: by what the server said, if it said something.
 pub(super) fn store_error(error: RedisError) -> StoreError {
+    if let Some(ours) = ours(&error) {
+        return ours.clone();
+    }
     if error.kind() == ErrorKind::AuthenticationFailed {
         return StoreError {
             fault: StoreFault::Auth,
@@ -31,4 +38,12 @@ pub(super) fn store_error(error: RedisError) -> StoreError {
         }),
         None => StoreError::nonsense(text),
     }
+}
+
+/// What the store itself found wrong before it dialled, which the library hands back in two wrappings.
+fn ours(error: &RedisError) -> Option<&StoreError> {
+    let kept = error
+        .source()?
+        .downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
+    kept.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
 }

@@ -4,6 +4,7 @@
 mod dial;
 mod error;
 mod events;
+mod files;
 mod link;
 mod probe;
 mod rehearsal;

@@ -206,6 +206,10 @@ impl Heard {
         if let Some(primary) = self.primary(known) {
             return Ok(primary.clone());
         }
+        // Nobody was asked.
+        if let Some(error) = self.errors.iter().find(|it| it.fault.waits_for_file()) {
+            return Err(error.clone());
+        }
         let named = self.answers.iter().map(|(_, answer)| &answer.primary);
         let what = match named.max_by_key(|primary| self.ids(primary).len()) {
             Some(primary) => {

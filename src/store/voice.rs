@@ -81,6 +81,10 @@ impl Voice {
         let address = &self.address;
         let at = |error| {
             let error = store_error(error);
+            // It is about none of them.
+            if error.fault.waits_for_file() {
+                return error;
+            }
             StoreError {
                 message: format!("{address}: {}", error.message),
                 ..error

@@ -75,6 +75,8 @@ impl Listen {
                         StoreFault::Unreachable
                         | StoreFault::TimedOut
                         | StoreFault::Tls
+                        | StoreFault::PasswordFile
+                        | StoreFault::TlsFile
                         | StoreFault::Loading
                         | StoreFault::Topology => (pause * 2).min(LONGEST_PAUSE_AWAY),
                         _ => PAUSE_REFUSED,

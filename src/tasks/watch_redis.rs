@@ -127,6 +127,9 @@ fn tell(health: &Health) {
         Health::Refusing(error) => {
             tracing::warn!(%error, hint = error.fault.hint(), "Redis answers and refuses writes");
         }
+        Health::Away(error) if error.fault.waits_for_file() => {
+            tracing::error!(%error, hint = error.fault.hint(), "cannot dial Redis: waiting for files that the settings name");
+        }
         Health::Away(error) if error.fault == StoreFault::Auth => {
             tracing::warn!(%error, hint = error.fault.hint(), "Redis does not let this agent in");
         }
