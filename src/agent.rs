@@ -18,7 +18,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Grpc, GrpcListeners, Http, Shared, SocketGuard, bind_unix};
+use crate::api::{Grpc, GrpcListeners, Http, Shared, SocketGuard, bind_tcp, bind_unix};
 use crate::clock;
 use crate::config::Config;
 use crate::election::{Election, Remembered, Settings};
@@ -54,15 +54,15 @@ struct Parts {
 impl Agent {
     /// # Errors
     /// An address is taken or cannot be used.
-    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+    pub fn bind(config: Config) -> anyhow::Result<Self> {
         let opened = config.state_dir.as_ref().map(|path| {
             StateDir::open(path)
                 .with_context(|| format!("--state-dir={}: cannot be used", path.display()))
         });
         let state = opened.transpose()?;
-        let http = bind(config.http_listen, "http-listen").await?;
+        let http = bind(config.http_listen, "http-listen")?;
         let tcp = match config.grpc_listen {
-            Some(address) => Some(bind(address, "grpc-listen").await?),
+            Some(address) => Some(bind(address, "grpc-listen")?),
             None => None,
         };
         let bound = config.grpc_socket.as_ref().map(|path| {
@@ -126,7 +126,7 @@ impl Agent {
         } = self;
         let seed = RandomState::new().build_hasher().finish();
         let (holder, remembered) = who(&config, state.as_ref(), seed);
-        announce(&config, &holder);
+        announce(&config, &holder, &http);
 
         let metrics = Metrics::new(&config.instance)?;
         let (board, seen) = watch::channel(Status::new(identity(&config, &holder)));
@@ -246,7 +246,7 @@ fn identity(config: &Config, holder: &str) -> Identity {
     }
 }
 
-fn announce(config: &Config, holder: &str) {
+fn announce(config: &Config, holder: &str, http: &TcpListener) {
     tracing::info!(
         version = crate::VERSION,
         instance = %config.instance,
@@ -255,7 +255,7 @@ fn announce(config: &Config, holder: &str) {
         lock_key = %config.redis.keys.lock,
         grpc = config.grpc_listen.map(tracing::field::display),
         socket = config.grpc_socket.as_ref().map(|path| tracing::field::display(path.display())),
-        http = %config.http_listen,
+        http = http.local_addr().ok().map(tracing::field::display),
         "started"
     );
     let ignored = &config.redis.endpoint.ignored;
@@ -280,8 +280,8 @@ fn unasked(name: &str, result: Result<anyhow::Result<()>, JoinError>) -> anyhow:
     ))
 }
 
-async fn bind(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+fn bind(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    bind_tcp(address).with_context(|| {
         format!(
             "--{flag}={address}: cannot listen there; stop what does, or choose another address"
         )

@@ -5,11 +5,11 @@ mod stage;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use stage::{Agent, Miner, Redis, free_port, never, wait_for};
+use stage::{Agent, Miner, Redis, free_port, never, program, wait_for};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -169,6 +169,49 @@ fn a_taken_port_is_told() {
         "{}",
         text(&output)
     );
+}
+
+/// Killed when the test ends, however it does.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = (self.0.kill(), self.0.wait());
+    }
+}
+
+/// `[::]` is for both families; where the agent listens on IPv4 alone, its probe finds it by the same flag.
+#[test]
+fn http_is_served_to_both_families_and_found_by_the_probe() {
+    let program = program("UNDERSTUDY_BIN", "understudy");
+    for (listen, both) in [("[::]", true), ("0.0.0.0", false)] {
+        let port = free_port();
+        let mut run = Command::new(&program);
+        run.args(["run", "--instance", "a", "--grpc-listen", "127.0.0.1:0"]);
+        run.args(["--http-listen", &format!("{listen}:{port}")]);
+        let _agent = Running(run.stdout(Stdio::null()).spawn().expect("it starts"));
+        wait_for("the agent serves HTTP", SOON, || {
+            TcpStream::connect(("127.0.0.1", port)).ok()
+        });
+        assert_eq!(TcpStream::connect(("::1", port)).is_ok(), both, "{listen}");
+        for address in ["[::]", "0.0.0.0", "127.0.0.1"] {
+            let mut probe = Command::new(&program);
+            probe.args([
+                "probe",
+                "live",
+                "--http-listen",
+                &format!("{address}:{port}"),
+            ]);
+            let probed = probe.output().expect("the command runs");
+            assert_eq!(
+                code(&probed),
+                Some(0),
+                "{listen} by {address}: {}",
+                text(&probed)
+            );
+        }
+    }
 }
 
 #[test]

@@ -6,12 +6,14 @@ mod ending;
 mod grpc;
 mod health_service;
 mod http;
+mod listen;
 mod redis_health_service;
 mod socket;
 mod stream;
 
 pub use grpc::{Grpc, GrpcListeners};
 pub use http::Http;
+pub use listen::bind_tcp;
 pub use socket::{SocketGuard, bind_unix};
 
 use std::sync::Arc;

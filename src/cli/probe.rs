@@ -17,7 +17,7 @@ pub(super) struct Args {
     /// What to ask
     #[arg(value_enum, default_value_t = Question::Ready)]
     question: Question,
-    /// Where the agent serves HTTP; 0.0.0.0 is asked on loopback [default: 0.0.0.0:9090]
+    /// Where the agent serves HTTP; [::] and 0.0.0.0 are asked on loopback [default: [::]:9090]
     #[arg(
         long,
         value_name = "ADDR",
@@ -40,19 +40,13 @@ pub(super) fn run(args: &Args) -> Exit {
         .as_deref()
         .filter(|address| !address.is_empty());
     let given = given.unwrap_or(DEFAULT_HTTP_LISTEN);
-    let Ok(mut address) = given.parse::<SocketAddr>() else {
+    let Ok(address) = given.parse::<SocketAddr>() else {
         let expected = "an address such as 127.0.0.1:9095";
         return fail(
             Exit::BadFlags,
             format_args!("--http-listen={given}: expected {expected}"),
         );
     };
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
     let path = match args.question {
         Question::Ready => "/ready",
         Question::Live => "/live",
@@ -78,13 +72,25 @@ pub(super) fn run(args: &Args) -> Exit {
     }
 }
 
+/// An agent that listens everywhere is there on loopback: on IPv4's too, and on that alone where the kernel has no IPv6.
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let on = |ip: IpAddr| TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), WITHIN);
+    match address.ip() {
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            on(Ipv6Addr::LOCALHOST.into()).or_else(|_| on(Ipv4Addr::LOCALHOST.into()))
+        }
+        IpAddr::V4(ip) if ip.is_unspecified() => on(Ipv4Addr::LOCALHOST.into()),
+        ip => on(ip),
+    }
+}
+
 fn ask(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     let deadline = clock::boottime() + WITHIN;
     let left = || match deadline.since(clock::boottime()) {
         Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
         left => Ok(Some(left)),
     };
-    let mut stream = TcpStream::connect_timeout(&address, WITHIN)?;
+    let mut stream = connect(address)?;
     stream.set_write_timeout(left()?)?;
     write!(
         stream,

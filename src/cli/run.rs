@@ -13,7 +13,7 @@ pub(super) async fn run(args: &RunArgs) -> Exit {
     let _logs = logs::start(config.log_format);
     let ran = async {
         let stop = shutdown::on_signal()?;
-        Agent::bind(config).await?.run(stop).await
+        Agent::bind(config)?.run(stop).await
     };
     match ran.await {
         Ok(()) => Exit::Yes,

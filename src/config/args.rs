@@ -198,7 +198,8 @@ pub struct RunArgs {
         hide_env_values = true
     )]
     pub grpc_socket: Option<String>,
-    /// Address of /ready, /live, /leader, /status and /metrics [default: 0.0.0.0:9090]
+    /// Address of /ready, /live, /leader, /status and /metrics. [::] is every address, IPv4's too, and the same as
+    /// 0.0.0.0 where the kernel has no IPv6; 0.0.0.0 is IPv4 only [default: [::]:9090]
     #[arg(
         long,
         value_name = "ADDR",

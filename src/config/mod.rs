@@ -24,7 +24,8 @@ pub use secret::{Login, Password, Secret};
 
 /// Where a miner finds the agent unless told otherwise.
 pub const DEFAULT_GRPC_LISTEN: &str = "127.0.0.1:50051";
-pub const DEFAULT_HTTP_LISTEN: &str = "0.0.0.0:9090";
+/// IPv4 too; where the kernel has no IPv6, `0.0.0.0`.
+pub const DEFAULT_HTTP_LISTEN: &str = "[::]:9090";
 const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";
 const DEFAULT_LOCK_KEY: &str = "ha:miner:global_leader";
 
@@ -243,7 +244,7 @@ mod tests {
         assert_eq!(config.memory_every, Duration::from_secs(30));
         assert!((config.memory_warn_ratio - 0.9).abs() < f64::EPSILON);
         assert_eq!(config.grpc_listen, "127.0.0.1:50051".parse().ok());
-        assert_eq!(config.http_listen, "0.0.0.0:9090".parse().unwrap());
+        assert_eq!(config.http_listen, "[::]:9090".parse().unwrap());
         assert_eq!(config.log_format, LogFormat::Text);
         assert_eq!((config.grpc_socket, config.state_dir), (None, None));
         assert!(config.acquire_under_oom && !config.allow_eviction);
