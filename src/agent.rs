@@ -258,6 +258,9 @@ fn announce(config: &Config, holder: &str, http: &TcpListener) {
         http = http.local_addr().ok().map(tracing::field::display),
         "started"
     );
+    if let Some(name) = &config.long_instance {
+        tracing::warn!(instance = %config.instance, %name, "the name of this instance is longer than 63 characters: it is shortened");
+    }
     let ignored = &config.redis.endpoint.ignored;
     if !ignored.is_empty() {
         tracing::warn!(options = ?ignored, "options of --redis-url that mean nothing here are ignored");

@@ -171,6 +171,40 @@ fn a_taken_port_is_told() {
     );
 }
 
+/// As Kubernetes may call a pod.
+#[test]
+fn a_long_name_is_shortened() {
+    let redis = Redis::start();
+    let name = format!("{}-0", "a-release-of-miners-".repeat(12));
+    let flags = ["--miner-liveness", "always", "--lease-ttl", "2s"];
+    let agent = Agent::start(&name, &redis, &flags);
+    agent.wait_until_leading(SOON);
+    let short = agent.status()["instance"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
+    assert!(
+        short.len() <= 63 && short.starts_with("a-release-of-miners-a-release"),
+        "{short}"
+    );
+    let holder = redis.tell(&["GET", "ha:miner:global_leader"]);
+    assert!(holder.contains(&format!("{short}-")), "{holder}");
+    agent.wait_for_log(&["WARN", "shortened", &short, &name]);
+    let mut doctor = Command::new(program("UNDERSTUDY_BIN", "understudy"));
+    doctor
+        .args(["doctor", "--redis-url", &redis.url()])
+        .env("POD_NAME", &name);
+    let said = doctor.output().expect("the command runs");
+    assert_eq!(code(&said), Some(0), "{}", text(&said));
+    let refused = understudy(&["run", "--instance", &"a".repeat(254)]);
+    assert_eq!(code(&refused), Some(64));
+    assert!(
+        text(&refused).contains("expected 1 to 253 of"),
+        "{}",
+        text(&refused)
+    );
+}
+
 /// Killed when the test ends, however it does.
 struct Running(Child);
 

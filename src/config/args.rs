@@ -103,7 +103,8 @@ pub struct RedisArgs {
 pub struct RunArgs {
     #[command(flatten)]
     pub redis: RedisArgs,
-    /// This instance's name: 1 to 63 of A-Z a-z 0-9 . _ - [default: $POD_NAME, else the host name]
+    /// This instance's name: 1 to 253 of A-Z a-z 0-9 . _ -; one that is longer than 63 is shortened, with a hash
+    /// [default: $POD_NAME, else the host name]
     #[arg(
         long,
         value_name = "NAME",

@@ -2,6 +2,7 @@
 
 mod args;
 mod form;
+mod instance;
 mod miner_probe;
 mod read;
 mod redis;
@@ -34,6 +35,8 @@ const DEFAULT_LOCK_KEY: &str = "ha:miner:global_leader";
 pub struct Config {
     pub redis: RedisSettings,
     pub instance: String,
+    /// What `instance` is short for, where it was too long.
+    pub long_instance: Option<String>,
     pub rules: LeaseRules,
     pub liveness: Liveness,
     /// Set exactly where the miner's liveness is found by it.
@@ -131,9 +134,11 @@ impl Config {
             miner_timeout,
         );
         let config = (|| {
+            let (instance, long_instance) = instance?;
             Some(Self {
                 redis: redis?,
-                instance: instance?,
+                instance,
+                long_instance,
                 rules: rules?,
                 liveness: liveness?,
                 miner_probe,

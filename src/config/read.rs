@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     BadSettings, DEFAULT_GRPC_LISTEN, MinerProbe, Password, RedisArgs, RedisEndpoint, RedisPlace,
-    RunArgs, Secret, TlsFiles, shown,
+    RunArgs, Secret, TlsFiles, instance, shown,
 };
 use crate::election::{LONGEST_TTL, Liveness, SHORTEST_TTL, UnsafeRules};
 
@@ -194,7 +194,8 @@ impl Reader {
         probe
     }
 
-    pub(super) fn instance(&mut self, value: &Option<String>) -> Option<String> {
+    /// The name as it is used, and what it is short for, if it is.
+    pub(super) fn instance(&mut self, value: &Option<String>) -> Option<(String, Option<String>)> {
         let host = || {
             rustix::system::uname()
                 .nodename()
@@ -205,16 +206,13 @@ impl Reader {
             .ok()
             .filter(|name| !name.is_empty());
         let name = given(value).map_or_else(|| pod.unwrap_or_else(host), Into::into);
-        let fits = (1..=63).contains(&name.len())
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-        let fits = fits.then_some(name.clone());
-        self.keep(
+        let short = self.keep(
             "instance",
             &name,
-            fits.ok_or("1 to 63 of A-Z a-z 0-9 . _ -"),
-        )
+            instance::short(&name).ok_or(instance::EXPECTED),
+        )?;
+        let long = (name != short).then_some(name);
+        Some((short, long))
     }
 
     /// The files of TLS. They are read when they are needed, and need not be there before.

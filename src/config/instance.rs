@@ -1,0 +1,58 @@
+//! This instance's name. It is a label, stands in every holder id, and may be as long as a pod's name.
+
+/// As long as a name may be where it is used.
+const LONGEST: usize = 63;
+/// As long as Kubernetes' own names may be.
+const LONGEST_GIVEN: usize = 253;
+
+/// What is expected of a name.
+pub(super) const EXPECTED: &str = "1 to 253 of A-Z a-z 0-9 . _ -";
+
+/// The name as it is used; `None` if it cannot be one.
+pub(super) fn short(name: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if !(1..=LONGEST_GIVEN).contains(&name.len()) || !name.bytes().all(plain) {
+        return None;
+    }
+    if name.len() <= LONGEST {
+        return Some(name.to_owned());
+    }
+    let hash = format!("-{:016x}", hash(name));
+    let beginning = name.get(..LONGEST - hash.len())?;
+    Some(format!(
+        "{}{hash}",
+        beginning.trim_end_matches(['.', '_', '-'])
+    ))
+}
+
+/// FNV-1a: the same in every version and on every machine.
+/// <http://www.isthe.com/chongo/tech/comp/fnv/>
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_is_shortened_and_stays_its_own() {
+        assert_eq!(short("miner-0").as_deref(), Some("miner-0"));
+        let longest = "a".repeat(63);
+        assert_eq!(short(&longest), Some(longest));
+        assert_eq!(hash("a"), 0xaf63_dc4c_8601_ec8c);
+        let of = |ordinal: u32| short(&format!("{}-{ordinal}", "long-name-of-a-set".repeat(13)));
+        let names: std::collections::BTreeSet<_> = (0..1000).map(|it| of(it).unwrap()).collect();
+        assert_eq!(names.len(), 1000);
+        for name in names {
+            assert!(name.len() <= 63 && name.starts_with("long-name-of-a-setlong-name"));
+            assert_eq!(short(&name), Some(name), "it is a name itself");
+        }
+        assert!(short(&"a".repeat(253)).is_some());
+        for bad in ["", "a b", "ä", &"a".repeat(254)] {
+            assert_eq!(short(bad), None, "{bad}");
+        }
+    }
+}
