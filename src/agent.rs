@@ -7,6 +7,7 @@
 //!              └→ tasks::watch_redis ─→ Status ─→ api ─→ miner, kubelet, Prometheus
 //! ```
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use anyhow::{Context, anyhow};
 use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -44,11 +45,40 @@ pub struct Agent {
 /// What runs, and what it takes to end it.
 struct Parts {
     election: JoinHandle<()>,
-    others: JoinSet<(&'static str, anyhow::Result<()>)>,
+    others: Named,
     board: watch::Sender<Status>,
     /// Ends the servers and the streams.
     close: CancellationToken,
     _socket: Option<SocketGuard>,
+}
+
+/// Tasks whose names outlive a panic.
+#[derive(Default)]
+struct Named {
+    tasks: JoinSet<anyhow::Result<()>>,
+    names: HashMap<Id, &'static str>,
+}
+
+type Ended = Result<anyhow::Result<()>, JoinError>;
+
+impl Named {
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        part: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        self.names.insert(self.tasks.spawn(part).id(), name);
+    }
+
+    /// The next that ends; `None` when none is left.
+    async fn next(&mut self) -> Option<(&'static str, Ended)> {
+        let ended = self.tasks.join_next_with_id().await?;
+        let (id, ended) = match ended {
+            Ok((id, result)) => (id, Ok(result)),
+            Err(panicked) => (panicked.id(), Err(panicked)),
+        };
+        Some((self.names.remove(&id).unwrap_or("a part"), ended))
+    }
 }
 
 impl Agent {
@@ -91,10 +121,7 @@ impl Agent {
             biased;
             () = stop.cancelled() => {}
             ended = &mut parts.election => return Err(unasked("the election", ended.map(Ok))),
-            Some(ended) = parts.others.join_next() => {
-                let (name, result) = ended.context("a part of the agent panicked")?;
-                return Err(unasked(name, Ok(result)));
-            }
+            Some((name, ended)) = parts.others.next() => return Err(unasked(name, ended)),
         }
         parts.board.send_modify(|status| status.stopping = true);
         let drain_within = config.drain_timeout + config.rules.redis_timeout();
@@ -107,7 +134,7 @@ impl Agent {
         parts.close.cancel();
         // What the board says last is remembered, and no more comes.
         drop(parts.board);
-        let all_ended = async { while parts.others.join_next().await.is_some() {} };
+        let all_ended = async { while parts.others.next().await.is_some() {} };
         if timeout(CLOSE_WITHIN, all_ended).await.is_err() {
             tracing::debug!("stopping with connections that did not end by themselves");
         }
@@ -201,19 +228,19 @@ impl Agent {
         let watching = watch_redis.run(close.clone());
         let listening = close.clone().run_until_cancelled_owned(listen.run());
         let rehearsing = close.clone().run_until_cancelled_owned(rehearse.run());
-        let mut others = JoinSet::new();
-        others.spawn(named("the listener", listening.map(|_| Ok(()))));
-        others.spawn(named("the watch on Redis", watching.map(done)));
-        others.spawn(named("the rehearsals", rehearsing.map(|_| Ok(()))));
+        let mut others = Named::default();
+        others.spawn("the listener", listening.map(|_| Ok(())));
+        others.spawn("the watch on Redis", watching.map(done));
+        others.spawn("the rehearsals", rehearsing.map(|_| Ok(())));
         if let Some(probe_miner) = probe_miner {
             let probing = close.clone().run_until_cancelled_owned(probe_miner.run());
-            others.spawn(named("the probe of the miner", probing.map(|_| Ok(()))));
+            others.spawn("the probe of the miner", probing.map(|_| Ok(())));
         }
         if let Some(remember) = remember {
-            others.spawn(named("the writer of --state-dir", remember.run().map(done)));
+            others.spawn("the writer of --state-dir", remember.run().map(done));
         }
-        others.spawn(named("the gRPC server", serve_grpc.serve()));
-        others.spawn(named("the HTTP server", serve_http.serve(http).map(done)));
+        others.spawn("the gRPC server", serve_grpc.serve());
+        others.spawn("the HTTP server", serve_http.serve(http).map(done));
         Ok(Parts {
             election: tokio::spawn(elect.run(stop.clone())),
             others,
@@ -267,17 +294,18 @@ fn announce(config: &Config, holder: &str, http: &TcpListener) {
     }
 }
 
-async fn named<T>(name: &'static str, part: impl Future<Output = T>) -> (&'static str, T) {
-    (name, part.await)
-}
-
 /// A part of the agent has ended that nobody asked to end: the agent ends with it.
-fn unasked(name: &str, result: Result<anyhow::Result<()>, JoinError>) -> anyhow::Error {
-    let why = match result {
+fn unasked(name: &str, ended: Ended) -> anyhow::Error {
+    let why = match ended {
         Ok(Ok(())) => anyhow!("it returned"),
         Ok(Err(error)) => error,
         Err(panicked) => panicked.into(),
     };
+    tracing::error!(
+        part = name,
+        error = format!("{why:#}"),
+        "a part of the agent has stopped"
+    );
     why.context(format!(
         "{name} has stopped, and the agent with it: the lock's TTL ends its term"
     ))
@@ -289,4 +317,22 @@ fn bind(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<TcpListener
             "--{flag}={address}: cannot listen there; stop what does, or choose another address"
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_panics_is_called_by_its_name() {
+        let mut parts = Named::default();
+        parts.spawn("one that goes on", std::future::pending());
+        parts.spawn("one that panics", async { panic!("for the test") });
+        let (name, ended) = parts.next().await.unwrap();
+        let told = format!("{:#}", unasked(name, ended));
+        assert!(told.starts_with("one that panics has stopped"), "{told}");
+        assert!(told.contains("for the test"), "{told}");
+        parts.spawn("one that fails", async { Err(anyhow!("why")) });
+        assert_eq!(parts.next().await.unwrap().0, "one that fails");
+    }
 }
