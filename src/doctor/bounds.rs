@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::time;
 use crate::config::Config;
 use crate::election::Liveness;
+use crate::memory::CHECK_EVERY;
 use crate::store::Survey;
 
 /// One kind of failure.
@@ -17,10 +19,6 @@ pub struct Bound {
 
 /// What is needed to hear, to look and to begin, on a machine that is not overloaded.
 const HEARS: Duration = Duration::from_millis(100);
-/// A standby that cannot hear the events channel looks this often.
-const LOOKS: Duration = Duration::from_millis(500);
-/// Redis is checked this often, and whoever waits is told when it is back.
-const CHECKS: Duration = Duration::from_secs(1);
 
 /// How often standbys look, where they are not told of a change: often, if they cannot hear; rarely, if they
 /// can, and whoever changes something may not publish.
@@ -28,8 +26,8 @@ const CHECKS: Duration = Duration::from_secs(1);
 pub fn untold(survey: &Survey, config: &Config) -> Option<Duration> {
     match (&survey.subscribe, &survey.publish) {
         (Ok(()), Ok(())) => None,
-        (Err(_), _) => Some(LOOKS),
-        (Ok(()), Err(_)) => Some(config.rules.renew_every()),
+        (Err(_), _) => Some(config.rules.look_every(false)),
+        (Ok(()), Err(_)) => Some(config.rules.look_every(true)),
     }
 }
 
@@ -38,7 +36,9 @@ pub fn untold(survey: &Survey, config: &Config) -> Option<Duration> {
 pub fn bounds(config: &Config, untold: Option<Duration>) -> Vec<Bound> {
     let rules = &config.rules;
     let notice = HEARS + untold.unwrap_or_default();
-    let unreleased = rules.takeover_after() + untold.unwrap_or(LOOKS) + HEARS;
+    let looks = rules.look_every(false);
+    let takeover = time(rules.takeover_after());
+    let unreleased = rules.takeover_after() + untold.unwrap_or(looks) + HEARS;
     let bound = |failure, worst: Option<Duration>, why: &str| Bound {
         failure,
         worst,
@@ -83,7 +83,7 @@ pub fn bounds(config: &Config, untold: Option<Duration>) -> Vec<Bound> {
         )
     } else {
         (
-            Some(rules.takeover_after().saturating_sub(rules.lease()) + LOOKS + HEARS),
+            Some(rules.takeover_after().saturating_sub(rules.lease()) + looks + HEARS),
             "one command that hangs for --redis-timeout may outlast the lease: make that shorter, or the lease longer",
         )
     };
@@ -96,14 +96,14 @@ pub fn bounds(config: &Config, untold: Option<Duration>) -> Vec<Bound> {
         bound(
             "the pod or the node dies, agent and miner",
             Some(unreleased),
-            "nobody releases: TTL and 1 % and 100 ms since the last renewal",
+            &format!("nobody releases: others wait for {takeover} after the last renewal"),
         ),
         bound("Redis is out of memory", oom.0, oom.1),
         bound("Redis is away for less than the lease", away.0, away.1),
         bound(
             "Redis is away for longer",
             None,
-            "while it is away nobody leads; after it, TTL and 1 % and 100 ms",
+            &format!("while it is away nobody leads; after it, {takeover}"),
         ),
         bound(
             "Redis restarts without its data, the leader alive",
@@ -112,7 +112,7 @@ pub fn bounds(config: &Config, untold: Option<Duration>) -> Vec<Bound> {
         ),
         bound(
             "Redis restarts, or another primary is promoted, and the leader dies too",
-            Some(unreleased + CHECKS),
+            Some(unreleased + CHECK_EVERY),
             "counted from when it answers again",
         ),
         bound(
@@ -122,4 +122,34 @@ pub fn bounds(config: &Config, untold: Option<Duration>) -> Vec<Bound> {
         ),
     ];
     miner.into_iter().chain(others).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RunArgs;
+
+    fn worst(flags: [&str; 2], failure: &str) -> Duration {
+        let [ttl, renew] = flags.map(|it| Some(it.to_owned()));
+        let config = Config::check(&RunArgs {
+            instance: Some("a".into()),
+            lease_ttl: ttl,
+            renew_every: renew,
+            ..RunArgs::default()
+        });
+        let mut found = bounds(&config.unwrap(), None).into_iter();
+        let bound = found.find(|it| it.failure.starts_with(failure)).unwrap();
+        bound.worst.unwrap()
+    }
+
+    /// Standbys look every 500 ms, or every `--renew-every` where that is more often.
+    #[test]
+    fn they_follow_the_elections_own_rules() {
+        let (look, margin) = (Duration::from_millis(500), Duration::from_millis(400));
+        let expected = Duration::from_secs(30) + margin + look + HEARS;
+        assert_eq!(worst(["30s", "10s"], "the pod or the node"), expected);
+        let (look, margin) = (Duration::from_millis(200), Duration::from_millis(110));
+        let expected = Duration::from_secs(1) + margin + look + HEARS;
+        assert_eq!(worst(["1s", "200ms"], "the pod or the node"), expected);
+    }
 }

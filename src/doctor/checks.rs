@@ -253,13 +253,16 @@ pub(super) fn events(survey: &Survey, config: &Config) -> Finding {
             CHECK,
             format!(
                 "PUBLISH does not work ({error}): standbys notice what happened when they next look, up to {} later",
-                time(config.rules.renew_every())
+                time(config.rules.look_every(true))
             ),
             error.fault.hint(),
         ),
         (Err(error), _) => Finding::warn(
             CHECK,
-            format!("SUBSCRIBE does not work ({error}): standbys look every 500 ms instead"),
+            format!(
+                "SUBSCRIBE does not work ({error}): standbys look every {} instead",
+                time(config.rules.look_every(false))
+            ),
             error.fault.hint(),
         ),
     }

@@ -100,10 +100,11 @@ impl Finding {
 
 /// `1.5 ms`, `30 s`: as short as it can be said.
 fn time(duration: Duration) -> String {
-    if duration < Duration::from_secs(1) {
-        format!("{:.1} ms", duration.as_secs_f64() * 1e3)
+    let (number, unit) = if duration < Duration::from_secs(1) {
+        (duration.as_secs_f64() * 1e3, "ms")
     } else {
-        let seconds = format!("{:.1}", duration.as_secs_f64());
-        format!("{} s", seconds.trim_end_matches(".0"))
-    }
+        (duration.as_secs_f64(), "s")
+    };
+    let number = format!("{number:.1}");
+    format!("{} {unit}", number.trim_end_matches(".0"))
 }

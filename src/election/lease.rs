@@ -181,7 +181,8 @@ impl LeaseRules {
 
     /// How often a standby looks at the store. `relaxed`: it hears of changes, and would see one that it
     /// did not hear of.
-    pub(super) fn look_every(&self, relaxed: bool) -> Duration {
+    #[must_use]
+    pub fn look_every(&self, relaxed: bool) -> Duration {
         if relaxed {
             self.renew_every
         } else {

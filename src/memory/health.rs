@@ -1,6 +1,11 @@
 //! What one check of Redis found.
 
+use std::time::Duration;
+
 use crate::fault::{StoreError, StoreFault};
+
+/// How often Redis is checked when nobody asks; whoever waits for it is told then that it is back.
+pub const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// How Redis took the last check: PING and the write probe.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ mod info;
 mod reading;
 mod window;
 
-pub use health::{Health, Use};
+pub use health::{CHECK_EVERY, Health, Use};
 pub use info::{EngineInfo, InfoError, field};
 pub use reading::MemoryReading;
 pub use window::RefusalWindow;

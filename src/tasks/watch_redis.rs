@@ -10,13 +10,11 @@ use super::Heard;
 use crate::clock;
 use crate::election::Instant;
 use crate::fault::StoreFault;
-use crate::memory::Health;
+use crate::memory::{CHECK_EVERY, Health};
 use crate::metrics::Metrics;
 use crate::status::{MemoryStatus, Status};
 use crate::store::Probe;
 
-/// How often Redis is checked when nobody asks.
-const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// How long one check may take: `/ready` answers within 900 ms.
 const CHECK_LIMIT: Duration = Duration::from_millis(700);
 
