@@ -101,6 +101,31 @@ fn the_network_policy_opens_other_ports_only_if_it_may() {
     assert_eq!(ports(&["networkPolicy.otherPorts=false"]), [(true, 1)]);
 }
 
+#[test]
+fn the_address_is_the_containers_and_the_policys() {
+    if tool("helm").is_none() {
+        return;
+    }
+    let sets = [&WITH_MINER[..], &["httpListen=0.0.0.0:9195"]].concat();
+    let all = documents(&helm(&sets));
+    let pod = &find(&all, "Deployment", "release-miner")["spec"]["template"]["spec"];
+    let sidecar = &pod["initContainers"][0];
+    assert!(
+        list(&sidecar["env"]).contains(
+            &serde_json::json!({"name": "UNDERSTUDY_HTTP_LISTEN", "value": "0.0.0.0:9195"})
+        )
+    );
+    assert_eq!(sidecar["ports"][0]["containerPort"], 9195);
+    let rules = &find(&all, "NetworkPolicy", OF_RELEASE)["spec"]["ingress"];
+    assert_eq!(rules[0]["ports"][0]["port"], 9195);
+    assert_eq!(rules[1]["ports"][0]["endPort"], 9194);
+    assert_eq!(rules[1]["ports"][1]["port"], 9196);
+    for bad in ["httpListen=9095", "httpListen=host:9095", "httpListen="] {
+        let said = helm_says("deploy/helm/understudy", &[bad]);
+        assert!(!said.status.success(), "{bad}");
+    }
+}
+
 /// By inject and by the chart: what the container sets itself, and a miner that would look for its agent elsewhere.
 #[test]
 fn what_would_have_no_effect_is_refused_by_both() {

@@ -83,11 +83,16 @@ spec:
 ";
 
 fn kustomize(component: &str, manifest: &str) -> String {
+    kustomize_with(component, manifest, "")
+}
+
+fn kustomize_with(component: &str, manifest: &str, more: &str) -> String {
     // A kustomization may only name folders by relative paths.
     let folder = tempfile::tempdir_in(path("target")).expect("a folder");
     fs::write(folder.path().join("miner.yaml"), manifest).expect("a file");
-    let text =
-        format!("resources: [miner.yaml]\ncomponents: [../../deploy/kubernetes/{component}]\n");
+    let text = format!(
+        "resources: [miner.yaml]\ncomponents: [../../deploy/kubernetes/{component}]\n{more}"
+    );
     fs::write(folder.path().join("kustomization.yaml"), text).expect("a file");
     let kubectl = tool("kubectl").expect("the tools");
     run(
@@ -138,6 +143,33 @@ fn component_chart_and_inject_put_the_same_into_a_pod() {
         Parts::of(&documents(&kustomize("component", &set))[0], false),
         expected
     );
+}
+
+/// By the patch in the manual.
+#[test]
+fn another_address_can_be_set_beside_the_component() {
+    if tool("kubectl").is_none() {
+        return;
+    }
+    let manual = read("deploy/README.md");
+    let mut patches = manual
+        .split("```yaml\n")
+        .filter(|it| it.starts_with("patches:"));
+    let patch = patches.next().and_then(|it| it.split("```").next());
+    let patched = kustomize_with("component", MANIFEST, patch.expect("a patch"));
+    let mut expected = Parts::of(&documents(&kustomize("component", MANIFEST))[0], false);
+    let env = expected.sidecar["env"].as_array_mut().expect("a list");
+    let mut listen = env
+        .iter_mut()
+        .filter(|it| it["name"] == "UNDERSTUDY_HTTP_LISTEN");
+    listen.next().expect("it is set")["value"] = "0.0.0.0:9195".into();
+    expected.sidecar["ports"][0]["containerPort"] = 9195.into();
+    let mut found = Parts::of(&documents(&patched)[0], false);
+    for parts in [&mut expected, &mut found] {
+        let env = parts.sidecar["env"].as_array_mut().expect("a list");
+        env.sort_by_key(|it| it["name"].to_string());
+    }
+    assert_eq!(found, expected);
 }
 
 #[test]

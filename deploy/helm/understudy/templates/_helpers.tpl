@@ -24,6 +24,11 @@ matchLabels:
 {{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
 {{- end -}}
 
+{{/* The port of httpListen. */}}
+{{- define "understudy.httpPort" -}}
+{{ regexFind "[0-9]+$" .Values.httpListen }}
+{{- end -}}
+
 {{/* The container: files/sidecar.yaml, as the values want it. */}}
 {{- define "understudy.sidecar" -}}
 {{- $sidecar := .Files.Get "files/sidecar.yaml" | fromYaml -}}
@@ -38,6 +43,10 @@ matchLabels:
 {{- range $sidecar.envFrom }}
 {{- range $from := . }}{{ $_ := set $from "name" (include "understudy.name" $) }}{{ end }}
 {{- end -}}
+{{- range $sidecar.env }}
+{{- if eq .name "UNDERSTUDY_HTTP_LISTEN" }}{{ $_ := set . "value" $.Values.httpListen }}{{ end }}
+{{- end -}}
+{{- range $sidecar.ports }}{{ $_ := set . "containerPort" (include "understudy.httpPort" $ | int) }}{{ end -}}
 {{- with .Values.image.pullPolicy }}{{ $_ := set $sidecar "imagePullPolicy" . }}{{ end -}}
 {{- with .Values.resources }}{{ $_ := set $sidecar "resources" . }}{{ end -}}
 {{- if .Values.classic }}{{ $_ := unset $sidecar "restartPolicy" }}{{ end -}}
