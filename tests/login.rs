@@ -343,6 +343,38 @@ fn a_url_that_is_not_understood_is_never_shown() {
         assert_eq!(code, Some(64), "{words:?}: {said}");
         assert!(!said.contains("hunter2"), "{words:?}: {said}");
     }
+    let url = "redis://:hunter2@h";
+    let flags = [
+        "lock-key",
+        "http-listen",
+        "lease-ttl",
+        "miner-liveness",
+        "instance",
+        "grpc-listen",
+    ];
+    let all: Vec<_> = flags
+        .iter()
+        .map(|flag| format!("--{flag}={url}}}"))
+        .collect();
+    let (code, said) = told(&[&["run"], &words(&all)[..]].concat());
+    assert_eq!(code, Some(64), "{said}");
+    for flag in flags {
+        assert!(
+            said.contains(&format!("--{flag}=redis://…: expected ")),
+            "{said}"
+        );
+    }
+    assert!(!said.contains("hunter2"), "{said}");
+    for words in [
+        &["status", "--agent", url][..],
+        &["status", "--agent", ":hunter2@h:1"],
+        &["resign", "--hold-off", url],
+        &["probe", "--http-listen", url],
+    ] {
+        let (code, said) = told(words);
+        assert_eq!(code, Some(64), "{words:?}: {said}");
+        assert!(!said.contains("hunter2"), "{words:?}: {said}");
+    }
     // A wrong word that can hold no secret helps whoever typed it.
     assert!(told(&["statos"]).1.contains("'statos'"));
 }

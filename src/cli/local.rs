@@ -6,7 +6,7 @@ use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{Exit, fail};
-use crate::config::DEFAULT_GRPC_LISTEN;
+use crate::config::{DEFAULT_GRPC_LISTEN, shown_value};
 
 /// An agent on this machine answers sooner, unless it was stopped.
 pub(super) const WITHIN: Duration = Duration::from_secs(2);
@@ -34,7 +34,10 @@ impl LocalArgs {
         let Some(endpoint) = endpoint(agent) else {
             return Err(fail(
                 Exit::BadFlags,
-                format_args!("--agent={agent}: expected 127.0.0.1:50051 or unix:/path"),
+                format_args!(
+                    "--agent={}: expected 127.0.0.1:50051 or unix:/path",
+                    shown_value(agent)
+                ),
             ));
         };
         let endpoint = endpoint.connect_timeout(WITHIN).timeout(patience);
@@ -59,7 +62,9 @@ fn endpoint(agent: &str) -> Option<Endpoint> {
     let host = agent.strip_prefix("http://").unwrap_or(agent);
     let endpoint = Endpoint::from_shared(format!("http://{host}")).ok()?;
     let uri = endpoint.uri();
-    let whole = uri.port_u16().is_some() && uri.host().is_some_and(|host| !host.is_empty());
+    let whole = !host.contains('@')
+        && uri.port_u16().is_some()
+        && uri.host().is_some_and(|host| !host.is_empty());
     whole.then_some(endpoint)
 }
 

@@ -16,6 +16,8 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
+use crate::config::shown_value;
+
 /// Elects one leader among a miner's replicas with a lock in Redis, and keeps electing when Redis is
 /// out of memory
 #[derive(Parser)]
@@ -111,7 +113,7 @@ fn hide_what_may_be_secret(error: &mut clap::Error) {
     ];
     for place in places {
         let secret = matches!(error.get(place), Some(ContextValue::String(text))
-            if text.contains("://") || text.contains('@') || !text.starts_with('-') && text.contains([':', '=', ',', ';']));
+            if shown_value(text) != *text || !text.starts_with('-') && text.contains([':', '=', ',', ';']));
         if secret {
             error.insert(place, ContextValue::String("…".into()));
             error.remove(ContextKind::Suggested);

@@ -6,6 +6,7 @@ use tonic::Code;
 
 use super::local::{LocalArgs, refusal};
 use super::{Exit, fail, say};
+use crate::config::shown_value;
 use crate::proto::ResignRequest;
 use crate::proto::election_service_client::ElectionServiceClient;
 
@@ -72,6 +73,9 @@ fn bad_hold_off(args: &Args) -> Exit {
     let given = args.hold_off.as_deref().unwrap_or_default();
     fail(
         Exit::BadFlags,
-        format_args!("--hold-off={given}: expected a duration such as 30s, up to 1h"),
+        format_args!(
+            "--hold-off={}: expected a duration such as 30s, up to 1h",
+            shown_value(given)
+        ),
     )
 }

@@ -36,6 +36,8 @@ const KEYS: [&str; 14] = [
     "port",
 ];
 
+const SEPARATORS: [char; 5] = [' ', ',', ';', '&', '?'];
+
 /// A URL that was not understood, as it may be shown: its scheme, if that is a known one.
 #[must_use]
 pub fn shown(url: &str) -> String {
@@ -44,6 +46,15 @@ pub fn shown(url: &str) -> String {
         Some(scheme) => format!("{scheme}://…"),
         None => "…".into(),
     }
+}
+
+/// The value of any other flag, as it may be shown: a Redis URL, or a part of one, may have come to the wrong flag.
+#[must_use]
+pub fn shown_value(text: &str) -> String {
+    if text.contains("://") || text.contains('@') || text.split(SEPARATORS).any(is_setting) {
+        return shown(text);
+    }
+    text.into()
 }
 
 /// What the text looks like instead, and how to write it.
@@ -66,7 +77,7 @@ pub(super) fn looks_like(text: &str) -> Option<&'static str> {
              UNDERSTUDY_REDIS_PASSWORD",
         );
     }
-    if rest.split([' ', ';', '&', '?']).any(is_setting) {
+    if rest.split(SEPARATORS).any(is_setting) {
         return Some(
             "a list of settings such as host=… password=…: write redis://HOST:6379/0, with the password in \
              --redis-password-file or UNDERSTUDY_REDIS_PASSWORD",
@@ -101,6 +112,16 @@ mod tests {
         assert_eq!(shown("rediss://u:hunter2@h"), "rediss://…");
         for text in ["hunter2://h", "h:1,password=hunter2", "hunter2", "", "//h"] {
             assert_eq!(shown(text), "…");
+        }
+    }
+
+    #[test]
+    fn a_value_is_shown_unless_it_may_be_a_url() {
+        for text in ["", "30s", "a b", "unix:/path", "[::]:9090", "x=y"] {
+            assert_eq!(shown_value(text), text);
+        }
+        for text in ["redis://:hunter2@h", "u:hunter2@h", "h,password=hunter2"] {
+            assert!(!shown_value(text).contains("hunter2"), "{text}");
         }
     }
 

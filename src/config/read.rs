@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     BadSettings, DEFAULT_GRPC_LISTEN, MinerProbe, Password, RedisArgs, RedisEndpoint, RedisPlace,
-    RunArgs, Secret, TlsFiles, instance, shown,
+    RunArgs, Secret, TlsFiles, instance, shown, shown_value,
 };
 use crate::election::{LONGEST_TTL, Liveness, SHORTEST_TTL, UnsafeRules};
 
@@ -25,6 +25,7 @@ impl Reader {
     }
 
     pub(super) fn bad(&mut self, flag: &str, value: &str, expected: impl fmt::Display) {
+        let value = shown_value(value);
         self.bad
             .0
             .push(format!("--{flag}={value}: expected {expected}"));
