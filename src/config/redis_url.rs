@@ -51,8 +51,8 @@ impl RedisEndpoint {
         let mut endpoint = match plain.as_str() {
             "redis" => Self::tcp(&url, one()?),
             "redis+unix" | "unix" if tls.is_none() => Self::unix(&url),
-            "redis-sentinel" => Self::sentinel(&url, servers(&hosts, SENTINEL_PORT)?),
-            "redis-cluster" => Self::cluster(&url, servers(&hosts, REDIS_PORT)?),
+            "redis-sentinel" => Self::sentinel(&url, servers(&text, &hosts, SENTINEL_PORT)?),
+            "redis-cluster" => Self::cluster(&url, servers(&text, &hosts, REDIS_PORT)?),
             _ => Err(SCHEMES.into()),
         }?;
         endpoint.tls = tls;
@@ -163,7 +163,16 @@ fn parts(text: &str) -> Option<(&str, &str, &str, &str)> {
     Some((scheme, user, hosts, rest))
 }
 
-fn servers(hosts: &[String], port: u16) -> Result<Vec<RedisAddress>, Expected> {
+fn servers(url: &str, hosts: &[String], port: u16) -> Result<Vec<RedisAddress>, Expected> {
+    // Everything before the last `@` is the login: one before each host would be read as one long password.
+    let user = parts(url).map_or("", |(_, user, _, _)| user);
+    let name = user.split(':').next().unwrap_or_default();
+    if name.contains(',') || user.matches('@').count() > 1 {
+        return Err(
+            "one user and password in front of all hosts (`@` and `,` in them are written %40 and %2C)"
+                .into(),
+        );
+    }
     let read = |host: &String| {
         let url = Url::parse(&format!("redis://{host}")).ok();
         let url = url.filter(|url| {

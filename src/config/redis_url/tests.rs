@@ -71,6 +71,8 @@ fn what_cannot_work_is_refused() {
         "redis-sentinel://a,b,a/m",
         "redis-sentinel://a:x/m",
         "redis-sentinel:///m",
+        "redis-sentinel://u:p@a,u:p@b/m",
+        "redis-cluster://a,u:p@b",
         "redis-cluster://a/1",
         "redis-cluster://a?db=1",
         "redis://r?skip_verify=true",
