@@ -96,7 +96,13 @@ fn every_metric_that_the_documents_name_is_exported() {
         agent.metric("ha_miner_leader_takeover_ready{instance=\"a\"}")
     });
     let (_, exported) = agent.get("/metrics").expect("the agent answers");
-    let documents = ["README.md", "docs/mission.md"].map(String::from);
+    let documents = [
+        "README.md",
+        "docs/demo.md",
+        "docs/mission.md",
+        "docs/performance.md",
+    ];
+    let documents = documents.map(String::from);
     for document in manuals().into_iter().chain(documents) {
         let text = read(&document);
         let words = text.split(|it: char| !it.is_ascii_alphanumeric() && it != '_');
