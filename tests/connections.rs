@@ -5,7 +5,7 @@ mod stage;
 use std::time::Duration;
 
 use stage::proxy::Proxy;
-use stage::{Agent, Miner, Redis, Sentinels, boottime_ns, never, wait_for};
+use stage::{Agent, Cluster, Miner, Redis, Sentinels, boottime_ns, never, wait_for};
 
 const SOON: Duration = Duration::from_secs(10);
 /// What a hand-over may take on a machine that is busy, and far less than any pause after a failure.
@@ -166,6 +166,18 @@ fn sentinels_that_close_connections_cost_no_hand_over() {
         }
         close_all(&set.primary);
         pair.hands_over(&set.primary);
+    }
+    pair.was_calm();
+}
+
+#[test]
+fn nodes_of_a_cluster_that_close_connections_cost_no_hand_over() {
+    let cluster = Cluster::start();
+    let register = Redis::start();
+    let mut pair = Pair::start(&cluster.url(), &register, &["--lease-ttl", "30s"]);
+    for _ in 0..3 {
+        cluster.nodes.iter().for_each(close_all);
+        pair.hands_over(&register);
     }
     pair.was_calm();
 }
