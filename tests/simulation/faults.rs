@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use understudy::election::{Election, EndedBy};
 
+use super::agenda::Step;
+use super::agents::{AGENTS, Agent, SIGHT, TTL, WAIT};
+use super::clock::S;
 use super::limit::Limit;
 use super::redis::{Data, Memory};
 use super::safeguard::Safeguard;
-use super::world::{AGENTS, Agent, GO, S, SIGHT, Step, TTL, WAIT, World};
+use super::world::{GO, World};
 
 const LONG: u64 = 9 * S;
 
@@ -72,8 +75,8 @@ impl World {
     fn agent_stops(&mut self, index: usize, until: u64) -> Option<&'static str> {
         self.say(|| format!("agent {index} stopped until {:.3}", until as f64 / 1e9));
         let (now, agent) = (self.now, &mut self.agents[index]);
-        if self.beyond == Some(Limit::FrozenClocks) && now >= agent.frozen_until() {
-            agent.frozen.push(now..until);
+        if self.beyond == Some(Limit::FrozenClocks) && now >= agent.clock.frozen_until() {
+            agent.clock.freeze(now..until);
             for miner in &mut agent.miners {
                 miner.paused_until = until;
             }

@@ -1,11 +1,15 @@
 //! The pure core in a seeded simulation. A failure prints its seed, what happened, and how to run it again:
 //! `make simulate SEED=…`.
 
+mod agenda;
+mod agents;
 mod checks;
+mod clock;
 mod dice;
 mod faults;
 mod limit;
 mod miners;
+mod network;
 mod redis;
 mod safeguard;
 mod voices;

@@ -3,8 +3,11 @@
 
 use understudy::election::{CampaignId, EndedBy, Role, Token};
 
+use super::agenda::Step;
+use super::agents::{AGENTS, MINER_TIMEOUTS};
+use super::clock::MS;
 use super::safeguard::Safeguard;
-use super::world::{AGENTS, MINER_TIMEOUTS, MS, Step, World};
+use super::world::World;
 
 /// One miner process.
 #[derive(Debug)]

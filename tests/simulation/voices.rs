@@ -1,9 +1,12 @@
 //! Sentinels, or the nodes of a cluster: three who say where the primary is. One learns of a failover at
 //! once, the others later, and the old primary goes on taking writes.
 
+use super::agenda::Step;
+use super::agents::AGENTS;
+use super::clock::S;
 use super::redis::{Data, Redis};
 use super::safeguard::Safeguard;
-use super::world::{AGENTS, S, Step, World};
+use super::world::World;
 
 #[derive(Default)]
 pub struct Voices {

@@ -1,0 +1,97 @@
+//! What is to come, in the order of true time.
+
+use std::collections::BTreeMap;
+
+use understudy::election::{AttemptId, CampaignId, Command, Reply};
+
+#[allow(clippy::large_enum_variant, reason = "most steps are replies")]
+pub enum Step {
+    Wake {
+        agent: usize,
+        number: u64,
+    },
+    Arrive(Call),
+    Reply {
+        agent: usize,
+        process: u64,
+        id: AttemptId,
+        reply: Reply,
+    },
+    Heard {
+        agent: usize,
+    },
+    Beat {
+        agent: usize,
+        campaign: CampaignId,
+        process: u64,
+    },
+    /// A miner that was in the middle of something while it was stopped ends it.
+    Write {
+        agent: usize,
+        miner: usize,
+        token: u64,
+    },
+    GoMiner,
+    Fault,
+    /// A sentinel hears of the primary of that number.
+    Learn {
+        voice: usize,
+        epoch: u64,
+    },
+    /// An agent that was told to stop has ended.
+    Gone {
+        agent: usize,
+        process: u64,
+    },
+}
+
+/// A request on its way to Redis.
+pub struct Call {
+    pub agent: usize,
+    pub process: u64,
+    pub holder: String,
+    pub id: AttemptId,
+    pub command: Command,
+    pub sent: u64,
+    /// The number of the primary to which it was sent.
+    pub to: u64,
+}
+
+impl Step {
+    /// The agent to whom this happens, so that it waits while that one is stopped.
+    pub fn agent(&self) -> Option<usize> {
+        match self {
+            Self::Wake { agent, .. }
+            | Self::Reply { agent, .. }
+            | Self::Heard { agent }
+            | Self::Beat { agent, .. } => Some(*agent),
+            Self::Arrive(_)
+            | Self::Write { .. }
+            | Self::GoMiner
+            | Self::Fault
+            | Self::Gone { .. }
+            | Self::Learn { .. } => None,
+        }
+    }
+}
+
+#[derive(Default)]
+pub struct Agenda {
+    /// By time, and then in the order in which they were planned.
+    steps: BTreeMap<(u64, u64), Step>,
+    planned: u64,
+}
+
+impl Agenda {
+    pub fn add(&mut self, at: u64, step: Step) {
+        self.planned += 1;
+        self.steps.insert((at, self.planned), step);
+    }
+
+    /// The next step, if it comes by `end`.
+    pub fn next(&mut self, end: u64) -> Option<(u64, Step)> {
+        let first = self.steps.first_entry().filter(|it| it.key().0 <= end)?;
+        let ((at, _), step) = first.remove_entry();
+        Some((at, step))
+    }
+}

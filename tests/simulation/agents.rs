@@ -1,0 +1,195 @@
+//! The agents: each a process around one election, on a host with a clock of its own.
+
+use std::time::Duration;
+
+use understudy::election::{Election, Event, Instant, LeaseRules, Liveness, Remembered, Settings};
+
+use super::agenda::Step;
+use super::clock::{Clock, MS, S};
+use super::miners::Miner;
+use super::safeguard::Safeguard;
+use super::world::World;
+
+pub const AGENTS: usize = 3;
+pub const TTL: Duration = Duration::from_secs(3);
+/// What a standby waits for: TTL, 1 % and 100 ms.
+pub const WAIT: u64 = 3130 * MS;
+/// How far apart two looks may be at an empty store: renew-every and two Redis timeouts.
+pub const SIGHT: u64 = 3 * S;
+/// A miner beats three times within the shortest; an agent may be started anew with another.
+pub const MINER_TIMEOUTS: [Duration; 3] = [
+    Duration::from_millis(600),
+    Duration::from_secs(1),
+    Duration::from_millis(2800),
+];
+
+pub struct Agent {
+    pub election: Election,
+    pub holder: String,
+    /// Tells the processes apart that have had this place.
+    pub process: u64,
+    pub clock: Clock,
+    pub paused_until: u64,
+    /// Cut off from Redis until then.
+    pub cut_until: u64,
+    pub hears: bool,
+    pub miners: Vec<Miner>,
+    /// Bumped at every wake-up that is planned, so that an older one is dropped.
+    pub wake: u64,
+    /// When it first saw the store: a newborn until then.
+    pub seen: Option<u64>,
+    under_oom: bool,
+    pub stopping: bool,
+    /// The longest by which it or a process before it has granted, if it remembers one.
+    longest_timeout: Duration,
+}
+
+impl World {
+    pub fn newborn(&mut self, index: usize) -> Agent {
+        let seed = self.dice.roll();
+        self.processes += 1;
+        let clock = Clock::drawn(&mut self.dice, self.beyond);
+        let under_oom = self.dice.chance(80);
+        let timeout = self.dice.pick(&MINER_TIMEOUTS);
+        let holder = format!("a{index}-{:08x}", seed as u32);
+        let settings = self.settings(holder.clone(), seed, timeout, under_oom);
+        Agent {
+            election: Election::new(settings),
+            holder,
+            process: self.processes,
+            clock,
+            paused_until: 0,
+            cut_until: 0,
+            hears: self.healed || self.dice.chance(80),
+            miners: Vec::new(),
+            wake: 0,
+            seen: None,
+            under_oom,
+            stopping: false,
+            longest_timeout: timeout,
+        }
+    }
+
+    fn settings(
+        &self,
+        holder: String,
+        seed: u64,
+        miner_timeout: Duration,
+        under_oom: bool,
+    ) -> Settings {
+        let rules = LeaseRules::new(TTL, TTL / 3, miner_timeout, Duration::from_secs(1));
+        let mut rules = rules.expect("safe rules");
+        if self.watched {
+            rules = rules.with_failover();
+        }
+        if self.without == Some(Safeguard::Margin) {
+            rules = rules.without_margin();
+        }
+        Settings {
+            holder,
+            rules,
+            liveness: Liveness::Campaign,
+            under_oom,
+            allow_eviction: self.without == Some(Safeguard::EvictionGuard),
+            nonce: seed,
+            remembered: Remembered::NOTHING,
+        }
+    }
+
+    /// The process of an agent dies, and another starts in its place. With `state` it remembers.
+    pub fn restart(&mut self, index: usize, state: bool) {
+        let mut agent = self.newborn(index);
+        let old = &mut self.agents[index];
+        agent.clock = old.clock.clone();
+        agent.paused_until = agent.clock.frozen_until();
+        // Its miners act on until their grants run out.
+        std::mem::swap(&mut agent.miners, &mut old.miners);
+        agent
+            .miners
+            .iter_mut()
+            .for_each(|miner| miner.connected = false);
+        let seed = self.dice.roll();
+        if state {
+            let old = &self.agents[index];
+            agent.holder.clone_from(&old.holder);
+            let timeout = agent.longest_timeout;
+            agent.longest_timeout = timeout.max(old.longest_timeout);
+            let acting_until = match self.without {
+                Some(Safeguard::QuietRestart) => Instant::PAST,
+                _ => agent.clock.at(self.now) + agent.longest_timeout,
+            };
+            let highest = old.election.highest_token();
+            // A disk that hung knows an older token.
+            let written = self.dice.chance(80);
+            let settings = self.settings(agent.holder.clone(), seed, timeout, agent.under_oom);
+            agent.election = Election::new(Settings {
+                remembered: Remembered {
+                    highest: if written { highest } else { 0 },
+                    acting_until,
+                },
+                ..settings
+            });
+        }
+        self.agents[index] = agent;
+        self.drain(index);
+        self.connect(index);
+    }
+
+    /// Hands something to an election; a paused agent gets it when it continues.
+    pub fn turn(&mut self, index: usize, handle: impl FnOnce(&mut Election, Instant)) {
+        let now = self.host_time(index);
+        handle(&mut self.agents[index].election, now);
+        self.drain(index);
+    }
+
+    /// Carries out what the election wants, hands what it says to the miners, and plans the next wake-up.
+    pub fn drain(&mut self, index: usize) {
+        let now = self.host_time(index);
+        while let Some(attempt) = self.agents[index].election.next_command(now) {
+            self.send(index, attempt);
+        }
+        while let Some(event) = self.agents[index].election.poll_event() {
+            self.note(index, &event);
+        }
+        self.tell(index);
+        self.plan(index);
+    }
+
+    fn note(&mut self, index: usize, event: &Event) {
+        self.say(|| format!("agent {index}: {event:?}"));
+        match event {
+            Event::Elected { .. } => self.checks.terms += 1,
+            Event::Lost { .. } if self.without == Some(Safeguard::Grants) => {
+                self.pretend_acknowledged(index);
+            }
+            _ => {}
+        }
+    }
+
+    pub fn plan(&mut self, index: usize) {
+        let now = self.host_time(index);
+        let agent = &mut self.agents[index];
+        // The program turns at least every second.
+        let at = agent.election.poll_timeout(now);
+        let at = agent.clock.true_time(at.min(now + Duration::from_secs(1)));
+        agent.wake += 1;
+        let number = agent.wake;
+        let at = at.max(self.now + MS / 10);
+        self.after(
+            at,
+            Step::Wake {
+                agent: index,
+                number,
+            },
+        );
+    }
+
+    pub fn leads(&self, index: usize) -> bool {
+        let now = self.host_time(index);
+        self.agents[index].election.leadership().at(now).leads()
+    }
+
+    pub fn host_time(&self, index: usize) -> Instant {
+        self.agents[index].clock.at(self.now)
+    }
+}

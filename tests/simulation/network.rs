@@ -1,0 +1,132 @@
+//! Between the agents and Redis: requests that come late or not at all, replies that are lost, events.
+
+use understudy::election::{Attempt, AttemptId, Command, Outcome, Reason, Reply};
+use understudy::fault::StoreError;
+
+use super::agenda::{Call, Step};
+use super::agents::TTL;
+use super::clock::{MS, S};
+use super::redis::Caller;
+use super::world::World;
+
+impl World {
+    /// A command of an election goes out; at its deadline the election is told that no reply has come.
+    pub fn send(&mut self, index: usize, attempt: Attempt) {
+        let agent = &self.agents[index];
+        let deadline = agent.clock.true_time(attempt.deadline);
+        let mut call = Call {
+            agent: index,
+            process: agent.process,
+            holder: agent.holder.clone(),
+            id: attempt.id,
+            command: attempt.command,
+            sent: self.now,
+            to: 0,
+        };
+        self.answer(deadline, &call, Err(StoreError::timed_out("modelled")));
+        let located = self.located();
+        let reaches = self.now >= self.agents[index].cut_until || self.dice.chance(10);
+        if let Some(to) = located.filter(|_| reaches) {
+            call.to = to;
+            let at = self.now + self.delay();
+            self.after(at, Step::Arrive(call));
+        }
+    }
+
+    fn answer(&mut self, at: u64, call: &Call, reply: Reply) {
+        self.after(
+            at,
+            Step::Reply {
+                agent: call.agent,
+                process: call.process,
+                id: call.id,
+                reply,
+            },
+        );
+    }
+
+    /// A fast network, most of the time; requests that arrive late, some of the time.
+    fn delay(&mut self) -> u64 {
+        match self.dice.below(100) {
+            _ if self.healed => self.dice.below(3 * MS),
+            0..90 => self.dice.below(3 * MS),
+            90..97 => self.dice.below(500 * MS),
+            _ => self.dice.below(6 * S),
+        }
+    }
+
+    /// A request has come to the server that it was sent to.
+    pub fn arrive(&mut self, call: &Call) {
+        let arrived = self.on_primary(call.to, |world| world.carry_out(call));
+        if arrived.is_none() && self.healed {
+            // Its sender learns of it when it times out.
+            self.calm_since = self.calm_since.max(self.now + S);
+        }
+        if arrived == Some(true) && self.healed && call.sent < self.healed_at {
+            self.calm_since = self.calm_since.max(self.now);
+        }
+    }
+
+    /// Returns whether it changed anything.
+    fn carry_out(&mut self, call: &Call) -> bool {
+        let (holder, command) = (call.holder.as_str(), &call.command);
+        let caller = Caller { holder, ttl: TTL };
+        self.redis.expire(self.now);
+        if self.now >= self.refuses_until {
+            self.redis.refuses = None;
+        }
+        let before = self.redis.data.clone();
+        let reply = self.redis.execute(&caller, command, self.now);
+        let outcome = reply.as_ref().map(|answer| answer.outcome).ok();
+        if !matches!(command, Command::Look) {
+            self.say(|| format!("redis: {holder} {command:?} → {outcome:?}"));
+        }
+        let clock = self.redis.clock(self.now);
+        self.checks
+            .command(holder, command, outcome, clock, (&before, &self.redis.data));
+        if let Some(Outcome::Begun(token)) = outcome {
+            self.checks.begun(token, before.stored.is_none(), self.now);
+        }
+        if matches!(outcome, Some(Outcome::Begun(_) | Outcome::Renewed)) {
+            self.checks.held(holder, self.now + TTL.as_nanos() as u64);
+        }
+        let changed = self.redis.data != before;
+        if changed {
+            self.publish();
+            if self.dice.chance(30) {
+                self.evicts();
+            }
+        }
+        let cut = self.now < self.agents[call.agent].cut_until;
+        let lost = !self.healed && (self.dice.chance(3) || cut);
+        if !lost {
+            let at = self.now + self.delay();
+            self.answer(at, call, reply);
+        }
+        changed
+    }
+
+    fn publish(&mut self) {
+        for agent in 0..self.agents.len() {
+            if self.healed || !self.dice.chance(10) {
+                let at = self.now + self.dice.below(2 * MS);
+                self.after(at, Step::Heard { agent });
+            }
+        }
+    }
+
+    pub fn replied(&mut self, index: usize, id: AttemptId, reply: Reply) {
+        let fault = reply.as_ref().err().map(|error| Reason::from(error.fault));
+        self.turn(index, |election, now| election.handle_reply(id, reply, now));
+        let now = self.host_time(index);
+        // A reply that came too late is dropped, and what was there before stands.
+        let agent = &mut self.agents[index];
+        let error = agent.election.last_error();
+        if fault.is_none() && error.is_none() {
+            agent.seen.get_or_insert(self.now);
+        }
+        let told = agent.election.leadership().at(now);
+        let error = error.map(|error| Reason::from(error.fault));
+        self.checks.reason(&told, error.filter(|_| error == fault));
+    }
+}
