@@ -1,6 +1,7 @@
 //! What is to come, in the order of true time.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use understudy::election::{AttemptId, CampaignId, Command, Reply};
 
@@ -50,6 +51,7 @@ pub struct Call {
     pub agent: usize,
     pub process: u64,
     pub holder: String,
+    pub ttl: Duration,
     pub id: AttemptId,
     pub command: Command,
     pub sent: u64,

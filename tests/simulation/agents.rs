@@ -5,17 +5,11 @@ use std::time::Duration;
 use understudy::election::{Election, Event, Instant, LeaseRules, Liveness, Remembered, Settings};
 
 use super::agenda::Step;
-use super::clock::{Clock, MS, S};
+use super::clock::{Clock, MS};
 use super::miners::Miner;
 use super::safeguard::Safeguard;
 use super::world::World;
 
-pub const AGENTS: usize = 3;
-pub const TTL: Duration = Duration::from_secs(3);
-/// What a standby waits for: TTL, 1 % and 100 ms.
-pub const WAIT: u64 = 3130 * MS;
-/// How far apart two looks may be at an empty store: renew-every and two Redis timeouts.
-pub const SIGHT: u64 = 3 * S;
 /// A miner beats three times within the shortest; an agent may be started anew with another.
 pub const MINER_TIMEOUTS: [Duration; 3] = [
     Duration::from_millis(600),
@@ -26,6 +20,7 @@ pub const MINER_TIMEOUTS: [Duration; 3] = [
 pub struct Agent {
     pub election: Election,
     pub holder: String,
+    pub ttl: Duration,
     /// Tells the processes apart that have had this place.
     pub process: u64,
     pub clock: Clock,
@@ -50,12 +45,16 @@ impl World {
         self.processes += 1;
         let clock = Clock::drawn(&mut self.dice, self.beyond);
         let under_oom = self.dice.chance(80);
-        let timeout = self.dice.pick(&MINER_TIMEOUTS);
+        let ttl = self.scene.ttls[index];
+        // It must be shorter than the lease.
+        let longest = ttl.saturating_sub(Duration::from_millis(200));
+        let timeout = self.dice.pick(&MINER_TIMEOUTS).min(longest);
         let holder = format!("a{index}-{:08x}", seed as u32);
-        let settings = self.settings(holder.clone(), seed, timeout, under_oom);
+        let settings = self.settings(holder.clone(), seed, (ttl, timeout), under_oom);
         Agent {
             election: Election::new(settings),
             holder,
+            ttl,
             process: self.processes,
             clock,
             paused_until: 0,
@@ -74,10 +73,10 @@ impl World {
         &self,
         holder: String,
         seed: u64,
-        miner_timeout: Duration,
+        (ttl, miner_timeout): (Duration, Duration),
         under_oom: bool,
     ) -> Settings {
-        let rules = LeaseRules::new(TTL, TTL / 3, miner_timeout, Duration::from_secs(1));
+        let rules = LeaseRules::new(ttl, ttl / 3, miner_timeout, Duration::from_secs(1));
         let mut rules = rules.expect("safe rules");
         if self.watched {
             rules = rules.with_failover();
@@ -121,7 +120,12 @@ impl World {
             let highest = old.election.highest_token();
             // A disk that hung knows an older token.
             let written = self.dice.chance(80);
-            let settings = self.settings(agent.holder.clone(), seed, timeout, agent.under_oom);
+            let settings = self.settings(
+                agent.holder.clone(),
+                seed,
+                (agent.ttl, timeout),
+                agent.under_oom,
+            );
             agent.election = Election::new(Settings {
                 remembered: Remembered {
                     highest: if written { highest } else { 0 },

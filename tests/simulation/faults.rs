@@ -5,18 +5,19 @@ use std::time::Duration;
 use understudy::election::{Election, EndedBy};
 
 use super::agenda::Step;
-use super::agents::{AGENTS, Agent, SIGHT, TTL, WAIT};
+use super::agents::Agent;
 use super::clock::S;
 use super::limit::Limit;
 use super::redis::{Data, Memory};
 use super::safeguard::Safeguard;
+use super::scene::{TTL, nanos};
 use super::world::{GO, World};
 
 const LONG: u64 = 9 * S;
 
 impl World {
     pub fn fault(&mut self) {
-        let index = self.dice.below(AGENTS as u64) as usize;
+        let index = self.dice.below(self.agents.len() as u64) as usize;
         let until = self.now + self.dice.below(LONG);
         let name = match self.dice.below(30) {
             0 => self.stream_ends(index, EndedBy::Miner),
@@ -28,6 +29,7 @@ impl World {
             10 | 11 => self.cut_off(index, until),
             12 => self.deaf_or_not(index),
             13 => self.clock_jumps(),
+            14 | 15 | 17 | 18 if !self.scene.data_may_be_lost() => None,
             14 => self.restart_empty(index),
             15 => self.restart_with("redis restarts from a snapshot", self.snapshot.clone()),
             16 => self.remember(),
@@ -88,7 +90,7 @@ impl World {
     /// A newborn just after a FLUSHALL is a limit, and what the agent before it had not seen is too.
     fn may_be_born(&self) -> bool {
         let any = self.beyond == Some(Limit::AnyFlush);
-        any || !(self.flushed && self.lost_within(WAIT + SIGHT))
+        any || !(self.flushed && self.lost_within(self.scene.wait() + self.scene.sight()))
     }
 
     fn agent_dies(&mut self, index: usize) -> Option<&'static str> {
@@ -217,17 +219,20 @@ impl World {
     }
 
     fn may_be_flushed(&self) -> bool {
+        if !self.scene.data_may_be_lost() {
+            return false;
+        }
         if self.beyond == Some(Limit::AnyFlush) {
             return true;
         }
         let seasoned = |agent: &Agent| {
             let seen = agent.seen.filter(|_| !agent.stopping);
-            seen.is_some_and(|seen| self.now > seen + WAIT + SIGHT)
+            seen.is_some_and(|seen| self.now > seen + self.scene.wait() + self.scene.sight())
         };
         let first_term = self
             .checks
             .first_term_at
-            .is_some_and(|at| self.now < at + SIGHT);
+            .is_some_and(|at| self.now < at + self.scene.sight());
         !first_term && !self.lost_within(20 * S) && self.agents.iter().all(seasoned)
     }
 
@@ -246,7 +251,7 @@ impl World {
         self.say(|| "a Go miner takes the lock".into());
         let expires = self.redis.clock(self.now) + TTL.as_micros() as u64;
         self.redis.data.lock = Some((GO.into(), expires));
-        self.after(self.now + TTL.as_nanos() as u64 / 3, Step::GoMiner);
+        self.after(self.now + nanos(TTL) / 3, Step::GoMiner);
         Some("Go miner leads")
     }
 
@@ -265,7 +270,7 @@ impl World {
             && self.dice.chance(70)
         {
             lock.1 = expires;
-            self.after(self.now + TTL.as_nanos() as u64 / 3, Step::GoMiner);
+            self.after(self.now + nanos(TTL) / 3, Step::GoMiner);
         }
     }
 
@@ -341,7 +346,7 @@ impl World {
 
     /// The server was away for a moment: whoever listens notices.
     fn reconnect(&mut self) {
-        for index in 0..AGENTS {
+        for index in 0..self.agents.len() {
             self.resubscribe(index);
         }
     }

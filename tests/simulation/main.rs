@@ -12,6 +12,7 @@ mod miners;
 mod network;
 mod redis;
 mod safeguard;
+mod scene;
 mod voices;
 mod world;
 

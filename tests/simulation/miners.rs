@@ -4,7 +4,7 @@
 use understudy::election::{CampaignId, EndedBy, Role, Token};
 
 use super::agenda::Step;
-use super::agents::{AGENTS, MINER_TIMEOUTS};
+use super::agents::MINER_TIMEOUTS;
 use super::clock::MS;
 use super::safeguard::Safeguard;
 use super::world::World;
@@ -65,7 +65,7 @@ impl World {
                 token,
             },
         );
-        for other in 0..AGENTS {
+        for other in 0..self.agents.len() {
             let clock = self.host_time(other).as_nanos();
             for (number, miner) in self.agents[other].miners.iter().enumerate() {
                 if (other, number) != (index, told) && clock < miner.valid_until {
@@ -79,7 +79,7 @@ impl World {
     }
 
     pub fn someone_may_act(&self) -> bool {
-        (0..AGENTS).any(|index| {
+        (0..self.agents.len()).any(|index| {
             let clock = self.host_time(index).as_nanos();
             let mut miners = self.agents[index].miners.iter();
             miners.any(|miner| clock < miner.valid_until)

@@ -4,9 +4,9 @@ use understudy::election::{Attempt, AttemptId, Command, Outcome, Reason, Reply};
 use understudy::fault::StoreError;
 
 use super::agenda::{Call, Step};
-use super::agents::TTL;
 use super::clock::{MS, S};
 use super::redis::Caller;
+use super::scene::nanos;
 use super::world::World;
 
 impl World {
@@ -18,6 +18,7 @@ impl World {
             agent: index,
             process: agent.process,
             holder: agent.holder.clone(),
+            ttl: agent.ttl,
             id: attempt.id,
             command: attempt.command,
             sent: self.now,
@@ -70,7 +71,8 @@ impl World {
     /// Returns whether it changed anything.
     fn carry_out(&mut self, call: &Call) -> bool {
         let (holder, command) = (call.holder.as_str(), &call.command);
-        let caller = Caller { holder, ttl: TTL };
+        let ttl = call.ttl;
+        let caller = Caller { holder, ttl };
         self.redis.expire(self.now);
         if self.now >= self.refuses_until {
             self.redis.refuses = None;
@@ -88,7 +90,7 @@ impl World {
             self.checks.begun(token, before.stored.is_none(), self.now);
         }
         if matches!(outcome, Some(Outcome::Begun(_) | Outcome::Renewed)) {
-            self.checks.held(holder, self.now + TTL.as_nanos() as u64);
+            self.checks.held(holder, self.now + nanos(ttl));
         }
         let changed = self.redis.data != before;
         if changed {

@@ -2,7 +2,6 @@
 //! once, the others later, and the old primary goes on taking writes.
 
 use super::agenda::Step;
-use super::agents::AGENTS;
 use super::clock::S;
 use super::redis::{Data, Redis};
 use super::safeguard::Safeguard;
@@ -73,7 +72,7 @@ impl World {
         let known = &mut self.voices.known[voice];
         *known = epoch.max(*known);
         // Whoever listened to the old primary is told.
-        for index in 0..AGENTS {
+        for index in 0..self.agents.len() {
             self.resubscribe(index);
         }
     }

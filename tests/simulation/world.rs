@@ -7,19 +7,21 @@ use std::time::Duration;
 use understudy::election::{Election, EndedBy};
 
 use super::agenda::{Agenda, Step};
-use super::agents::{AGENTS, Agent, WAIT};
+use super::agents::Agent;
 use super::checks::Checks;
 use super::clock::{MS, S};
 use super::dice::Dice;
 use super::limit::Limit;
 use super::redis::{Data, Memory, Redis};
 use super::safeguard::Safeguard;
+use super::scene::Scene;
 use super::voices::Voices;
 
 /// A Go miner's holder id.
 pub const GO: &str = "go-1";
 
 pub struct World {
+    pub scene: Scene,
     pub now: u64,
     agenda: Agenda,
     pub dice: Dice,
@@ -54,6 +56,7 @@ impl World {
         let mut redis = Redis::new(Duration::from_secs(dice.pick(&[0, 100])));
         redis.without = without;
         let mut world = Self {
+            scene: Scene::drawn(seed),
             now: 0,
             agenda: Agenda::default(),
             dice,
@@ -79,7 +82,7 @@ impl World {
         };
         world.checks.beyond = beyond.is_some();
         world.watched = world.dice.chance(50);
-        for index in 0..AGENTS {
+        for index in 0..world.scene.agents() {
             let agent = world.newborn(index);
             world.agents.push(agent);
             world.plan(index);
@@ -95,10 +98,11 @@ impl World {
         self.run_until(chaos * S);
         self.heal();
         // Until nothing was wrong for a TTL and two seconds; a late request moves that.
-        while self.now < self.calm_since + WAIT + 2 * S && self.checks.violation.is_none() {
-            self.run_until(self.calm_since + WAIT + 2 * S);
+        let time = self.scene.wait() + 2 * S;
+        while self.now < self.calm_since + time && self.checks.violation.is_none() {
+            self.run_until(self.calm_since + time);
         }
-        let leader = (0..AGENTS).find(|index| self.leads(*index));
+        let leader = (0..self.agents.len()).find(|index| self.leads(*index));
         let Some(leader) = leader else {
             self.checks
                 .violate("I7: nobody leads a TTL and two seconds after the last fault");
@@ -109,7 +113,7 @@ impl World {
         self.run_until(self.now + 100 * MS);
         // Where tokens may have gone back a release is not believed by who knows a greater one.
         let believed = !self.checks.tokens_may_go_back();
-        if believed && !(0..AGENTS).any(|index| index != leader && self.leads(index)) {
+        if believed && !(0..self.agents.len()).any(|index| index != leader && self.leads(index)) {
             self.checks
                 .violate("I7: nobody leads 100 ms after the leader's miner died");
         }
@@ -182,7 +186,7 @@ impl World {
 
     /// No agent says that it leads when its lock may have run out in Redis.
     fn check_leases(&mut self) {
-        for index in 0..AGENTS {
+        for index in 0..self.agents.len() {
             let agent = &self.agents[index];
             if self.now >= agent.paused_until && self.leads(index) {
                 let (holder, now) = (agent.holder.clone(), self.now);
@@ -203,7 +207,7 @@ impl World {
             *expires = 0;
         }
         self.say(|| "everything is healed".into());
-        for index in 0..AGENTS {
+        for index in 0..self.agents.len() {
             self.agents[index].cut_until = 0;
             self.agents[index].hears = true;
             // What is stopped continues in its time.

@@ -1,0 +1,56 @@
+//! What a run is like, drawn from its seed before it begins: most have few of these twists, some have many.
+
+use std::time::Duration;
+
+use super::dice::Dice;
+
+/// The TTL of most agents, and that of Go miners.
+pub const TTL: Duration = Duration::from_secs(3);
+
+pub struct Scene {
+    /// The `--lease-ttl` of each agent.
+    pub ttls: Vec<Duration>,
+}
+
+impl Scene {
+    /// Dice of its own, so that a new twist leaves the runs without it as they are.
+    pub fn drawn(seed: u64) -> Self {
+        let mut dice = Dice::new(!seed);
+        let agents = if dice.chance(10) { 5 } else { 3 };
+        let ttls: &[Duration] = match dice.chance(15) {
+            true => &[Duration::from_secs(2), TTL, Duration::from_secs(5)],
+            false => &[TTL],
+        };
+        Self {
+            ttls: (0..agents).map(|_| dice.pick(ttls)).collect(),
+        }
+    }
+
+    pub fn agents(&self) -> usize {
+        self.ttls.len()
+    }
+
+    /// A TTL that was changed while data is lost is a limit: where they differ nothing is lost.
+    pub fn data_may_be_lost(&self) -> bool {
+        self.ttls.iter().all(|ttl| *ttl == self.ttls[0])
+    }
+
+    fn longest_ttl(&self) -> Duration {
+        self.ttls.iter().copied().max().unwrap_or(TTL)
+    }
+
+    /// How long a standby waits at most: the longest TTL, 1 % and 100 ms.
+    pub fn wait(&self) -> u64 {
+        let ttl = self.longest_ttl();
+        nanos(ttl + ttl / 100 + Duration::from_millis(100))
+    }
+
+    /// How far apart two looks may be at an empty store: renew-every and two Redis timeouts.
+    pub fn sight(&self) -> u64 {
+        nanos(self.longest_ttl() / 3 + 2 * Duration::from_secs(1))
+    }
+}
+
+pub fn nanos(duration: Duration) -> u64 {
+    duration.as_nanos() as u64
+}
