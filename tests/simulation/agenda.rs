@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use understudy::election::{AttemptId, CampaignId, Command, Reply};
+use understudy::election::{AttemptId, CampaignId, Command, EndedBy, Reply};
 
 #[allow(clippy::large_enum_variant, reason = "most steps are replies")]
 pub enum Step {
@@ -25,6 +25,17 @@ pub enum Step {
         agent: usize,
         campaign: CampaignId,
         process: u64,
+    },
+    /// The end of a miner's stream reaches its agent.
+    StreamEnded {
+        agent: usize,
+        process: u64,
+        campaign: CampaignId,
+        by: EndedBy,
+    },
+    /// An agent hears again, and a miner campaigns, after the last fault.
+    Healed {
+        agent: usize,
     },
     /// A miner that was in the middle of something while it was stopped ends it.
     Write {
@@ -66,6 +77,8 @@ impl Step {
             Self::Wake { agent, .. }
             | Self::Reply { agent, .. }
             | Self::Heard { agent }
+            | Self::Healed { agent }
+            | Self::StreamEnded { agent, .. }
             | Self::Beat { agent, .. } => Some(*agent),
             Self::Arrive(_)
             | Self::Write { .. }

@@ -19,7 +19,10 @@ impl World {
     pub fn fault(&mut self) {
         let index = self.dice.below(self.agents.len() as u64) as usize;
         let until = self.now + self.dice.below(LONG);
+        let stopped = self.now < self.agents[index].paused_until;
         let name = match self.dice.below(30) {
+            // What an agent does itself it does not do while it is stopped.
+            2 | 3 | 12 | 25.. if stopped => None,
             0 => self.stream_ends(index, EndedBy::Miner),
             1 => self.stream_ends(index, EndedBy::Agent),
             2 | 3 => self.miner_connects(index),

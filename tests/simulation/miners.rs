@@ -166,9 +166,15 @@ impl World {
             Some(Safeguard::DroppedStream) => EndedBy::Miner,
             _ => by,
         };
-        self.turn(index, |election, now| {
-            election.handle_campaign_end(campaign, told, now)
-        });
+        self.after(
+            self.now,
+            Step::StreamEnded {
+                agent: index,
+                process,
+                campaign,
+                by: told,
+            },
+        );
     }
 
     /// Takes "nothing is released while a grant runs" away: the agent hears at once what it should wait for.

@@ -125,6 +125,10 @@ impl World {
             && let Some((at, step)) = self.agenda.next(end)
         {
             self.now = self.now.max(at);
+            if let Some(until) = self.paused_until(&step) {
+                self.agenda.add(until, step);
+                continue;
+            }
             self.step(step);
             self.check_leases();
         }
@@ -159,6 +163,19 @@ impl World {
                 campaign,
                 process,
             } => self.beat(agent, campaign, process),
+            Step::StreamEnded {
+                agent,
+                process,
+                campaign,
+                by,
+            } => {
+                if self.agents[agent].process == process {
+                    self.turn(agent, |election, now| {
+                        election.handle_campaign_end(campaign, by, now);
+                    });
+                }
+            }
+            Step::Healed { agent } => self.recover(agent),
             Step::Write {
                 agent,
                 miner,
@@ -177,11 +194,14 @@ impl World {
         }
     }
 
-    /// Plans a step; what happens to a paused agent waits until it continues.
+    /// What happens to a paused agent waits until it continues.
+    fn paused_until(&self, step: &Step) -> Option<u64> {
+        let agent = &self.agents[step.agent()?];
+        Some(agent.paused_until).filter(|until| self.now < *until)
+    }
+
     pub fn after(&mut self, at: u64, step: Step) {
-        let agent = step.agent().and_then(|index| self.agents.get(index));
-        let paused = agent.map_or(0, |agent| agent.paused_until);
-        self.agenda.add(at.max(paused), step);
+        self.agenda.add(at, step);
     }
 
     /// No agent says that it leads when its lock may have run out in Redis.
@@ -220,11 +240,14 @@ impl World {
                 .unwrap_or_default()
                 .max(self.agents[index].paused_until);
             self.calm_since = self.calm_since.max(stopped);
-            self.turn(index, |election, now| election.handle_hearing(true, now));
-            if self.agents[index].election.campaign().is_none() {
-                self.connect(index);
-            }
-            self.plan(index);
+            self.after(self.now, Step::Healed { agent: index });
+        }
+    }
+
+    fn recover(&mut self, index: usize) {
+        self.turn(index, |election, now| election.handle_hearing(true, now));
+        if self.agents[index].election.campaign().is_none() {
+            self.connect(index);
         }
     }
 
