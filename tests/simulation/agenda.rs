@@ -26,6 +26,12 @@ pub enum Step {
         campaign: CampaignId,
         process: u64,
     },
+    /// A miner that is leaving has ended what it had begun.
+    Left {
+        agent: usize,
+        process: u64,
+        campaign: CampaignId,
+    },
     /// The end of a miner's stream reaches its agent.
     StreamEnded {
         agent: usize,
@@ -82,6 +88,7 @@ impl Step {
             | Self::Beat { agent, .. } => Some(*agent),
             Self::Arrive(_)
             | Self::Write { .. }
+            | Self::Left { .. }
             | Self::GoMiner
             | Self::Fault
             | Self::Gone { .. }

@@ -22,7 +22,7 @@ impl World {
         let stopped = self.now < self.agents[index].paused_until;
         let name = match self.dice.below(30) {
             // What an agent does itself it does not do while it is stopped.
-            2 | 3 | 12 | 25.. if stopped => None,
+            2 | 3 | 12 | 25..29 if stopped => None,
             0 => self.stream_ends(index, EndedBy::Miner),
             1 => self.stream_ends(index, EndedBy::Agent),
             2 | 3 => self.miner_connects(index),
@@ -44,6 +44,7 @@ impl World {
             21 | 22 => self.memory_changes(),
             23 => self.refuses_writes(until),
             24 => self.evicts(),
+            29 => self.leave(index),
             25 | 26 => self.told_to_stop(index),
             _ => self.resigns(index),
         };

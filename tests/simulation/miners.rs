@@ -1,13 +1,16 @@
-//! The miners: each acts while its host's clock is below the end of its grant, whatever else it knows, and
-//! writes to a store that is fenced by the token.
+//! The miners: each acts while its host's clock is below the end of its grant, unless it has acknowledged that it
+//! stopped before, and writes to a store that is fenced by the token.
 
-use understudy::election::{CampaignId, EndedBy, Role, Token};
+use understudy::election::{CampaignId, EndedBy, Instant, Role, Token};
 
 use super::agenda::Step;
 use super::agents::MINER_TIMEOUTS;
-use super::clock::MS;
+use super::clock::{MS, S};
 use super::safeguard::Safeguard;
 use super::world::World;
+
+/// What a miner has begun takes at most so long: longer than some grants.
+const LONGEST_WORK: u64 = 3 * S;
 
 /// One miner process.
 #[derive(Debug)]
@@ -22,6 +25,17 @@ pub struct Miner {
     version: u64,
     pub paused_until: u64,
     pub connected: bool,
+    /// Told that it leads no longer, it ends what it has begun by then, in true time.
+    stops_at: Option<u64>,
+    /// It has begun to close: nothing extends its grant, and its stream ends once nothing of it acts.
+    leaving: bool,
+}
+
+impl Miner {
+    /// It has said, or is about to, that nothing of an earlier grant still acts.
+    fn acknowledges(&self) -> bool {
+        self.valid_until == 0
+    }
 }
 
 impl World {
@@ -44,13 +58,24 @@ impl World {
             _ => None,
         };
         let Some((token, until)) = granted else {
-            // Nothing that it had begun still acts, once it has read this.
             if self.now >= miner.paused_until {
-                miner.version = leadership.version;
-                miner.valid_until = 0;
+                // At once, in a while, or not before its grant ends.
+                let dice = &mut self.dice;
+                let stops_at = *miner.stops_at.get_or_insert_with(|| match dice.chance(50) {
+                    true => self.now,
+                    false => self.now + dice.below(LONGEST_WORK),
+                });
+                if self.now >= stops_at {
+                    miner.version = leadership.version;
+                    miner.valid_until = 0;
+                }
             }
             return;
         };
+        if miner.leaving {
+            return;
+        }
+        miner.stops_at = None;
         miner.version = leadership.version;
         if (miner.token, miner.valid_until) == (token, until) {
             return;
@@ -96,14 +121,12 @@ impl World {
 
     pub fn beat(&mut self, index: usize, campaign: CampaignId, process: u64) {
         let now = self.now;
-        let found = self.agents[index]
-            .miners
-            .iter()
-            .find(|it| it.campaign == campaign && it.process == process && it.connected);
-        let Some((paused_until, version)) = found.map(|it| (it.paused_until, it.version)) else {
+        let Some(miner) = self.miner(index, process, campaign) else {
             return;
         };
-        if now >= paused_until {
+        let (paused_until, version) = (miner.paused_until, miner.version);
+        let counts = !miner.leaving || miner.acknowledges();
+        if now >= paused_until && counts {
             self.turn(index, |election, now| {
                 election.handle_heartbeat(campaign, Some(version), now);
             });
@@ -117,6 +140,49 @@ impl World {
                 process,
             },
         );
+    }
+
+    /// The miner of that stream, if the stream is open.
+    fn miner(&mut self, index: usize, process: u64, campaign: CampaignId) -> Option<&mut Miner> {
+        let mut miners = self.agents[index].miners.iter_mut();
+        miners.find(|it| it.campaign == campaign && it.process == process && it.connected)
+    }
+
+    /// The present miner begins to close: it ends what it has begun, or waits until its grant is over.
+    pub fn leave(&mut self, index: usize) -> Option<&'static str> {
+        let campaign = self.agents[index].election.campaign()?;
+        let process = self.agents[index].process;
+        let work = self.dice.below(LONGEST_WORK);
+        let now = self.now;
+        let miner = self.miner(index, process, campaign)?;
+        if miner.leaving || now < miner.paused_until {
+            return None;
+        }
+        miner.leaving = true;
+        let until = Instant::from_nanos(miner.valid_until);
+        self.say(|| format!("agent {index}: {campaign:?} is leaving"));
+        let granted = self.agents[index].clock.true_time(until);
+        self.after(
+            granted.min(now + work).max(now),
+            Step::Left {
+                agent: index,
+                process,
+                campaign,
+            },
+        );
+        Some("miner leaves")
+    }
+
+    pub fn left(&mut self, index: usize, process: u64, campaign: CampaignId) {
+        if self.miner(index, process, campaign).is_none() {
+            return;
+        }
+        self.end_stream(index, process, campaign, EndedBy::Miner);
+        if self.healed {
+            // Another takes its place.
+            self.after(self.now, Step::Healed { agent: index });
+            self.calm_since = self.now;
+        }
     }
 
     pub fn connect(&mut self, index: usize) {
@@ -134,6 +200,8 @@ impl World {
             version: 0,
             paused_until: 0,
             connected: true,
+            stops_at: None,
+            leaving: false,
         });
         self.after(
             self.now,
@@ -152,14 +220,16 @@ impl World {
         let Some(campaign) = self.agents[index].election.campaign() else {
             return;
         };
-        self.say(|| format!("agent {index}: {campaign:?} ends, by {by:?}"));
         let process = self.agents[index].process;
-        for miner in &mut self.agents[index].miners {
-            if miner.campaign == campaign && miner.process == process {
-                miner.connected = false;
-                if by == EndedBy::Miner {
-                    miner.valid_until = 0;
-                }
+        self.end_stream(index, process, campaign, by);
+    }
+
+    fn end_stream(&mut self, index: usize, process: u64, campaign: CampaignId, by: EndedBy) {
+        self.say(|| format!("agent {index}: {campaign:?} ends, by {by:?}"));
+        if let Some(miner) = self.miner(index, process, campaign) {
+            miner.connected = false;
+            if by == EndedBy::Miner {
+                miner.valid_until = 0;
             }
         }
         let told = match self.without {

@@ -175,6 +175,11 @@ impl World {
                     });
                 }
             }
+            Step::Left {
+                agent,
+                process,
+                campaign,
+            } => self.left(agent, process, campaign),
             Step::Healed { agent } => self.recover(agent),
             Step::Write {
                 agent,
