@@ -50,6 +50,8 @@ pub enum Step {
         token: u64,
     },
     GoMiner,
+    /// The store's clock stood still, and runs again.
+    ClockRuns,
     Fault,
     /// A sentinel hears of the primary of that number.
     Learn {
@@ -90,6 +92,7 @@ impl Step {
             | Self::Write { .. }
             | Self::Left { .. }
             | Self::GoMiner
+            | Self::ClockRuns
             | Self::Fault
             | Self::Gone { .. }
             | Self::Learn { .. } => None,

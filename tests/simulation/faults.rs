@@ -20,7 +20,7 @@ impl World {
         let index = self.dice.below(self.agents.len() as u64) as usize;
         let until = self.now + self.dice.below(LONG);
         let stopped = self.now < self.agents[index].paused_until;
-        let name = match self.dice.below(30) {
+        let name = match self.dice.below(32) {
             // What an agent does itself it does not do while it is stopped.
             2 | 3 | 12 | 25..29 if stopped => None,
             0 => self.stream_ends(index, EndedBy::Miner),
@@ -45,6 +45,8 @@ impl World {
             23 => self.refuses_writes(until),
             24 => self.evicts(),
             29 => self.leave(index),
+            30 => self.clock_stands(until),
+            31 => self.clock_is_set_back(until),
             25 | 26 => self.told_to_stop(index),
             _ => self.resigns(index),
         };
@@ -150,22 +152,6 @@ impl World {
         self.agents[index].hears = hears;
         self.turn(index, |election, now| election.handle_hearing(hears, now));
         Some("events lost")
-    }
-
-    fn clock_jumps(&mut self) -> Option<&'static str> {
-        let jump = self.dice.below(120_000_000) as i64 - 60_000_000;
-        // A clock that jumps while the store is newly empty is a limit.
-        let up = self
-            .redis
-            .clock(self.now)
-            .saturating_sub(self.redis.started);
-        if up <= 20_000_000 || self.redis.data.stored.is_none() {
-            return None;
-        }
-        self.say(|| format!("redis' clock jumps {jump} µs"));
-        self.redis.ahead += jump;
-        self.checks.set_back |= jump < 0;
-        Some("clock jump")
     }
 
     fn restart_empty(&mut self, index: usize) -> Option<&'static str> {

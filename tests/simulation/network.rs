@@ -73,6 +73,7 @@ impl World {
         let (holder, command) = (call.holder.as_str(), &call.command);
         let ttl = call.ttl;
         let caller = Caller { holder, ttl };
+        self.set_back(command);
         self.redis.expire(self.now);
         if self.now >= self.refuses_until {
             self.redis.refuses = None;

@@ -1,5 +1,5 @@
-//! A modelled Redis: what the scripts do, on plain values. Its wall clock may jump, its data may be
-//! lost or go back in time. `tests/conformance.rs` holds it against real ones.
+//! A modelled Redis: what the scripts do, on plain values. Its wall clock may jump, stand still or be coarse, its
+//! data may be lost or go back in time. `tests/conformance.rs` holds it against real ones.
 
 use std::time::Duration;
 
@@ -47,6 +47,10 @@ pub struct Redis {
     pub data: Data,
     /// Microseconds that the wall clock is ahead of true time since 1970 (may change at any time).
     pub ahead: i64,
+    /// The wall clock stands still, and shows this.
+    pub stands: Option<u64>,
+    /// The wall clock steps by so many microseconds.
+    pub grid: u64,
     pub generation: u64,
     /// Wall-clock microsecond of the last start.
     pub started: u64,
@@ -76,6 +80,8 @@ impl Redis {
         Self {
             data: Data::default(),
             ahead: 0,
+            stands: None,
+            grid: 1,
             generation: 1,
             started: EPOCH - uptime.as_micros() as u64,
             promoted: false,
@@ -88,7 +94,14 @@ impl Redis {
 
     /// The wall clock at true time `now` (nanoseconds).
     pub fn clock(&self, now: u64) -> u64 {
-        (EPOCH + now / 1000).saturating_add_signed(self.ahead)
+        let runs = (EPOCH + now / 1000).saturating_add_signed(self.ahead);
+        self.stands.unwrap_or(runs - runs % self.grid)
+    }
+
+    /// Sets the wall clock.
+    pub fn set_clock(&mut self, now: u64, shown: u64) {
+        self.stands = None;
+        self.ahead = shown as i64 - (EPOCH + now / 1000) as i64;
     }
 
     pub fn restart(&mut self, now: u64, data: Data) {
@@ -101,6 +114,7 @@ impl Redis {
     /// A replica takes over that has `data`, on a host whose clock is `ahead`. It has been up for a day.
     pub fn promote(&mut self, now: u64, data: Data, ahead: i64) {
         self.ahead = ahead;
+        self.stands = None;
         self.generation += 1;
         self.started = self.clock(now).saturating_sub(86_400_000_000);
         self.promoted = true;

@@ -33,10 +33,16 @@ pub enum Safeguard {
     Majority,
     /// A restarted agent grants and releases nothing for one miner-timeout.
     QuietRestart,
+    /// A record never comes back as it was: it bears its writer's nonce and the number of the attempt.
+    WriterAndNumber,
 }
 
 impl Safeguard {
-    pub const ALL: [Self; 15] = [
+    /// The core does not have these yet. What only they stand up to is left out of every run but those that look
+    /// for it, and those must find a violation.
+    pub const MISSING: &[Self] = &[Self::WriterAndNumber];
+
+    pub const ALL: [Self; 16] = [
         Self::Margin,
         Self::Record,
         Self::OwnClockWait,
@@ -52,5 +58,11 @@ impl Safeguard {
         Self::ForeignLock,
         Self::Majority,
         Self::QuietRestart,
+        Self::WriterAndNumber,
     ];
+
+    /// Is it the core's, or what a run without it looks for?
+    pub fn tried(self, without: Option<Self>) -> bool {
+        without == Some(self) || !Self::MISSING.contains(&self)
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::dice::Dice;
+use super::safeguard::Safeguard;
 
 /// The TTL of most agents, and that of Go miners.
 pub const TTL: Duration = Duration::from_secs(3);
@@ -10,19 +11,30 @@ pub const TTL: Duration = Duration::from_secs(3);
 pub struct Scene {
     /// The `--lease-ttl` of each agent.
     pub ttls: Vec<Duration>,
+    /// By how many microseconds Redis' clock steps.
+    pub clock_grid: u64,
 }
 
 impl Scene {
     /// Dice of its own, so that a new twist leaves the runs without it as they are.
-    pub fn drawn(seed: u64) -> Self {
+    pub fn drawn(seed: u64, without: Option<Safeguard>) -> Self {
         let mut dice = Dice::new(!seed);
         let agents = if dice.chance(10) { 5 } else { 3 };
         let ttls: &[Duration] = match dice.chance(15) {
             true => &[Duration::from_secs(2), TTL, Duration::from_secs(5)],
             false => &[TTL],
         };
+        // Two renewals that fall into one step write the same deadline.
+        let grids: &[u64] = match Safeguard::WriterAndNumber.tried(without) {
+            true => &[10_000, 1_000_000, 4_000_000],
+            false => &[10_000],
+        };
         Self {
             ttls: (0..agents).map(|_| dice.pick(ttls)).collect(),
+            clock_grid: match dice.chance(15) {
+                true => dice.pick(grids),
+                false => 1,
+            },
         }
     }
 

@@ -43,6 +43,8 @@ pub struct World {
     pub lost_at: Option<u64>,
     pub flushed: bool,
     pub refuses_until: u64,
+    /// Redis' clock is set back before each renewal until then.
+    pub set_back_until: u64,
     /// How far the clock of Redis' present host is ahead of that of its first.
     pub offset: i64,
     pub without: Option<Safeguard>,
@@ -55,8 +57,10 @@ impl World {
         let mut dice = Dice::new(seed);
         let mut redis = Redis::new(Duration::from_secs(dice.pick(&[0, 100])));
         redis.without = without;
+        let scene = Scene::drawn(seed, without);
+        redis.grid = scene.clock_grid;
         let mut world = Self {
-            scene: Scene::drawn(seed),
+            scene,
             now: 0,
             agenda: Agenda::default(),
             dice,
@@ -75,12 +79,14 @@ impl World {
             lost_at: None,
             flushed: false,
             refuses_until: 0,
+            set_back_until: 0,
             offset: 0,
             without,
             beyond,
             story: String::new(),
         };
         world.checks.beyond = beyond.is_some();
+        world.checks.set_back = world.scene.clock_grid > 1;
         world.watched = world.dice.chance(50);
         for index in 0..world.scene.agents() {
             let agent = world.newborn(index);
@@ -186,6 +192,7 @@ impl World {
                 miner,
                 token,
             } => self.write(agent, miner, token),
+            Step::ClockRuns => self.clock_runs(),
             Step::GoMiner => self.go_miner(),
             Step::Gone { agent, process } => self.gone(agent, process),
             Step::Learn { voice, epoch } => self.learn(voice, epoch),
@@ -227,6 +234,9 @@ impl World {
         self.calm_since = self.now;
         self.redis.memory = Memory::Enough;
         self.redis.refuses = None;
+        self.set_back_until = 0;
+        self.clock_runs();
+        self.redis.grid = 1;
         self.settle_voices();
         if let Some((_, expires)) = self.redis.data.lock.as_mut().filter(|it| it.0 == GO) {
             *expires = 0;
@@ -254,6 +264,11 @@ impl World {
         if self.agents[index].election.campaign().is_none() {
             self.connect(index);
         }
+    }
+
+    /// This rule is in the core, or it is what this run looks for: then whatever needs it may happen.
+    pub fn holds(&self, safeguard: Safeguard) -> bool {
+        safeguard.tried(self.without)
     }
 
     pub fn say(&mut self, what: impl FnOnce() -> String) {

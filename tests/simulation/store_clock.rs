@@ -1,0 +1,68 @@
+//! What goes wrong with Redis' own clock. It takes no part in exclusion; the order of tokens, when data is lost
+//! while it stands or after it was set back, is a limit.
+
+use understudy::election::Command;
+
+use super::agenda::Step;
+use super::safeguard::Safeguard;
+use super::world::World;
+
+impl World {
+    pub fn clock_jumps(&mut self) -> Option<&'static str> {
+        let jump = self.dice.below(120_000_000) as i64 - 60_000_000;
+        // A clock that jumps while the store is newly empty is a limit.
+        let clock = self.redis.clock(self.now);
+        let up = clock.saturating_sub(self.redis.started);
+        if up <= 20_000_000 || self.redis.data.stored.is_none() {
+            return None;
+        }
+        self.say(|| format!("redis' clock jumps {jump} µs"));
+        self.redis.ahead += jump;
+        self.checks.set_back |= jump < 0;
+        Some("clock jump")
+    }
+
+    pub fn clock_stands(&mut self, until: u64) -> Option<&'static str> {
+        if !self.holds(Safeguard::WriterAndNumber) {
+            return None;
+        }
+        let shown = self.redis.clock(self.now);
+        self.say(|| format!("redis' clock stands still until {:.3}", until as f64 / 1e9));
+        self.redis.stands = Some(shown);
+        self.checks.set_back = true;
+        self.after(until, Step::ClockRuns);
+        Some("clock stands still")
+    }
+
+    /// It runs on from where it stood, or from where it would have been.
+    pub fn clock_runs(&mut self) {
+        if let Some(shown) = self.redis.stands.take()
+            && self.dice.chance(50)
+        {
+            self.redis.set_clock(self.now, shown);
+        }
+    }
+
+    pub fn clock_is_set_back(&mut self, until: u64) -> Option<&'static str> {
+        if !self.holds(Safeguard::WriterAndNumber) {
+            return None;
+        }
+        self.say(|| format!("redis' clock is set back until {:.3}", until as f64 / 1e9));
+        self.set_back_until = until;
+        self.checks.set_back = true;
+        Some("clock set back again and again")
+    }
+
+    /// Before a renewal runs, the clock is set back by just so much that it writes the same deadline once more.
+    pub fn set_back(&mut self, command: &Command) {
+        if self.now < self.set_back_until
+            && let Command::Renew { .. } = command
+            && let Some(stored) = &self.redis.data.stored
+        {
+            let written = stored.deadline - stored.record.ttl.as_micros() as u64;
+            if written < self.redis.clock(self.now) {
+                self.redis.set_clock(self.now, written);
+            }
+        }
+    }
+}
