@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use understudy::election::{AttemptId, CampaignId, Command, EndedBy, Reply};
+use understudy::election::{AttemptId, CampaignId, Command, EndedBy, Reply, Token};
+
+use super::scene::Stranger;
 
 #[allow(clippy::large_enum_variant, reason = "most steps are replies")]
 pub enum Step {
@@ -18,9 +20,12 @@ pub enum Step {
         id: AttemptId,
         reply: Reply,
     },
+    /// Something is heard on the events channel: of a term of this lock, or of none.
     Heard {
         agent: usize,
+        token: Option<Token>,
     },
+    Stranger(Stranger),
     Beat {
         agent: usize,
         campaign: CampaignId,
@@ -84,7 +89,7 @@ impl Step {
         match self {
             Self::Wake { agent, .. }
             | Self::Reply { agent, .. }
-            | Self::Heard { agent }
+            | Self::Heard { agent, .. }
             | Self::Healed { agent }
             | Self::StreamEnded { agent, .. }
             | Self::Beat { agent, .. } => Some(*agent),
@@ -94,6 +99,7 @@ impl Step {
             | Self::GoMiner
             | Self::ClockRuns
             | Self::Fault
+            | Self::Stranger(_)
             | Self::Gone { .. }
             | Self::Learn { .. } => None,
         }

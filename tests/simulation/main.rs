@@ -6,6 +6,7 @@ mod agents;
 mod checks;
 mod clock;
 mod dice;
+mod events;
 mod faults;
 mod limit;
 mod miners;

@@ -1,6 +1,6 @@
 //! Between the agents and Redis: requests that come late or not at all, replies that are lost, events.
 
-use understudy::election::{Attempt, AttemptId, Command, Outcome, Reason, Reply};
+use understudy::election::{Attempt, AttemptId, Command, Outcome, Reason, Reply, Token};
 use understudy::fault::StoreError;
 
 use super::agenda::{Call, Step};
@@ -29,6 +29,7 @@ impl World {
         let reaches = self.now >= self.agents[index].cut_until || self.dice.chance(10);
         if let Some(to) = located.filter(|_| reaches) {
             call.to = to;
+            self.without_announcements(&mut call.command);
             let at = self.now + self.delay();
             self.after(at, Step::Arrive(call));
         }
@@ -79,7 +80,7 @@ impl World {
             self.redis.refuses = None;
         }
         let before = self.redis.data.clone();
-        let reply = self.redis.execute(&caller, command, self.now);
+        let mut reply = self.redis.execute(&caller, command, self.now);
         let outcome = reply.as_ref().map(|answer| answer.outcome).ok();
         if !matches!(command, Command::Look) {
             self.say(|| format!("redis: {holder} {command:?} → {outcome:?}"));
@@ -95,11 +96,12 @@ impl World {
         }
         let changed = self.redis.data != before;
         if changed {
-            self.publish();
+            self.publish(outcome.and_then(|it| announced(command, it)));
             if self.dice.chance(30) {
                 self.evicts();
             }
         }
+        self.believe_announcements(&mut reply);
         let cut = self.now < self.agents[call.agent].cut_until;
         let lost = !self.healed && (self.dice.chance(3) || cut);
         if !lost {
@@ -107,15 +109,6 @@ impl World {
             self.answer(at, call, reply);
         }
         changed
-    }
-
-    fn publish(&mut self) {
-        for agent in 0..self.agents.len() {
-            if self.healed || !self.dice.chance(10) {
-                let at = self.now + self.dice.below(2 * MS);
-                self.after(at, Step::Heard { agent });
-            }
-        }
     }
 
     pub fn replied(&mut self, index: usize, id: AttemptId, reply: Reply) {
@@ -131,5 +124,14 @@ impl World {
         let told = agent.election.leadership().at(now);
         let error = error.map(|error| Reason::from(error.fault));
         self.checks.reason(&told, error.filter(|_| error == fault));
+    }
+}
+
+/// The token that a script announces which has done that.
+fn announced(command: &Command, outcome: Outcome) -> Option<Token> {
+    match (command, outcome) {
+        (_, Outcome::Begun(token)) => Some(token),
+        (Command::Renew { token, .. } | Command::Release { token, .. }, _) => Some(*token),
+        _ => None,
     }
 }

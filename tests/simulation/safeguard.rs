@@ -35,14 +35,16 @@ pub enum Safeguard {
     QuietRestart,
     /// A record never comes back as it was: it bears its writer's nonce and the number of the attempt.
     WriterAndNumber,
+    /// An event makes an agent look, and the record decides.
+    EventsAreHints,
 }
 
 impl Safeguard {
     /// The core does not have these yet. What only they stand up to is left out of every run but those that look
     /// for it, and those must find a violation.
-    pub const MISSING: &[Self] = &[Self::WriterAndNumber];
+    pub const MISSING: &[Self] = &[Self::WriterAndNumber, Self::EventsAreHints];
 
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Margin,
         Self::Record,
         Self::OwnClockWait,
@@ -59,6 +61,7 @@ impl Safeguard {
         Self::Majority,
         Self::QuietRestart,
         Self::WriterAndNumber,
+        Self::EventsAreHints,
     ];
 
     /// Is it the core's, or what a run without it looks for?

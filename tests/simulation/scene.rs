@@ -13,6 +13,27 @@ pub struct Scene {
     pub ttls: Vec<Duration>,
     /// By how many microseconds Redis' clock steps.
     pub clock_grid: u64,
+    pub stranger: Option<Stranger>,
+}
+
+/// Who else publishes on the events channel, and how often, in nanoseconds.
+#[derive(Debug, Clone, Copy)]
+pub enum Stranger {
+    /// Events of another lock.
+    OtherFleet { every: u64 },
+    /// Events that seem to be of this lock.
+    Forger { every: u64 },
+}
+
+impl Stranger {
+    fn drawn(dice: &mut Dice) -> Self {
+        // As often as a leader renews, and far more often.
+        let every = dice.pick(&[nanos(TTL / 3), nanos(TTL / 30)]);
+        match dice.chance(50) {
+            true => Self::OtherFleet { every },
+            false => Self::Forger { every },
+        }
+    }
 }
 
 impl Scene {
@@ -35,6 +56,8 @@ impl Scene {
                 true => dice.pick(grids),
                 false => 1,
             },
+            stranger: Some(Stranger::drawn(&mut dice))
+                .filter(|_| dice.chance(20) && Safeguard::EventsAreHints.tried(without)),
         }
     }
 

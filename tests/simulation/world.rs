@@ -43,6 +43,8 @@ pub struct World {
     pub lost_at: Option<u64>,
     pub flushed: bool,
     pub refuses_until: u64,
+    /// How much was ever published on the events channel.
+    pub announced: u64,
     /// Redis' clock is set back before each renewal until then.
     pub set_back_until: u64,
     /// How far the clock of Redis' present host is ahead of that of its first.
@@ -79,6 +81,7 @@ impl World {
             lost_at: None,
             flushed: false,
             refuses_until: 0,
+            announced: 0,
             set_back_until: 0,
             offset: 0,
             without,
@@ -95,6 +98,9 @@ impl World {
             world.connect(index);
         }
         world.after(S, Step::Fault);
+        if let Some(stranger) = world.scene.stranger {
+            world.after(S, Step::Stranger(stranger));
+        }
         world
     }
 
@@ -159,11 +165,8 @@ impl World {
                     self.replied(agent, id, reply);
                 }
             }
-            Step::Heard { agent } => {
-                if self.agents[agent].hears {
-                    self.turn(agent, |election, now| election.handle_heard(true, now));
-                }
-            }
+            Step::Heard { agent, token } => self.heard(agent, token),
+            Step::Stranger(stranger) => self.stranger(stranger),
             Step::Beat {
                 agent,
                 campaign,

@@ -1,0 +1,71 @@
+//! The events channel: what is announced there is lost, comes late, is another fleet's, or is forged.
+
+use understudy::election::{Command, Election, Reply, Token};
+
+use super::agenda::Step;
+use super::clock::{MS, S};
+use super::safeguard::Safeguard;
+use super::scene::Stranger;
+use super::world::World;
+
+/// Before what is added to what is judged, where announcements are believed.
+const BELIEVED: &str = " announced ";
+
+impl World {
+    /// A term of this lock is announced, or, without a token, one of another fleet's.
+    pub fn publish(&mut self, token: Option<Token>) {
+        self.announced += 1;
+        for agent in 0..self.agents.len() {
+            let late = !self.healed && self.holds(Safeguard::EventsAreHints) && self.dice.chance(5);
+            let longest = if late { 6 * S } else { 2 * MS };
+            if self.healed || !self.dice.chance(10) {
+                let at = self.now + self.dice.below(longest);
+                self.after(at, Step::Heard { agent, token });
+            }
+        }
+    }
+
+    pub fn heard(&mut self, agent: usize, token: Option<Token>) {
+        if !self.agents[agent].hears {
+            return;
+        }
+        // Nothing contradicts a late or a forged one over an empty store: a limit.
+        if self.healed && token.is_some() && self.redis.data.stored.is_none() {
+            self.calm_since = self.now;
+        }
+        let announces = token.is_some();
+        self.turn(agent, |election, now| election.handle_heard(announces, now));
+    }
+
+    /// Somebody else publishes on the channel, again and again, and does not stop with the last fault.
+    pub fn stranger(&mut self, stranger: Stranger) {
+        let (token, every) = match stranger {
+            Stranger::OtherFleet { every } => (None, every),
+            Stranger::Forger { every } => (Some(self.dice.roll() >> 11), every),
+        };
+        // A forged one over an empty store is a limit.
+        if token.is_none() || self.redis.data.stored.is_some() {
+            self.publish(token);
+        }
+        self.after(self.now + every, Step::Stranger(stranger));
+    }
+
+    /// Takes "the record decides" away: whatever is announced counts as a change that was seen.
+    pub fn believe_announcements(&self, reply: &mut Reply) {
+        if self.without == Some(Safeguard::EventsAreHints)
+            && let Ok(answer) = reply
+        {
+            let announced = format!("{BELIEVED}{}", self.announced);
+            answer.view.judged.push_str(&announced);
+        }
+    }
+
+    /// The script compares what is there.
+    pub fn without_announcements(&self, command: &mut Command) {
+        if let Command::Begin { judged, .. } = command
+            && let Some(at) = judged.find(BELIEVED)
+        {
+            judged.truncate(at);
+        }
+    }
+}
