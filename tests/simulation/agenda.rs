@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use understudy::election::{AttemptId, CampaignId, Command, EndedBy, Reply, Token};
+use understudy::election::{AttemptId, CampaignId, Command, EndedBy, Instant, Reply, Token};
 
 use super::scene::Stranger;
 
@@ -30,6 +30,20 @@ pub enum Step {
         agent: usize,
         campaign: CampaignId,
         process: u64,
+    },
+    /// An agent asks its miner whether it is healthy, and has the answer.
+    Probe {
+        agent: usize,
+        process: u64,
+    },
+    Probed {
+        agent: usize,
+        process: u64,
+        sent_at: Instant,
+    },
+    /// Somebody asks an agent who leads.
+    Poll {
+        agent: usize,
     },
     /// A miner that is leaving has ended what it had begun.
     Left {
@@ -91,6 +105,9 @@ impl Step {
             | Self::Reply { agent, .. }
             | Self::Heard { agent, .. }
             | Self::Healed { agent }
+            | Self::Probe { agent, .. }
+            | Self::Probed { agent, .. }
+            | Self::Poll { agent }
             | Self::StreamEnded { agent, .. }
             | Self::Beat { agent, .. } => Some(*agent),
             Self::Arrive(_)

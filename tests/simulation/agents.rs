@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use understudy::election::{Election, Event, Instant, LeaseRules, Liveness, Remembered, Settings};
+use understudy::election::{Election, Event, Instant, LeaseRules, Reason, Remembered, Settings};
 
 use super::agenda::Step;
 use super::clock::{Clock, MS};
 use super::miners::Miner;
+use super::pollers::Poller;
 use super::safeguard::Safeguard;
 use super::world::World;
 
@@ -29,12 +30,14 @@ pub struct Agent {
     pub cut_until: u64,
     pub hears: bool,
     pub miners: Vec<Miner>,
+    pub poller: Poller,
     /// Bumped at every wake-up that is planned, so that an older one is dropped.
     pub wake: u64,
     /// When it first saw the store: a newborn until then.
     pub seen: Option<u64>,
     under_oom: bool,
     pub stopping: bool,
+    pub timeout: Duration,
     /// The longest by which it or a process before it has granted, if it remembers one.
     longest_timeout: Duration,
 }
@@ -50,7 +53,7 @@ impl World {
         let longest = ttl.saturating_sub(Duration::from_millis(200));
         let timeout = self.dice.pick(&MINER_TIMEOUTS).min(longest);
         let holder = format!("a{index}-{:08x}", seed as u32);
-        let settings = self.settings(holder.clone(), seed, (ttl, timeout), under_oom);
+        let settings = self.settings(index, holder.clone(), seed, timeout, under_oom);
         Agent {
             election: Election::new(settings),
             holder,
@@ -61,21 +64,25 @@ impl World {
             cut_until: 0,
             hears: self.healed || self.dice.chance(80),
             miners: Vec::new(),
+            poller: Poller::default(),
             wake: 0,
             seen: None,
             under_oom,
             stopping: false,
+            timeout,
             longest_timeout: timeout,
         }
     }
 
     fn settings(
         &self,
+        index: usize,
         holder: String,
         seed: u64,
-        (ttl, miner_timeout): (Duration, Duration),
+        miner_timeout: Duration,
         under_oom: bool,
     ) -> Settings {
+        let ttl = self.scene.ttls[index];
         let rules = LeaseRules::new(ttl, ttl / 3, miner_timeout, Duration::from_secs(1));
         let mut rules = rules.expect("safe rules");
         if self.watched {
@@ -87,7 +94,7 @@ impl World {
         Settings {
             holder,
             rules,
-            liveness: Liveness::Campaign,
+            liveness: self.scene.liveness[index],
             under_oom,
             allow_eviction: self.without == Some(Safeguard::EvictionGuard),
             nonce: seed,
@@ -103,6 +110,7 @@ impl World {
         agent.paused_until = agent.clock.frozen_until();
         // Its miners act on until their grants run out.
         std::mem::swap(&mut agent.miners, &mut old.miners);
+        std::mem::swap(&mut agent.poller, &mut old.poller);
         agent
             .miners
             .iter_mut()
@@ -120,12 +128,8 @@ impl World {
             let highest = old.election.highest_token();
             // A disk that hung knows an older token.
             let written = self.dice.chance(80);
-            let settings = self.settings(
-                agent.holder.clone(),
-                seed,
-                (agent.ttl, timeout),
-                agent.under_oom,
-            );
+            let settings =
+                self.settings(index, agent.holder.clone(), seed, timeout, agent.under_oom);
             agent.election = Election::new(Settings {
                 remembered: Remembered {
                     highest: if written { highest } else { 0 },
@@ -136,7 +140,7 @@ impl World {
         }
         self.agents[index] = agent;
         self.drain(index);
-        self.connect(index);
+        self.open(index);
     }
 
     /// Hands something to an election; a paused agent gets it when it continues.
@@ -166,6 +170,10 @@ impl World {
             Event::Lost { .. } if self.without == Some(Safeguard::Grants) => {
                 self.pretend_acknowledged(index);
             }
+            Event::Lost {
+                reason: Reason::LeaseExpired | Reason::LockLost,
+                ..
+            } if self.without == Some(Safeguard::LastYes) => self.forget_last_yes(index),
             _ => {}
         }
     }

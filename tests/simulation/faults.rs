@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use understudy::election::{Election, EndedBy};
+use understudy::election::{Election, EndedBy, Liveness};
 
 use super::agenda::Step;
 use super::agents::Agent;
@@ -56,6 +56,9 @@ impl World {
     }
 
     fn stream_ends(&mut self, index: usize, by: EndedBy) -> Option<&'static str> {
+        if self.scene.liveness[index] != Liveness::Campaign {
+            return None;
+        }
         self.disconnect(index, by);
         Some(match by {
             EndedBy::Miner => "miner dies",
@@ -69,8 +72,11 @@ impl World {
     }
 
     fn miner_stops(&mut self, index: usize, until: u64) -> Option<&'static str> {
-        let miner = self.agents[index].miners.last_mut()?;
-        miner.paused_until = until;
+        let agent = &mut self.agents[index];
+        match agent.miners.last_mut() {
+            Some(miner) => miner.paused_until = until,
+            None => agent.poller.sick_until = until,
+        }
         self.say(|| {
             format!(
                 "miner of agent {index} stopped until {:.3}",
@@ -235,7 +241,7 @@ impl World {
     /// A Go miner takes the lock where it is free. That it does so while another acts is a limit.
     fn go_lock(&mut self) -> Option<&'static str> {
         self.redis.expire(self.now);
-        if self.redis.data.lock.is_some() || self.someone_may_act() {
+        if self.redis.data.lock.is_some() || !self.who_may_act().is_empty() {
             return None;
         }
         self.say(|| "a Go miner takes the lock".into());
@@ -318,11 +324,15 @@ impl World {
         if !self.agents[index].election.leadership().leads() {
             return None;
         }
-        let hold_off = Duration::from_millis(500);
+        self.resign(index, S / 2);
+        Some("resignation")
+    }
+
+    pub fn resign(&mut self, index: usize, hold_off: u64) {
+        let hold_off = Duration::from_nanos(hold_off);
         self.turn(index, |election, now| {
             let _ = election.handle_resign(hold_off, now);
         });
-        Some("resignation")
     }
 
     fn lose(&mut self) {

@@ -11,6 +11,7 @@ mod faults;
 mod limit;
 mod miners;
 mod network;
+mod pollers;
 mod redis;
 mod safeguard;
 mod scene;

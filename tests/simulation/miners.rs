@@ -1,7 +1,7 @@
 //! The miners: each acts while its host's clock is below the end of its grant, unless it has acknowledged that it
 //! stopped before, and writes to a store that is fenced by the token.
 
-use understudy::election::{CampaignId, EndedBy, Instant, Role, Token};
+use understudy::election::{CampaignId, EndedBy, Instant, Liveness, Role, Token};
 
 use super::agenda::Step;
 use super::agents::MINER_TIMEOUTS;
@@ -90,25 +90,37 @@ impl World {
                 token,
             },
         );
-        for other in 0..self.agents.len() {
-            let clock = self.host_time(other).as_nanos();
-            for (number, miner) in self.agents[other].miners.iter().enumerate() {
-                if (other, number) != (index, told) && clock < miner.valid_until {
-                    self.checks.violate(&format!(
-                        "I1: agent {index} grants {token} while a miner of agent {other} may act on {}",
-                        miner.token
-                    ));
-                }
-            }
+        self.acts_alone(index, Some(told), token);
+    }
+
+    /// I1: whoever acts at agent `index` from now on, its miner of that number or its poller, is the only one.
+    pub fn acts_alone(&mut self, index: usize, actor: Option<usize>, token: Token) {
+        let others = self.who_may_act();
+        let other = others
+            .iter()
+            .find(|(at, it, _)| (*at, *it) != (index, actor));
+        if let Some((other, _, earlier)) = other {
+            self.checks.violate(&format!(
+                "I1: agent {index} grants {token} while a miner of agent {other} may act on {earlier}"
+            ));
         }
     }
 
-    pub fn someone_may_act(&self) -> bool {
-        (0..self.agents.len()).any(|index| {
-            let clock = self.host_time(index).as_nanos();
-            let mut miners = self.agents[index].miners.iter();
-            miners.any(|miner| clock < miner.valid_until)
-        })
+    /// At which agent, which of its miners or its poller, and by which token.
+    pub fn who_may_act(&self) -> Vec<(usize, Option<usize>, Token)> {
+        let mut acting = Vec::new();
+        for (index, agent) in self.agents.iter().enumerate() {
+            let host = agent.clock.at(self.now);
+            for (number, miner) in agent.miners.iter().enumerate() {
+                if host.as_nanos() < miner.valid_until {
+                    acting.push((index, Some(number), miner.token));
+                }
+            }
+            if agent.poller.may_act(self.now, host) {
+                acting.push((index, None, agent.poller.token));
+            }
+        }
+        acting
     }
 
     /// A write that was begun inside the grant, and arrives whenever the miner runs.
@@ -150,6 +162,9 @@ impl World {
 
     /// The present miner begins to close: it ends what it has begun, or waits until its grant is over.
     pub fn leave(&mut self, index: usize) -> Option<&'static str> {
+        if self.scene.liveness[index] != Liveness::Campaign {
+            return None;
+        }
         let campaign = self.agents[index].election.campaign()?;
         let process = self.agents[index].process;
         let work = self.dice.below(LONGEST_WORK);

@@ -94,6 +94,9 @@ impl World {
         if matches!(outcome, Some(Outcome::Begun(_) | Outcome::Renewed)) {
             self.checks.held(holder, self.now + nanos(ttl));
         }
+        if outcome == Some(Outcome::Released) {
+            self.released_after_last_yes(call.agent, holder);
+        }
         let changed = self.redis.data != before;
         if changed {
             self.publish(outcome.and_then(|it| announced(command, it)));

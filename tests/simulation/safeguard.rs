@@ -37,14 +37,16 @@ pub enum Safeguard {
     WriterAndNumber,
     /// An event makes an agent look, and the record decides.
     EventsAreHints,
+    /// Where nobody campaigns the last yes is waited out, however the term has ended.
+    LastYes,
 }
 
 impl Safeguard {
     /// The core does not have these yet. What only they stand up to is left out of every run but those that look
     /// for it, and those must find a violation.
-    pub const MISSING: &[Self] = &[Self::WriterAndNumber, Self::EventsAreHints];
+    pub const MISSING: &[Self] = &[Self::WriterAndNumber, Self::EventsAreHints, Self::LastYes];
 
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Margin,
         Self::Record,
         Self::OwnClockWait,
@@ -62,6 +64,7 @@ impl Safeguard {
         Self::QuietRestart,
         Self::WriterAndNumber,
         Self::EventsAreHints,
+        Self::LastYes,
     ];
 
     /// Is it the core's, or what a run without it looks for?

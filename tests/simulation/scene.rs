@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use understudy::election::Liveness;
+
 use super::dice::Dice;
 use super::safeguard::Safeguard;
 
@@ -11,6 +13,8 @@ pub const TTL: Duration = Duration::from_secs(3);
 pub struct Scene {
     /// The `--lease-ttl` of each agent.
     pub ttls: Vec<Duration>,
+    /// The `--miner-liveness` of each.
+    pub liveness: Vec<Liveness>,
     /// By how many microseconds Redis' clock steps.
     pub clock_grid: u64,
     pub stranger: Option<Stranger>,
@@ -45,6 +49,10 @@ impl Scene {
             true => &[Duration::from_secs(2), TTL, Duration::from_secs(5)],
             false => &[TTL],
         };
+        let liveness: &[Liveness] = match dice.chance(25) {
+            true => &[Liveness::Campaign, Liveness::Probe, Liveness::Always],
+            false => &[Liveness::Campaign],
+        };
         // Two renewals that fall into one step write the same deadline.
         let grids: &[u64] = match Safeguard::WriterAndNumber.tried(without) {
             true => &[10_000, 1_000_000, 4_000_000],
@@ -52,6 +60,7 @@ impl Scene {
         };
         Self {
             ttls: (0..agents).map(|_| dice.pick(ttls)).collect(),
+            liveness: (0..agents).map(|_| dice.pick(liveness)).collect(),
             clock_grid: match dice.chance(15) {
                 true => dice.pick(grids),
                 false => 1,
@@ -78,6 +87,12 @@ impl Scene {
     pub fn wait(&self) -> u64 {
         let ttl = self.longest_ttl();
         nanos(ttl + ttl / 100 + Duration::from_millis(100))
+    }
+
+    /// For how long whoever was told yes by `/leader` may act on it: another's lease begins so long after that
+    /// agent's has ended, at the earliest.
+    pub fn patience(&self, index: usize) -> u64 {
+        nanos(self.ttls[index] / 100 + Duration::from_millis(200))
     }
 
     /// How far apart two looks may be at an empty store: renew-every and two Redis timeouts.

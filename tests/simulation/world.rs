@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use understudy::election::{Election, EndedBy};
+use understudy::election::{Election, EndedBy, Liveness};
 
 use super::agenda::{Agenda, Step};
 use super::agents::Agent;
@@ -95,7 +95,10 @@ impl World {
             let agent = world.newborn(index);
             world.agents.push(agent);
             world.plan(index);
-            world.connect(index);
+            world.open(index);
+            if world.scene.liveness[index] != Liveness::Campaign {
+                world.after(0, Step::Poll { agent: index });
+            }
         }
         world.after(S, Step::Fault);
         if let Some(stranger) = world.scene.stranger {
@@ -121,13 +124,17 @@ impl World {
             return self.checks.violation.clone();
         };
         self.run_until(self.now + S);
-        self.disconnect(leader, EndedBy::Miner);
-        self.run_until(self.now + 100 * MS);
+        let time = self.time_to_hand_over(leader);
+        match self.scene.liveness[leader] {
+            Liveness::Campaign => self.disconnect(leader, EndedBy::Miner),
+            Liveness::Probe | Liveness::Always => self.resign(leader, time),
+        }
+        self.run_until(self.now + time);
         // Where tokens may have gone back a release is not believed by who knows a greater one.
         let believed = !self.checks.tokens_may_go_back();
         if believed && !(0..self.agents.len()).any(|index| index != leader && self.leads(index)) {
             self.checks
-                .violate("I7: nobody leads 100 ms after the leader's miner died");
+                .violate("I7: nobody leads 100 ms after the leader's miner died, or its last yes was waited out");
         }
         self.checks.violation.clone()
     }
@@ -184,6 +191,13 @@ impl World {
                     });
                 }
             }
+            Step::Probe { agent, process } => self.probe(agent, process),
+            Step::Probed {
+                agent,
+                process,
+                sent_at,
+            } => self.probed(agent, process, sent_at),
+            Step::Poll { agent } => self.poll(agent),
             Step::Left {
                 agent,
                 process,
@@ -248,6 +262,7 @@ impl World {
         for index in 0..self.agents.len() {
             self.agents[index].cut_until = 0;
             self.agents[index].hears = true;
+            self.agents[index].poller.sick_until = 0;
             // What is stopped continues in its time.
             let stopped = self.agents[index]
                 .miners
@@ -264,7 +279,8 @@ impl World {
 
     fn recover(&mut self, index: usize) {
         self.turn(index, |election, now| election.handle_hearing(true, now));
-        if self.agents[index].election.campaign().is_none() {
+        let campaigns = self.agents[index].election.campaign().is_some();
+        if !campaigns {
             self.connect(index);
         }
     }

@@ -1,0 +1,148 @@
+//! Where nobody campaigns: miners that are probed, and whoever asks the agent who leads. `GetLeadership` with
+//! `extend` tells until when its answer holds; `/leader` does not, and its asker asks again soon.
+
+use std::time::Duration;
+
+use understudy::election::{Election, Instant, Liveness, Role, Token};
+
+use super::agenda::Step;
+use super::clock::MS;
+use super::safeguard::Safeguard;
+use super::scene::nanos;
+use super::world::World;
+
+/// What asks at one place, and outlives its agent's processes.
+#[derive(Debug, Default)]
+pub struct Poller {
+    pub token: Token,
+    /// It acts until this moment of true time on a yes of `/leader`.
+    acts_until: u64,
+    /// And until its host's clock shows this, on an extended answer.
+    valid_until: Instant,
+    /// No other term is begun here before, and nothing released: one miner-timeout after the last yes.
+    pub waited_out: Instant,
+    /// It does not answer its agent's probes.
+    pub sick_until: u64,
+}
+
+impl Poller {
+    pub fn may_act(&self, now: u64, host: Instant) -> bool {
+        now < self.acts_until || host < self.valid_until
+    }
+}
+
+impl World {
+    /// Whoever is on an agent's side starts asking it, and being asked.
+    pub fn open(&mut self, index: usize) {
+        let process = self.agents[index].process;
+        match self.scene.liveness[index] {
+            Liveness::Campaign => self.connect(index),
+            Liveness::Probe => self.after(
+                self.now,
+                Step::Probe {
+                    agent: index,
+                    process,
+                },
+            ),
+            Liveness::Always => {}
+        }
+    }
+
+    /// An agent asks its miner whether it is healthy, three times per miner-timeout.
+    pub fn probe(&mut self, index: usize, process: u64) {
+        let agent = &self.agents[index];
+        if agent.process != process {
+            return;
+        }
+        let every = agent.timeout / 3;
+        let again = agent.clock.true_time(self.host_time(index) + every);
+        if self.now >= agent.poller.sick_until {
+            let sent_at = self.host_time(index);
+            let slow = !self.healed && self.dice.chance(10);
+            let longest = if slow { again - self.now } else { 3 * MS };
+            let at = self.now + self.dice.below(longest);
+            self.after(
+                at,
+                Step::Probed {
+                    agent: index,
+                    process,
+                    sent_at,
+                },
+            );
+        }
+        self.after(
+            again,
+            Step::Probe {
+                agent: index,
+                process,
+            },
+        );
+    }
+
+    pub fn probed(&mut self, index: usize, process: u64, sent_at: Instant) {
+        if self.agents[index].process == process {
+            self.turn(index, |election, now| election.handle_probed(sent_at, now));
+        }
+    }
+
+    /// Somebody asks who leads. This is where two leaders would show: at the moment of a yes, another's still holds.
+    pub fn poll(&mut self, index: usize) {
+        let again = self.now + 20 * MS + self.dice.below(200 * MS);
+        self.after(again, Step::Poll { agent: index });
+        let extend = self.dice.chance(50) || !self.holds(Safeguard::LastYes);
+        if extend {
+            self.turn(index, Election::handle_extend);
+        }
+        let (host, patience) = (self.host_time(index), self.scene.patience(index));
+        let agent = &mut self.agents[index];
+        let told = agent.election.leadership().at(host);
+        let (Role::Leader, Some(token)) = (told.role, told.token) else {
+            return;
+        };
+        let poller = &mut agent.poller;
+        if poller.token != token && host < poller.waited_out {
+            let early = poller.waited_out.since(host);
+            self.checks.violate(&format!(
+                "I1: agent {index} begins {token} {early:?} before its last yes is waited out"
+            ));
+        }
+        poller.token = token;
+        if extend {
+            poller.valid_until = told.valid_until.unwrap_or_default();
+        } else {
+            poller.acts_until = self.now + patience;
+            poller.waited_out = host + agent.timeout;
+        }
+        self.acts_alone(index, None, token);
+    }
+
+    /// A release of that holder's has been carried out.
+    pub fn released_after_last_yes(&mut self, index: usize, holder: &str) {
+        let host = self.host_time(index);
+        let agent = &self.agents[index];
+        if agent.holder == holder && host < agent.poller.waited_out {
+            let early = agent.poller.waited_out.since(host);
+            self.checks.violate(&format!(
+                "I1: agent {index} releases {early:?} before its last yes is waited out"
+            ));
+        }
+    }
+
+    /// Takes "the last yes is waited out" away: the agent hears at once what it should wait for.
+    pub fn forget_last_yes(&mut self, index: usize) {
+        let now = self.host_time(index);
+        let election = &mut self.agents[index].election;
+        if let Some(campaign) = election.campaign() {
+            election.handle_heartbeat(campaign, Some(u64::MAX), now);
+        }
+    }
+
+    /// How long a hand-over takes: where nobody campaigns the last yes is waited out, on a clock that may be slow.
+    pub fn time_to_hand_over(&self, index: usize) -> u64 {
+        let waited_out = match self.scene.liveness[index] {
+            Liveness::Campaign => Duration::ZERO,
+            Liveness::Probe | Liveness::Always => self.agents[index].timeout,
+        };
+        nanos(waited_out + waited_out / 100) + 100 * MS
+    }
+}
