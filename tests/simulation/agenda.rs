@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use understudy::election::{AttemptId, CampaignId, Command, EndedBy, Instant, Reply, Token};
 
+use super::go_miners::GoStep;
 use super::scene::Stranger;
 
 #[allow(clippy::large_enum_variant, reason = "most steps are replies")]
@@ -68,7 +69,10 @@ pub enum Step {
         miner: usize,
         token: u64,
     },
-    GoMiner,
+    GoMiner {
+        number: usize,
+        step: GoStep,
+    },
     /// The store's clock stood still, and runs again.
     ClockRuns,
     Fault,
@@ -113,7 +117,7 @@ impl Step {
             Self::Arrive(_)
             | Self::Write { .. }
             | Self::Left { .. }
-            | Self::GoMiner
+            | Self::GoMiner { .. }
             | Self::ClockRuns
             | Self::Fault
             | Self::Stranger(_)

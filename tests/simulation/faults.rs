@@ -10,8 +10,7 @@ use super::clock::S;
 use super::limit::Limit;
 use super::redis::{Data, Memory};
 use super::safeguard::Safeguard;
-use super::scene::{TTL, nanos};
-use super::world::{GO, World};
+use super::world::World;
 
 const LONG: u64 = 9 * S;
 
@@ -21,8 +20,9 @@ impl World {
         let until = self.now + self.dice.below(LONG);
         let stopped = self.now < self.agents[index].paused_until;
         let name = match self.dice.below(32) {
+            _ if self.scene.go_miners && self.dice.chance(15) => self.go_miner_fault(until),
             // What an agent does itself it does not do while it is stopped.
-            2 | 3 | 12 | 25..29 if stopped => None,
+            2 | 3 | 12 | 20 | 25..30 if stopped => None,
             0 => self.stream_ends(index, EndedBy::Miner),
             1 => self.stream_ends(index, EndedBy::Agent),
             2 | 3 => self.miner_connects(index),
@@ -40,14 +40,13 @@ impl World {
             17 => self.promotion(),
             18 => self.flush(),
             19 => self.lock_deleted(),
-            20 => self.go_lock(),
+            20 => self.leave(index),
             21 | 22 => self.memory_changes(),
             23 => self.refuses_writes(until),
             24 => self.evicts(),
-            29 => self.leave(index),
+            25 | 26 => self.told_to_stop(index),
             30 => self.clock_stands(until),
             31 => self.clock_is_set_back(until),
-            25 | 26 => self.told_to_stop(index),
             _ => self.resigns(index),
         };
         if let Some(name) = name {
@@ -234,40 +233,9 @@ impl World {
 
     fn lock_deleted(&mut self) -> Option<&'static str> {
         self.redis.data.lock.take()?;
+        self.lock_lost_at = Some(self.now);
         self.say(|| "the lock is deleted".into());
         Some("lock deleted")
-    }
-
-    /// A Go miner takes the lock where it is free. That it does so while another acts is a limit.
-    fn go_lock(&mut self) -> Option<&'static str> {
-        self.redis.expire(self.now);
-        if self.redis.data.lock.is_some() || !self.who_may_act().is_empty() {
-            return None;
-        }
-        self.say(|| "a Go miner takes the lock".into());
-        let expires = self.redis.clock(self.now) + TTL.as_micros() as u64;
-        self.redis.data.lock = Some((GO.into(), expires));
-        self.after(self.now + nanos(TTL) / 3, Step::GoMiner);
-        Some("Go miner leads")
-    }
-
-    /// It renews by GET and EXPIRE, a few times.
-    pub fn go_miner(&mut self) {
-        self.redis.expire(self.now);
-        let expires = self.redis.clock(self.now) + TTL.as_micros() as u64;
-        let own = self
-            .redis
-            .data
-            .lock
-            .as_mut()
-            .filter(|(holder, _)| holder == GO);
-        if let Some(lock) = own
-            && !self.healed
-            && self.dice.chance(70)
-        {
-            lock.1 = expires;
-            self.after(self.now + nanos(TTL) / 3, Step::GoMiner);
-        }
     }
 
     fn memory_changes(&mut self) -> Option<&'static str> {
@@ -303,6 +271,7 @@ impl World {
             self.flushed = true;
             self.lose();
         }
+        self.lock_lost_at = Some(self.now);
         self.redis.evict();
         Some("eviction")
     }
@@ -338,6 +307,7 @@ impl World {
     fn lose(&mut self) {
         self.checks.data_lost = true;
         self.lost_at = Some(self.now);
+        self.lock_lost_at = Some(self.now);
     }
 
     fn lost_within(&self, time: u64) -> bool {

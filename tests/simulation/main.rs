@@ -8,6 +8,7 @@ mod clock;
 mod dice;
 mod events;
 mod faults;
+mod go_miners;
 mod limit;
 mod miners;
 mod network;

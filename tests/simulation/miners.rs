@@ -95,6 +95,7 @@ impl World {
 
     /// I1: whoever acts at agent `index` from now on, its miner of that number or its poller, is the only one.
     pub fn acts_alone(&mut self, index: usize, actor: Option<usize>, token: Token) {
+        self.no_go_miner_leads(index, token);
         let others = self.who_may_act();
         let other = others
             .iter()

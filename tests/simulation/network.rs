@@ -48,7 +48,7 @@ impl World {
     }
 
     /// A fast network, most of the time; requests that arrive late, some of the time.
-    fn delay(&mut self) -> u64 {
+    pub fn delay(&mut self) -> u64 {
         match self.dice.below(100) {
             _ if self.healed => self.dice.below(3 * MS),
             0..90 => self.dice.below(3 * MS),

@@ -18,6 +18,8 @@ pub struct Scene {
     /// By how many microseconds Redis' clock steps.
     pub clock_grid: u64,
     pub stranger: Option<Stranger>,
+    /// Some miners have not been migrated yet.
+    pub go_miners: bool,
 }
 
 /// Who else publishes on the events channel, and how often, in nanoseconds.
@@ -58,13 +60,16 @@ impl Scene {
             true => &[10_000, 1_000_000, 4_000_000],
             false => &[10_000],
         };
+        let clock_grid = match dice.chance(15) {
+            true => dice.pick(grids),
+            false => 1,
+        };
         Self {
             ttls: (0..agents).map(|_| dice.pick(ttls)).collect(),
             liveness: (0..agents).map(|_| dice.pick(liveness)).collect(),
-            clock_grid: match dice.chance(15) {
-                true => dice.pick(grids),
-                false => 1,
-            },
+            clock_grid,
+            // A lock that a coarse clock ends early is taken at once.
+            go_miners: dice.chance(20) && clock_grid <= 10_000,
             stranger: Some(Stranger::drawn(&mut dice))
                 .filter(|_| dice.chance(20) && Safeguard::EventsAreHints.tried(without)),
         }
@@ -92,7 +97,8 @@ impl Scene {
     /// For how long whoever was told yes by `/leader` may act on it: another's lease begins so long after that
     /// agent's has ended, at the earliest.
     pub fn patience(&self, index: usize) -> u64 {
-        nanos(self.ttls[index] / 100 + Duration::from_millis(200))
+        let beside = if self.go_miners { 100 } else { 200 };
+        nanos(self.ttls[index] / 100 + Duration::from_millis(beside))
     }
 
     /// How far apart two looks may be at an empty store: renew-every and two Redis timeouts.

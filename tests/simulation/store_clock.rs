@@ -18,6 +18,7 @@ impl World {
         }
         self.say(|| format!("redis' clock jumps {jump} µs"));
         self.redis.ahead += jump;
+        self.lock_lost_at = Some(self.now);
         self.checks.set_back |= jump < 0;
         Some("clock jump")
     }
@@ -36,10 +37,13 @@ impl World {
 
     /// It runs on from where it stood, or from where it would have been.
     pub fn clock_runs(&mut self) {
-        if let Some(shown) = self.redis.stands.take()
-            && self.dice.chance(50)
-        {
+        let Some(shown) = self.redis.stands.take() else {
+            return;
+        };
+        if self.dice.chance(50) {
             self.redis.set_clock(self.now, shown);
+        } else {
+            self.lock_lost_at = Some(self.now);
         }
     }
 

@@ -16,6 +16,13 @@ pub struct Voices {
     pub former: Option<Redis>,
 }
 
+impl Voices {
+    /// Some do not know of the new primary, and the old one may hold the lock.
+    pub fn disagree(&self) -> bool {
+        self.known.iter().any(|it| *it != self.epoch)
+    }
+}
+
 impl World {
     /// Where an agent is sent that asks now: to the primary of this number. More than half must name it.
     pub fn located(&mut self) -> Option<u64> {
@@ -71,6 +78,8 @@ impl World {
     pub fn learn(&mut self, voice: usize, epoch: u64) {
         let known = &mut self.voices.known[voice];
         *known = epoch.max(*known);
+        // Until now the lock may have been held on the old primary.
+        self.lock_lost_at = Some(self.now);
         // Whoever listened to the old primary is told.
         for index in 0..self.agents.len() {
             self.resubscribe(index);

@@ -11,14 +11,12 @@ use super::agents::Agent;
 use super::checks::Checks;
 use super::clock::{MS, S};
 use super::dice::Dice;
+use super::go_miners::GoMiner;
 use super::limit::Limit;
 use super::redis::{Data, Memory, Redis};
 use super::safeguard::Safeguard;
 use super::scene::Scene;
 use super::voices::Voices;
-
-/// A Go miner's holder id.
-pub const GO: &str = "go-1";
 
 pub struct World {
     pub scene: Scene,
@@ -32,6 +30,7 @@ pub struct World {
     /// Somebody else makes another server the primary.
     pub watched: bool,
     pub agents: Vec<Agent>,
+    pub go_miners: Vec<GoMiner>,
     pub processes: u64,
     pub checks: Checks,
     pub faults: BTreeMap<&'static str, u64>,
@@ -42,6 +41,8 @@ pub struct World {
     /// When the store last lost data, and whether that was ever without a restart.
     pub lost_at: Option<u64>,
     pub flushed: bool,
+    /// When Redis last lost the lock before its time, with data or without.
+    pub lock_lost_at: Option<u64>,
     pub refuses_until: u64,
     /// How much was ever published on the events channel.
     pub announced: u64,
@@ -72,6 +73,7 @@ impl World {
             voices: Voices::default(),
             watched: false,
             agents: Vec::new(),
+            go_miners: Vec::new(),
             processes: 0,
             checks: Checks::default(),
             faults: BTreeMap::new(),
@@ -80,6 +82,7 @@ impl World {
             calm_since: 0,
             lost_at: None,
             flushed: false,
+            lock_lost_at: None,
             refuses_until: 0,
             announced: 0,
             set_back_until: 0,
@@ -210,7 +213,7 @@ impl World {
                 token,
             } => self.write(agent, miner, token),
             Step::ClockRuns => self.clock_runs(),
-            Step::GoMiner => self.go_miner(),
+            Step::GoMiner { number, step } => self.go_miner(number, step),
             Step::Gone { agent, process } => self.gone(agent, process),
             Step::Learn { voice, epoch } => self.learn(voice, epoch),
             Step::Fault => {
@@ -255,9 +258,7 @@ impl World {
         self.clock_runs();
         self.redis.grid = 1;
         self.settle_voices();
-        if let Some((_, expires)) = self.redis.data.lock.as_mut().filter(|it| it.0 == GO) {
-            *expires = 0;
-        }
+        self.migrated();
         self.say(|| "everything is healed".into());
         for index in 0..self.agents.len() {
             self.agents[index].cut_until = 0;
