@@ -87,18 +87,17 @@ impl World {
 
     /// Somebody asks who leads. This is where two leaders would show: at the moment of a yes, another's still holds.
     pub fn poll(&mut self, index: usize) {
-        let again = self.now + 20 * MS + self.dice.below(200 * MS);
-        self.after(again, Step::Poll { agent: index });
         let extend = self.dice.chance(50) || !self.holds(Safeguard::LastYes);
         if extend {
             self.turn(index, Election::handle_extend);
         }
         let (host, patience) = (self.host_time(index), self.scene.patience(index));
-        let agent = &mut self.agents[index];
-        let told = agent.election.leadership().at(host);
+        let told = self.agents[index].election.leadership().at(host);
+        self.poll_again(index, told.lease_until);
         let (Role::Leader, Some(token)) = (told.role, told.token) else {
             return;
         };
+        let agent = &mut self.agents[index];
         let poller = &mut agent.poller;
         if poller.token != token && host < poller.waited_out {
             let early = poller.waited_out.since(host);
@@ -114,6 +113,19 @@ impl World {
             poller.waited_out = host + agent.timeout;
         }
         self.acts_alone(index, None, token);
+    }
+
+    /// Soon, or in the last moments of the lease.
+    fn poll_again(&mut self, index: usize, lease_until: Option<Instant>) {
+        let soon = self.now + self.dice.below(200 * MS);
+        let at = match lease_until {
+            Some(end) if self.dice.chance(20) => {
+                let end = self.agents[index].clock.true_time(end);
+                end.saturating_sub(self.dice.below(5 * MS))
+            }
+            _ => soon,
+        };
+        self.after(at.max(self.now + MS), Step::Poll { agent: index });
     }
 
     /// A release of that holder's has been carried out.
