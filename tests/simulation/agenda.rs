@@ -81,6 +81,11 @@ pub enum Step {
         voice: usize,
         epoch: u64,
     },
+    /// SIGTERM.
+    Stop {
+        agent: usize,
+        process: u64,
+    },
     /// An agent that was told to stop has ended.
     Gone {
         agent: usize,
@@ -112,6 +117,7 @@ impl Step {
             | Self::Probe { agent, .. }
             | Self::Probed { agent, .. }
             | Self::Poll { agent }
+            | Self::Stop { agent, .. }
             | Self::StreamEnded { agent, .. }
             | Self::Beat { agent, .. } => Some(*agent),
             Self::Arrive(_)

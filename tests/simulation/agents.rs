@@ -165,6 +165,18 @@ impl World {
 
     fn note(&mut self, index: usize, event: &Event) {
         self.say(|| format!("agent {index}: {event:?}"));
+        // Where a lease is lost, somebody who cleans up is not far.
+        if matches!(event, Event::Lost { .. }) && !self.healed && self.dice.chance(10) {
+            let at = self.now + self.dice.below(500 * MS);
+            let process = self.agents[index].process;
+            self.after(
+                at,
+                Step::Stop {
+                    agent: index,
+                    process,
+                },
+            );
+        }
         match event {
             Event::Elected { .. } => self.checks.terms += 1,
             Event::Lost { .. } if self.without == Some(Safeguard::Grants) => {

@@ -119,7 +119,7 @@ impl World {
     }
 
     /// SIGTERM: it gives its term back, and is gone soon after, done or not.
-    fn told_to_stop(&mut self, index: usize) -> Option<&'static str> {
+    pub fn told_to_stop(&mut self, index: usize) -> Option<&'static str> {
         if !self.may_be_born() {
             return None;
         }

@@ -134,11 +134,13 @@ impl World {
 
     pub fn beat(&mut self, index: usize, campaign: CampaignId, process: u64) {
         let now = self.now;
+        // Another of its threads may have sent one just before it began to leave.
+        let late = self.dice.chance(20);
         let Some(miner) = self.miner(index, process, campaign) else {
             return;
         };
         let (paused_until, version) = (miner.paused_until, miner.version);
-        let counts = !miner.leaving || miner.acknowledges();
+        let counts = late || !miner.leaving || miner.acknowledges();
         if now >= paused_until && counts {
             self.turn(index, |election, now| {
                 election.handle_heartbeat(campaign, Some(version), now);

@@ -214,6 +214,11 @@ impl World {
             } => self.write(agent, miner, token),
             Step::ClockRuns => self.clock_runs(),
             Step::GoMiner { number, step } => self.go_miner(number, step),
+            Step::Stop { agent, process } => {
+                if self.agents[agent].process == process && !self.healed {
+                    self.told_to_stop(agent);
+                }
+            }
             Step::Gone { agent, process } => self.gone(agent, process),
             Step::Learn { voice, epoch } => self.learn(voice, epoch),
             Step::Fault => {
