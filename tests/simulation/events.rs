@@ -1,6 +1,6 @@
 //! The events channel: what is announced there is lost, comes late, is another fleet's, or is forged.
 
-use understudy::election::{Command, Election, Reply, Token};
+use understudy::election::{Command, Reply, Token};
 
 use super::agenda::Step;
 use super::clock::{MS, S};
