@@ -16,7 +16,7 @@ impl World {
     pub fn publish(&mut self, token: Option<Token>) {
         self.announced += 1;
         for agent in 0..self.agents.len() {
-            let late = !self.healed && self.holds(Safeguard::EventsAreHints) && self.dice.chance(5);
+            let late = !self.healed && self.dice.chance(5);
             let longest = if late { 6 * S } else { 2 * MS };
             if self.healed || !self.dice.chance(10) {
                 let at = self.now + self.dice.below(longest);

@@ -7,7 +7,6 @@ use understudy::election::{Election, Instant, Liveness, Role, Token};
 
 use super::agenda::Step;
 use super::clock::MS;
-use super::safeguard::Safeguard;
 use super::scene::nanos;
 use super::world::World;
 
@@ -87,7 +86,7 @@ impl World {
 
     /// Somebody asks who leads. This is where two leaders would show: at the moment of a yes, another's still holds.
     pub fn poll(&mut self, index: usize) {
-        let extend = self.dice.chance(50) || !self.holds(Safeguard::LastYes);
+        let extend = self.dice.chance(50);
         if extend {
             self.turn(index, Election::handle_extend);
         }

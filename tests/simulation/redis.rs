@@ -71,6 +71,11 @@ pub struct Caller<'a> {
     pub ttl: Duration,
 }
 
+/// In place of those that are not judged.
+const NO_STAMP: Stamp = Stamp {
+    process: 0,
+    attempt: 0,
+};
 const EPOCH: u64 = 1_700_000_000_000_000;
 const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
@@ -293,7 +298,14 @@ impl Redis {
     }
 
     fn judged(&self) -> String {
-        format!("{} {:?}", self.shown_generation(), self.data.stored)
+        let mut stored = self.data.stored.clone();
+        if let Some(stored) = stored
+            .as_mut()
+            .filter(|_| !self.checks(Safeguard::WriterAndNumber))
+        {
+            stored.stamp = NO_STAMP;
+        }
+        format!("{} {stored:?}", self.shown_generation())
     }
 
     fn view(&self, caller: &Caller<'_>, clock: u64) -> View {

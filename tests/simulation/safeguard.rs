@@ -42,10 +42,6 @@ pub enum Safeguard {
 }
 
 impl Safeguard {
-    /// The core does not have these yet. What only they stand up to is left out of every run but those that look
-    /// for it, and those must find a violation.
-    pub const MISSING: &[Self] = &[Self::WriterAndNumber, Self::EventsAreHints, Self::LastYes];
-
     pub const ALL: [Self; 18] = [
         Self::Margin,
         Self::Record,
@@ -66,9 +62,4 @@ impl Safeguard {
         Self::EventsAreHints,
         Self::LastYes,
     ];
-
-    /// Is it the core's, or what a run without it looks for?
-    pub fn tried(self, without: Option<Self>) -> bool {
-        without == Some(self) || !Self::MISSING.contains(&self)
-    }
 }

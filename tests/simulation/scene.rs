@@ -5,7 +5,6 @@ use std::time::Duration;
 use understudy::election::Liveness;
 
 use super::dice::Dice;
-use super::safeguard::Safeguard;
 
 /// The TTL of most agents, and that of Go miners.
 pub const TTL: Duration = Duration::from_secs(3);
@@ -44,7 +43,7 @@ impl Stranger {
 
 impl Scene {
     /// Dice of its own, so that a new twist leaves the runs without it as they are.
-    pub fn drawn(seed: u64, without: Option<Safeguard>) -> Self {
+    pub fn drawn(seed: u64) -> Self {
         let mut dice = Dice::new(!seed);
         let agents = if dice.chance(10) { 5 } else { 3 };
         let ttls: &[Duration] = match dice.chance(15) {
@@ -56,12 +55,8 @@ impl Scene {
             false => &[Liveness::Campaign],
         };
         // Two renewals that fall into one step write the same deadline.
-        let grids: &[u64] = match Safeguard::WriterAndNumber.tried(without) {
-            true => &[10_000, 1_000_000, 4_000_000],
-            false => &[10_000],
-        };
         let clock_grid = match dice.chance(15) {
-            true => dice.pick(grids),
+            true => dice.pick(&[10_000, 1_000_000, 4_000_000]),
             false => 1,
         };
         Self {
@@ -70,8 +65,7 @@ impl Scene {
             clock_grid,
             // A lock that a coarse clock ends early is taken at once.
             go_miners: dice.chance(20) && clock_grid <= 10_000,
-            stranger: Some(Stranger::drawn(&mut dice))
-                .filter(|_| dice.chance(20) && Safeguard::EventsAreHints.tried(without)),
+            stranger: Some(Stranger::drawn(&mut dice)).filter(|_| dice.chance(20)),
         }
     }
 

@@ -60,7 +60,7 @@ impl World {
         let mut dice = Dice::new(seed);
         let mut redis = Redis::new(Duration::from_secs(dice.pick(&[0, 100])));
         redis.without = without;
-        let scene = Scene::drawn(seed, without);
+        let scene = Scene::drawn(seed);
         redis.grid = scene.clock_grid;
         let mut world = Self {
             scene,
@@ -289,11 +289,6 @@ impl World {
         if !campaigns {
             self.connect(index);
         }
-    }
-
-    /// This rule is in the core, or it is what this run looks for: then whatever needs it may happen.
-    pub fn holds(&self, safeguard: Safeguard) -> bool {
-        safeguard.tried(self.without)
     }
 
     pub fn say(&mut self, what: impl FnOnce() -> String) {
