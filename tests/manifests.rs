@@ -4,7 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-const POD: &str = "kind: Pod\nmetadata:\n  name: miner\nspec:\n  containers:\n  - name: miner\n";
+const POD: &str =
+    "apiVersion: v1\nkind: Pod\nmetadata:\n  name: miner\nspec:\n  containers:\n  - name: miner\n";
 
 fn understudy(words: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_understudy"))
@@ -79,24 +80,56 @@ fn files_and_folders_become_one_stream_of_documents() {
 }
 
 #[test]
+fn what_is_printed_is_the_input_to_the_byte_but_for_the_agent() {
+    let words = ["inject", "--name", "pod/miner"];
+    let config = "---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\ndata:\n  f: ";
+    for text in [
+        "|+\n    t\n\n\n",
+        "|\n    t",
+        "|\n    t\n\n\n",
+        ">-\n    t\r\n",
+    ] {
+        let tail = format!("{config}{text}");
+        let output = understudy(&words, &format!("{POD}{tail}"));
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(printed(&output).ends_with(&tail), "{:?}", printed(&output));
+        let again = understudy(&words, &printed(&output));
+        assert_eq!(again.stdout, output.stdout);
+    }
+    // Between two files it would say something else.
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(at("a.yaml"), format!("{config}|\n    t")).expect("a file");
+    fs::write(at("b.yaml"), POD).expect("a file");
+    let output = understudy(&["inject", "-f", &at(""), "--name", "miner"], "");
+    let said = complained(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("a.yaml: line 8: ") && said.contains("line end"),
+        "{said}"
+    );
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
 fn what_cannot_be_done_is_refused_with_file_and_line_and_nothing_is_printed() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("pod.yaml").display().to_string();
     fs::write(
         &file,
-        "kind: Pod\nmetadata: {name: miner}\nspec: {containers: []}\n",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: miner}\nspec: {containers: []}\n",
     )
     .expect("a file");
     let output = understudy(&["inject", "-f", &file, "--name", "miner"], "");
     assert_eq!(output.status.code(), Some(1));
     let said = complained(&output);
-    assert!(said.contains(&format!("{file}: line 3: ")), "{said}");
+    assert!(said.contains(&format!("{file}: line 4: ")), "{said}");
     assert!(output.stdout.is_empty());
     for (words, code, why) in [
         (
             &["inject"][..],
             1,
-            "no Deployment, StatefulSet or Pod with the label understudy=enabled",
+            "no Deployment, StatefulSet, DaemonSet, ReplicaSet, Pod, Job or CronJob with the label understudy=enabled",
         ),
         (&["inject", "--name", "x"], 1, "called x"),
         (
@@ -116,7 +149,17 @@ fn what_cannot_be_done_is_refused_with_file_and_line_and_nothing_is_printed() {
             64,
             "Secret",
         ),
-        (&["inject", "--env", "PATH=/"], 64, "UNDERSTUDY_"),
+        (
+            &["inject", "--env", "PATH=/"],
+            64,
+            "expected the environment twin",
+        ),
+        (&["inject", "--name", "pod/other"], 1, "called Pod/other"),
+        (
+            &["inject", "--name", "service/miner"],
+            64,
+            "expected NAME or KIND/NAME",
+        ),
     ] {
         let output = understudy(words, POD);
         let said = complained(&output);

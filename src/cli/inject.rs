@@ -1,11 +1,11 @@
 //! `understudy inject`
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::{Exit, fail, say};
-use crate::inject::{Done, Options, fixed, inject};
+use super::{Exit, fail};
+use crate::inject::{Done, Name, Options, Part, fixed, inject, join, kinds};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -15,8 +15,9 @@ pub(super) struct Args {
     /// A manifest, a folder of manifests, or - for standard input; may be repeated
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     filename: Vec<String>,
-    /// The name of a Deployment, StatefulSet or Pod; may be repeated. Without it the label decides
-    #[arg(long, value_name = "NAME")]
+    /// The workload: a Deployment, StatefulSet, DaemonSet, ReplicaSet, Pod, Job or CronJob; may be repeated. Without it the
+    /// label decides
+    #[arg(long, value_name = "NAME or KIND/NAME")]
     name: Vec<String>,
     /// The label of the workloads that get an agent
     #[arg(long, value_name = "KEY=VALUE", default_value = "understudy=enabled")]
@@ -48,37 +49,22 @@ pub(super) fn run(args: &Args) -> Exit {
         Ok(texts) => texts,
         Err(error) => return fail(Exit::CouldNotAsk, error),
     };
-    let mut all = String::new();
+    let mut parts = Vec::new();
     let mut found = Vec::new();
-    for (name, text) in texts {
+    for Part { name, text } in texts {
         match inject(&text, &options) {
             Ok(Done { text, selected }) => {
-                if !all.is_empty() && !text.is_empty() && !text.starts_with("---") {
-                    all.push_str("---\n");
-                }
-                all.push_str(&text);
-                found.extend(
-                    selected
-                        .into_iter()
-                        .map(|workload| (name.clone(), workload)),
-                );
+                found.extend(selected.into_iter().map(|it| (name.clone(), it)));
+                parts.push(Part { name, text });
             }
             Err(refused) => return fail(Exit::No, format_args!("{name}: {refused}")),
         }
     }
-    let is_there = |name: &&String| {
-        found
-            .iter()
-            .any(|(_, workload)| workload.split('/').nth(1) == Some(name))
-    };
-    let missing: Vec<&str> = args
-        .name
-        .iter()
-        .filter(|name| !is_there(name))
-        .map(String::as_str)
-        .collect();
+    let is_there = |name: &&Name| found.iter().any(|(_, workload)| name.means(workload));
+    let missing = options.names.iter().filter(|name| !is_there(name));
+    let missing: Vec<String> = missing.map(ToString::to_string).collect();
     if found.is_empty() || !missing.is_empty() {
-        let sought = if args.name.is_empty() {
+        let sought = if options.names.is_empty() {
             format!(
                 "with the label {}: give it to the workload, or use --name",
                 args.selector
@@ -86,44 +72,66 @@ pub(super) fn run(args: &Args) -> Exit {
         } else {
             format!("called {}", missing.join(" or "))
         };
-        return fail(
-            Exit::No,
-            format_args!("no Deployment, StatefulSet or Pod {sought}"),
-        );
+        return fail(Exit::No, format_args!("no {} {sought}", kinds_or()));
     }
+    let all = match join(&parts) {
+        Ok(all) => all,
+        Err((name, refused)) => return fail(Exit::No, format_args!("{name}: {refused}")),
+    };
     for (name, workload) in found {
         let done = if args.uninject {
-            "has no agent any more"
+            "no longer has an agent"
         } else {
             "has an agent"
         };
         eprintln!("{name}: {workload} {done}");
     }
-    say(all.trim_end());
+    // To the byte: a line end more may belong to a text. Nobody may be reading.
+    let mut output = io::stdout().lock();
+    let _ = output
+        .write_all(all.as_bytes())
+        .and_then(|()| output.flush());
     Exit::Yes
+}
+
+/// `Deployment, StatefulSet, … or CronJob`.
+fn kinds_or() -> String {
+    let all: Vec<_> = kinds().collect();
+    match all.split_last() {
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
 }
 
 fn options(args: &Args) -> Result<Options, String> {
     let pair = |flag: &str, text: &str| match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(format!("--{flag}={text}: allowed is KEY=VALUE")),
+        _ => Err(format!("--{flag}={text}: expected KEY=VALUE")),
     };
     let env = args.env.iter().map(|text| {
         let (name, value) = pair("env", text)?;
         let plain = |it: char| it.is_ascii_uppercase() || it.is_ascii_digit() || it == '_';
         if !name.starts_with("UNDERSTUDY_") || !name.chars().all(plain) {
-            return Err(format!("--env={name}=…: allowed is the environment twin of a flag of `run`, UNDERSTUDY_…"));
+            return Err(format!("--env={name}=…: expected the environment twin of a flag of `run`, UNDERSTUDY_…"));
         }
         if name.contains("PASSWORD") && !name.ends_with("_FILE") {
             return Err(format!("--env={name}=…: a manifest is no place for it: put it into the Secret called understudy"));
         }
         if fixed().any(|it| it == name) {
-            return Err(format!("--env={name}=…: the manifest sets it itself: allowed is any other setting"));
+            return Err(format!("--env={name}=…: the manifest sets it itself: expected any other setting"));
         }
         Ok((name, value))
     });
+    let names = args.name.iter().map(|text| {
+        Name::parse(text).ok_or_else(|| {
+            format!(
+                "--name={text}: expected NAME or KIND/NAME, where KIND is {}",
+                kinds_or()
+            )
+        })
+    });
     Ok(Options {
-        names: args.name.clone(),
+        names: names.collect::<Result<_, _>>()?,
         label: pair("selector", &args.selector)?,
         container: args.container.clone(),
         image: args.image.clone(),
@@ -134,7 +142,7 @@ fn options(args: &Args) -> Result<Options, String> {
 }
 
 /// The files, in order, each with its name.
-fn texts(names: &[String]) -> io::Result<Vec<(String, String)>> {
+fn texts(names: &[String]) -> io::Result<Vec<Part>> {
     let named =
         |name: &str, error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
     let mut texts = Vec::new();
@@ -143,12 +151,13 @@ fn texts(names: &[String]) -> io::Result<Vec<(String, String)>> {
             let mut text = String::new();
             let read = io::stdin().read_to_string(&mut text);
             read.map_err(|error| named("standard input", error))?;
-            texts.push(("standard input".to_owned(), text));
+            let name = "standard input".to_owned();
+            texts.push(Part { name, text });
             continue;
         }
         for file in files(name).map_err(|error| named(name, error))? {
             let text = fs::read_to_string(&file).map_err(|error| named(&file, error))?;
-            texts.push((file, text));
+            texts.push(Part { name: file, text });
         }
     }
     Ok(texts)

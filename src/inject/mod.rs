@@ -3,25 +3,40 @@
 //! Only the lines that must change do: comments, order and style of the rest stay as they are.
 
 mod edit;
+mod flow;
+mod group;
+mod join;
+mod mend;
+mod parse;
+mod plan;
 mod pod;
+mod render;
+mod sidecar;
 #[cfg(test)]
 mod tests;
+mod text;
+mod value;
+mod workload;
+mod write;
 mod yaml;
 
-pub use pod::fixed;
+pub use join::{Part, join};
+pub use sidecar::{SIDECAR, fixed};
+pub use workload::{Name, kinds};
 pub use yaml::Refused;
 
-use edit::Edit;
-use yaml::Node;
-
-/// The container, as it stands in the repository.
-pub const SIDECAR: &str = include_str!("../../deploy/kubernetes/sidecar.yaml");
+use edit::Edits;
+use plan::Plan;
+use text::Source;
+use value::{Resolver, Value};
+use workload::Workload;
+use yaml::Document;
 
 /// What to work on, and how.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The names of the workloads; without any, the label decides.
-    pub names: Vec<String>,
+    /// The workloads; without any, the label decides.
+    pub names: Vec<Name>,
     /// The label of the workloads: its key and its value.
     pub label: (String, String),
     /// The miner's container; without it the one called `miner`, or the only one.
@@ -44,46 +59,83 @@ pub struct Done {
     pub selected: Vec<String>,
 }
 
-/// Works on every document of a text. What is selected twice in a row comes to the same.
+/// Works on every document of a text: plans the changes as data, writes them into the text, reads what came out, and
+/// gives it only if that is the input with exactly these changes. What is selected twice in a row comes to the same.
 ///
 /// # Errors
 /// The line where it stands, and what is the matter there. Nothing is half done.
 pub fn inject(text: &str, options: &Options) -> Result<Done, Refused> {
-    if options.uninject {
-        return each(text, options, pod::take_out);
-    }
-    each(text, options, |_, workload, options| {
-        pod::must_fit(workload, options)
-    })?;
-    let without = each(text, options, pod::take_out)?;
-    each(&without.text, options, pod::put_in)
-}
-
-type Work = fn(&mut Edit, &pod::Workload, &Options) -> Result<(), Refused>;
-
-fn each(text: &str, options: &Options, work: Work) -> Result<Done, Refused> {
-    let ending = if text.contains("\r\n") { "\r\n" } else { "\n" };
-    let lines: Vec<&str> = text.lines().collect();
-    let roots = yaml::documents(text, &lines)?;
-    let mut edit = Edit::new(&lines);
+    let source = Source::new(text);
+    let documents = parse::documents(&source)?;
+    let mut edits = Edits::new(&source);
     let mut selected = Vec::new();
-    for root in roots.iter().flat_map(resources) {
-        if let Some(workload) = pod::Workload::of(root, options)? {
-            work(&mut edit, &workload, options)?;
+    let mut wanted = Vec::new();
+    for document in &documents {
+        let (value, fault) = Resolver::document(&source, &document.root);
+        let workloads = Workload::selected(&value, options);
+        if workloads.is_empty() {
+            wanted.push(None);
+            continue;
+        }
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        let mut plan = Plan::of(value);
+        for workload in &workloads {
+            pod::work(&source, &mut plan, workload, options)?;
             selected.push(workload.to_string());
         }
+        write::write(&source, &mut edits, &document.root, &plan.value)?;
+        wanted.push(Some(plan.value));
     }
-    let mut text = edit.apply().join(ending);
-    if !text.is_empty() {
-        text.push_str(ending);
+    if edits.is_empty() {
+        return Ok(Done {
+            text: text.to_owned(),
+            selected,
+        });
     }
+    let text = edits.apply();
+    must_say(&text, &source, &documents, &wanted)?;
     Ok(Done { text, selected })
 }
 
-/// A list of resources stands for all of them.
-fn resources(root: &Node) -> Vec<&Node> {
-    match (root.word(&["kind"]), root.get("items")) {
-        (Some(kind), Some(items)) if kind.ends_with("List") => items.items().iter().collect(),
-        _ => vec![root],
+/// Reads what came out: every document must say what was planned, and the others must be as they were.
+fn must_say(
+    text: &str,
+    before: &Source,
+    documents: &[Document],
+    wanted: &[Option<Value>],
+) -> Result<(), Refused> {
+    let after = Source::new(text);
+    let written = parse::documents(&after).unwrap_or_default();
+    let part = |of: &Source, all: &[Document], at: usize| {
+        let from = all.get(at).filter(|_| at > 0).map_or(0, |it| it.start);
+        let until = all.get(at + 1).map_or(of.text.len(), |it| it.start);
+        of.text.get(from..until).map(str::to_owned)
+    };
+    for (at, (document, wanted)) in documents.iter().zip(wanted).enumerate() {
+        let good = written.len() == documents.len()
+            && match (wanted, written.get(at)) {
+                (Some(wanted), Some(written)) => {
+                    let (value, fault) = Resolver::document(&after, &written.root);
+                    fault.is_none() && value == *wanted
+                }
+                _ => part(before, documents, at) == part(&after, &written, at),
+            };
+        if !good {
+            let line = before.line_of(document.root.start) + 1;
+            let why = "this document cannot be changed as it is written without changing something else: write out its aliases and merges, and give each key a line of its own";
+            let last = at + 1 == documents.len();
+            let cut_off = if last {
+                join::cut_off(before.text)
+            } else {
+                None
+            };
+            return Err(cut_off.unwrap_or_else(|| Refused {
+                line,
+                why: why.into(),
+            }));
+        }
     }
+    Ok(())
 }

@@ -1,311 +1,360 @@
-//! What is put into a pod beside the miner.
+//! What is put into a pod beside the miner, and taken out again.
 
-use std::fmt;
-
-use super::edit::Edit;
-use super::yaml::{Node, Refused};
-use super::{Options, SIDECAR};
+use super::Options;
+use super::plan::Plan;
+use super::sidecar::{self, sidecar};
+use super::text::Source;
+use super::value::{Data, Step, Value};
+use super::workload::Workload;
+use super::yaml::Refused;
 
 /// The container, its volume, and the label of the pod.
-const NAME: &str = "understudy";
-const ENABLED: &str = "enabled";
+pub(super) const NAME: &str = "understudy";
+pub(super) const ENABLED: &str = "enabled";
 const SOCKET_FOLDER: &str = "/run/understudy";
 const ADDRESS: (&str, &str) = ("UNDERSTUDY_GRPC_ADDR", "unix:/run/understudy/grpc.sock");
-const HTTP_PORT: &str = "9095";
-/// The group that both containers are in, so that the miner may open the socket.
-const GROUP: [(&str, &str); 2] = [
-    ("fsGroup", "65532"),
-    ("fsGroupChangePolicy", "OnRootMismatch"),
-];
+const LISTS: [&str; 2] = ["initContainers", "containers"];
 
-/// A workload that was selected.
-pub(super) struct Workload<'a> {
-    root: &'a Node,
-    kind: &'a str,
-    name: &'a str,
-    /// The pod, or its template.
-    pod: &'a Node,
-    spec: &'a Node,
+/// Plans the work on one workload. Lines are those of the text as it came.
+pub(super) fn work(
+    source: &Source,
+    plan: &mut Plan,
+    on: &Workload,
+    options: &Options,
+) -> Result<(), Refused> {
+    let work = Work {
+        source,
+        plan,
+        on,
+        options,
+    };
+    if options.uninject {
+        work.take_out();
+        return Ok(());
+    }
+    work.put_in()
 }
 
-impl<'a> Workload<'a> {
-    /// `None`: it is not selected, or has no pods.
-    pub fn of(root: &'a Node, options: &Options) -> Result<Option<Self>, Refused> {
-        let Some(kind) = root.word(&["kind"]) else {
-            return Ok(None);
-        };
-        let name = root.word(&["metadata", "name"]).unwrap_or_default();
-        let (key, value) = &options.label;
-        let labelled = root.word(&["metadata", "labels", key]) == Some(value);
-        let named = options.names.iter().any(|it| it == name);
-        let selected = if options.names.is_empty() {
-            labelled
-        } else {
-            named
-        };
-        if !selected {
-            return Ok(None);
+pub(super) struct Work<'a> {
+    source: &'a Source<'a>,
+    pub plan: &'a mut Plan,
+    pub on: &'a Workload,
+    pub options: &'a Options,
+}
+
+impl Work<'_> {
+    fn put_in(mut self) -> Result<(), Refused> {
+        self.must_fit()?;
+        let sidecar = sidecar(self.options)?;
+        self.agent(&sidecar)?;
+        let miner = self.miner()?;
+        for container in self.others().into_iter().filter(|it| *it != miner) {
+            self.clean(&container);
         }
-        let pod = match kind {
-            "Pod" => root,
-            "Deployment" | "StatefulSet" => match root.at_path(&["spec", "template"]) {
-                Some(template) => template,
-                None => return root.refuse(format!("{kind}/{name} has no spec.template")),
-            },
-            _ if root.at_path(&["spec", "template"]).is_some() || kind == "CronJob" => {
-                return root.refuse(format!(
-                    "{kind}/{name} is selected: only a Deployment, a StatefulSet or a Pod can have an agent"
-                ));
-            }
-            _ => return Ok(None),
-        };
-        let Some(spec) = pod.get("spec") else {
-            return pod.refuse(format!("{kind}/{name} has no spec of a pod"));
-        };
-        root.must_be_block()?;
-        pod.must_be_block()?;
-        spec.must_be_block()?;
-        Ok(Some(Self {
-            root,
-            kind,
-            name,
-            pod,
-            spec,
-        }))
+        let address = Value::mapping([
+            ("name", Value::string(ADDRESS.0)),
+            ("value", Value::string(ADDRESS.1)),
+        ]);
+        self.have(&below(&miner, "env"), address)?;
+        let mount = [
+            ("name", Value::string(NAME)),
+            ("mountPath", Value::string(SOCKET_FOLDER)),
+        ];
+        let there = self
+            .plan
+            .at(&miner)
+            .is_some_and(|it| items(it, "volumeMounts").any(|it| called(NAME)(&it)));
+        if !there {
+            self.have(&below(&miner, "volumeMounts"), Value::mapping(mount))?;
+        }
+        let folder = [
+            ("medium", Value::string("Memory")),
+            ("sizeLimit", Value::string("1Mi")),
+        ];
+        let volume = Value::mapping([
+            ("name", Value::string(NAME)),
+            ("emptyDir", Value::mapping(folder)),
+        ]);
+        self.have(&self.on.spec(&["volumes"]), volume)?;
+        self.group()?;
+        self.label()
     }
 
-    fn containers(&self) -> impl Iterator<Item = &'a Node> {
-        let lists = ["initContainers", "containers"].into_iter();
-        lists
-            .filter_map(|key| self.spec.get(key))
-            .flat_map(Node::items)
+    fn take_out(mut self) {
+        let ours = self.foreign().is_none();
+        for list in LISTS {
+            self.remove_items(&self.on.spec(&[list]), |item| called(NAME)(&item));
+        }
+        for container in self.others() {
+            self.clean(&container);
+        }
+        if ours {
+            self.remove_items(&self.on.spec(&["volumes"]), |item| called(NAME)(&item));
+        }
+        if self.group_is_ours() {
+            self.remove_group();
+        }
+        let label = self.on.in_pod(&["metadata", "labels", NAME]);
+        let is_ours = self.plan.at(&label).and_then(Value::text) == Some(ENABLED);
+        // A pod may have been labelled by hand, to be selected.
+        if is_ours && self.on.kind.name != "Pod" && !self.on.selects_by_label(&self.plan.value) {
+            self.plan.remove(&label);
+        }
     }
 
-    fn miner(&self, options: &Options) -> Result<&'a Node, Refused> {
-        let Some(list) = self.spec.get("containers").filter(|list| !list.empty()) else {
-            return self.spec.refuse(format!("{self} has no containers"));
+    /// Whether there is room for the agent.
+    fn must_fit(&self) -> Result<(), Refused> {
+        let to = self.on;
+        let spec = to.spec(&[]);
+        if self.plan.at(&spec).is_none() {
+            return self.refuse(&spec, format!("{to} has no {}", to.spec_name()));
+        }
+        if to.kind.completes && self.options.classic {
+            return self.refuse(&to.root, format!(
+                "an ordinary container that goes on running keeps {to} from completing: leave out --classic, for a native sidecar ends with it"
+            ));
+        }
+        let miner = self.miner()?;
+        let port = sidecar::HTTP_PORT;
+        let others = self.others();
+        let others = others.iter().filter_map(|it| self.plan.at(it));
+        let mut ports = others.flat_map(|it| items(it, "ports"));
+        if let Some(its) = ports.find(|it| it.word(&["containerPort"]) == Some(port)) {
+            return self.refuse_at(
+                its,
+                format!("{to} uses port {port} itself, which the agent needs"),
+            );
+        }
+        if let Some(foreign) = self.foreign() {
+            return self.refuse_at(foreign, format!(
+                "{NAME} is the name of the agent's own volume, at {SOCKET_FOLDER}: call this one something else"
+            ));
+        }
+        let Some(miner) = self.plan.at(&miner) else {
+            return Ok(());
         };
-        let called = |name: &str| {
-            list.items()
-                .iter()
-                .find(|it| it.word(&["name"]) == Some(name))
+        let mut mounts = items(miner, "volumeMounts").filter(|it| !called(NAME)(it));
+        if let Some(mount) = mounts.find(|it| at_the_socket(it)) {
+            return self.refuse_at(mount, format!(
+                "{SOCKET_FOLDER} is where the agent's socket is mounted: mount this one elsewhere"
+            ));
+        }
+        let (variable, address) = ADDRESS;
+        let mut others = items(miner, "env").filter(called(variable));
+        if let Some(other) = others.find(|it| it.word(&["value"]) != Some(address)) {
+            return self.refuse_at(other, format!(
+                "{variable} leads elsewhere, and the agent will listen at {address} only: take it out"
+            ));
+        }
+        let label = self.plan.at(&to.in_pod(&["metadata", "labels", NAME]));
+        if let Some(label) = label.filter(|it| it.text() != Some(ENABLED)) {
+            return self.refuse_at(label, format!(
+                "the pod's label {NAME} must be {ENABLED}, by which NetworkPolicy, PodDisruptionBudget and PodMonitor find it"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The way to the miner's container.
+    fn miner(&self) -> Result<Vec<Step>, Refused> {
+        let on = self.on;
+        let path = on.spec(&["containers"]);
+        let Some(list) = self.plan.at(&path).filter(|it| !it.items().is_empty()) else {
+            return self.refuse(&path, format!("{on} has no containers"));
         };
-        let ours = |it: &&Node| it.word(&["name"]) == Some(NAME);
-        let mut others = list.items().iter().filter(|it| !ours(it));
-        let found = match (&options.container, others.next(), others.next()) {
-            (Some(name), ..) => called(name),
+        let numbered = || list.items().iter().enumerate();
+        let named = |name: &str| numbered().find(|(_, it)| called(name)(it));
+        let mut others = numbered().filter(|(_, it)| !called(NAME)(it));
+        let found = match (&self.options.container, others.next(), others.next()) {
+            (Some(name), ..) => named(name),
             (None, Some(only), None) => Some(only),
-            (None, ..) => called("miner"),
+            (None, ..) => named("miner"),
         };
-        let why = || match &options.container {
-            Some(name) => format!("{self} has no container called {name}"),
-            None => format!(
-                "{self} has several containers and none is called miner: say which with --container"
-            ),
+        let Some((index, miner)) = found else {
+            return self.refuse(&path, match &self.options.container {
+                Some(name) => format!("{on} has no container called {name}"),
+                None => format!("{on} has several containers and none is called miner: say which with --container"),
+            });
         };
-        let Some(miner) = found else {
-            return list.refuse(why());
-        };
-        list.must_be_block()?;
-        miner.must_be_block()?;
         if miner.word(&["name"]).is_none() {
-            return miner.refuse("a container without a name");
+            return self.refuse_at(miner, "a container without a name");
         }
-        Ok(miner)
+        Ok([&path[..], &[Step::Item(index)]].concat())
+    }
+
+    /// The agent's container, in the list where it belongs and nowhere else. Where one is, there it stays.
+    fn agent(&mut self, sidecar: &Value) -> Result<(), Refused> {
+        let [init, main] = LISTS.map(|list| self.on.spec(&[list]));
+        let (home, other) = if self.options.classic {
+            (main, init)
+        } else {
+            (init, main)
+        };
+        self.remove_items(&other, |item| called(NAME)(&item));
+        let is_there = self
+            .plan
+            .at(&home)
+            .is_some_and(|it| it.items().iter().any(|it| called(NAME)(&it)));
+        if is_there || self.options.classic {
+            return self.have(&home, sidecar.clone());
+        }
+        match self.list(&home)? {
+            Some(_) => self
+                .plan
+                .insert(&[&home[..], &[Step::Item(0)]].concat(), sidecar.clone()),
+            None => self
+                .plan
+                .put_before(&home, Value::list(vec![sidecar.clone()]), "containers"),
+        }
+        Ok(())
+    }
+
+    /// Nothing of ours stays in a container that is not the miner's.
+    fn clean(&mut self, container: &[Step]) {
+        let ours = self.foreign().is_none();
+        self.remove_items(&below(container, "env"), |item| {
+            item.word(&["name"]) == Some(ADDRESS.0) && item.word(&["value"]) == Some(ADDRESS.1)
+        });
+        self.remove_items(&below(container, "volumeMounts"), |item| {
+            ours && called(NAME)(&item)
+        });
+    }
+
+    /// The ways to all containers and init containers but the agent's.
+    fn others(&self) -> Vec<Vec<Step>> {
+        let lists = LISTS.map(|list| self.on.spec(&[list]));
+        let all = lists.iter().flat_map(|list| {
+            let items = self.plan.at(list).map(Value::items).unwrap_or_default();
+            let numbered = items.iter().enumerate();
+            let others = numbered.filter(|(_, it)| !called(NAME)(it));
+            others.map(|(at, _)| [&list[..], &[Step::Item(at)]].concat())
+        });
+        all.collect()
     }
 
     /// What is called as the socket's volume and is none: a volume of another kind, or mounted elsewhere.
-    fn foreign(&self) -> Option<&'a Node> {
-        let mut volumes = items(self.spec, "volumes").filter(called(NAME));
-        let mut mounts = self.containers().flat_map(mounts).filter(called(NAME));
+    fn foreign(&self) -> Option<&Value> {
+        let spec = self.plan.at(&self.on.spec(&[]))?;
+        let mut volumes = items(spec, "volumes").filter(called(NAME));
+        let containers = LISTS.into_iter().flat_map(|list| items(spec, list));
+        let mut mounts = containers
+            .flat_map(|it| items(it, "volumeMounts"))
+            .filter(called(NAME));
         volumes
             .find(|volume| volume.get("emptyDir").is_none())
             .or_else(|| mounts.find(|mount| !at_the_socket(mount)))
     }
 
-    /// Its selector finds the pods by our label too: without it they are none of its own.
-    fn selects_by_label(&self) -> bool {
-        let selector = |path: &[&str]| self.root.at_path(&[&["spec", "selector"], path].concat());
-        let expressions = selector(&["matchExpressions"]).map(Node::items);
-        selector(&["matchLabels", NAME]).is_some()
-            || expressions
-                .unwrap_or_default()
-                .iter()
-                .any(|it| it.word(&["key"]) == Some(NAME))
-    }
-}
-
-impl fmt::Display for Workload<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.kind, self.name)
-    }
-}
-
-/// Whether there is room for the agent. Asked of the text as it came, so that the lines are those of the file.
-pub(super) fn must_fit(to: &Workload, options: &Options) -> Result<(), Refused> {
-    let miner = to.miner(options)?;
-    let others = to.containers().filter(|it| !called(NAME)(it));
-    for port in others.flat_map(|it| items(it, "ports")) {
-        if port.word(&["containerPort"]) == Some(HTTP_PORT) {
-            return port.refuse(format!(
-                "{to} uses port {HTTP_PORT} itself, which the agent needs"
-            ));
-        }
-    }
-    if let Some(foreign) = to.foreign() {
-        return foreign.refuse(format!(
-            "{NAME} is the name of the agent's own volume, at {SOCKET_FOLDER}: call this one something else"
-        ));
-    }
-    let mut mounts = mounts(miner).filter(|it| !called(NAME)(it));
-    if let Some(mount) = mounts.find(|it| at_the_socket(it)) {
-        return mount.refuse(format!(
-            "{SOCKET_FOLDER} is where the agent's socket is mounted: mount this one elsewhere"
-        ));
-    }
-    let (variable, address) = ADDRESS;
-    let mut others = items(miner, "env").filter(called(variable));
-    if let Some(other) = others.find(|it| it.word(&["value"]) != Some(address)) {
-        return other.refuse(format!(
-            "{variable} leads elsewhere, and the agent will listen at {address} only: take it out"
-        ));
-    }
-    if let Some(label) = to.pod.at_path(&["metadata", "labels", NAME])
-        && label.text() != Some(ENABLED)
-    {
-        return label.refuse(format!(
-            "the pod's label {NAME} must be {ENABLED}, by which NetworkPolicy, PodDisruptionBudget and PodMonitor find it"
-        ));
-    }
-    Ok(())
-}
-
-pub(super) fn put_in(edit: &mut Edit, to: &Workload, options: &Options) -> Result<(), Refused> {
-    let miner = to.miner(options)?;
-    let spec = to.spec;
-    let sidecar = sidecar(options);
-    if options.classic {
-        edit.add_item(spec, "containers", &sidecar)?;
-    } else {
-        edit.add_first_item(spec, "initContainers", "containers", &sidecar)?;
-    }
-    let set = [
-        format!("name: {}", ADDRESS.0),
-        format!("value: {}", ADDRESS.1),
-    ];
-    edit.add_item(miner, "env", &set)?;
-    let mount = [
-        format!("name: {NAME}"),
-        format!("mountPath: {SOCKET_FOLDER}"),
-    ];
-    edit.add_item(miner, "volumeMounts", &mount)?;
-    let volume = [
-        format!("name: {NAME}"),
-        "emptyDir:".into(),
-        "  medium: Memory".into(),
-        "  sizeLimit: 1Mi".into(),
-    ];
-    edit.add_item(spec, "volumes", &volume)?;
-    if spec.word(&["securityContext", "fsGroup"]).is_none() {
-        let [(group, number), (policy, when)] = GROUP;
-        let context = spec.entry("securityContext").filter(|(_, it)| !it.empty());
-        if let Some((_, context)) = context {
-            edit.add_entry(context, group, &[number.into()])?;
-            if context.get(policy).is_none() {
-                edit.add_entry(context, policy, &[when.into()])?;
+    /// `None`: there is none yet, or nothing.
+    fn list(&self, path: &[Step]) -> Result<Option<usize>, Refused> {
+        match self.plan.at(path) {
+            Some(Value {
+                data: Data::Sequence(items),
+                ..
+            }) => Ok(Some(items.len())),
+            Some(value) if !value.is_null() => {
+                self.refuse_at(value, "this is no list: expected one")
             }
-        } else {
-            let both = [format!("{group}: {number}"), format!("{policy}: {when}")];
-            edit.add_mapping(spec, "securityContext", &both)?;
+            _ => Ok(None),
         }
     }
-    if to.pod.word(&["metadata", "labels", NAME]).is_none() {
-        let metadata = to.pod.get("metadata").filter(|it| !it.empty());
-        if let Some(metadata) = metadata {
-            edit.add_entry_below(metadata, "labels", NAME, &[ENABLED.into()])?;
-        } else {
-            let labels = ["labels:".into(), format!("  {NAME}: {ENABLED}")];
-            edit.add_mapping(to.pod, "metadata", &labels)?;
-        }
-    }
-    Ok(())
-}
 
-pub(super) fn take_out(edit: &mut Edit, of: &Workload, _: &Options) -> Result<(), Refused> {
-    for key in ["initContainers", "containers"] {
-        edit.remove_items(of.spec, key, |item| called(NAME)(&item))?;
-    }
-    let ours = of.foreign().is_none();
-    let named = |it: &&Node| it.word(&["name"]).is_some_and(|name| name != NAME);
-    for container in of.containers().filter(named) {
-        let address = |item: &Node| {
-            item.word(&["name"]) == Some(ADDRESS.0) && item.word(&["value"]) == Some(ADDRESS.1)
+    /// Makes a list have an item: in place of the one of its name, or at the end.
+    fn have(&mut self, path: &[Step], item: Value) -> Result<(), Refused> {
+        let Some(count) = self.list(path)? else {
+            self.plan.put(path, Value::list(vec![item]));
+            return Ok(());
         };
-        edit.remove_items(container, "env", address)?;
-        edit.remove_items(container, "volumeMounts", |item| {
-            ours && called(NAME)(&item)
-        })?;
+        let list = self.plan.at(path).map(Value::items).unwrap_or_default();
+        let name = item.word(&["name"]).unwrap_or_default();
+        let found = list.iter().position(|it| called(name)(&it));
+        if found.is_some_and(|at| list.get(at) == Some(&item)) {
+            return Ok(());
+        }
+        let at = [path, &[Step::Item(found.unwrap_or(count))]].concat();
+        // It comes first, so that the list never goes.
+        self.plan.insert(&at, item);
+        if let Some(old) = found {
+            self.plan.remove(&[path, &[Step::Item(old + 1)]].concat());
+        }
+        Ok(())
     }
-    edit.remove_items(of.spec, "volumes", |item| ours && called(NAME)(&item))?;
-    // Without our group the policy is somebody else's.
-    let [(group, number), _] = GROUP;
-    if of.spec.word(&["securityContext", group]) == Some(number) {
-        edit.remove_entries(of.spec, &["securityContext"], &GROUP)?;
+
+    /// Sets an entry of a mapping of the pod, which comes to be if it is missing.
+    pub(super) fn set(
+        &mut self,
+        path: &[&'static str],
+        key: &'static str,
+        value: Value,
+    ) -> Result<(), Refused> {
+        let way = self.on.in_pod(path);
+        match (self.plan.at(&way), path.split_last()) {
+            (
+                Some(Value {
+                    data: Data::Mapping(_),
+                    ..
+                }),
+                _,
+            ) => self.plan.put(&below(&way, key), value),
+            (Some(other), _) if !other.is_null() => {
+                return self.refuse_at(other, "this is no mapping: expected one");
+            }
+            (None, Some((last, parent)))
+                if !parent.is_empty()
+                    && self
+                        .plan
+                        .at(&self.on.in_pod(parent))
+                        .is_none_or(Value::is_null) =>
+            {
+                return self.set(parent, last, Value::mapping([(key, value)]));
+            }
+            _ => self.plan.put(&way, Value::mapping([(key, value)])),
+        }
+        Ok(())
     }
-    // A pod may have been labelled by hand, to be selected.
-    if of.kind != "Pod" && !of.selects_by_label() {
-        edit.remove_entries(of.pod, &["metadata", "labels"], &[(NAME, ENABLED)])?;
+
+    fn remove_items(&mut self, list: &[Step], ours: impl Fn(&Value) -> bool) {
+        let items = self.plan.at(list).map(Value::items).unwrap_or_default();
+        let found = items.iter().enumerate().filter(|(_, it)| ours(it));
+        let found: Vec<usize> = found.map(|(at, _)| at).collect();
+        for at in found.into_iter().rev() {
+            self.plan.remove(&[list, &[Step::Item(at)]].concat());
+        }
     }
-    Ok(())
+
+    /// At what is there of the way.
+    pub(super) fn refuse<T>(&self, path: &[Step], why: impl Into<String>) -> Result<T, Refused> {
+        let there = (0..=path.len())
+            .rev()
+            .find_map(|length| self.plan.at(path.get(..length)?));
+        match there {
+            Some(value) => self.refuse_at(value, why),
+            None => self.refuse_at(&self.plan.value, why),
+        }
+    }
+
+    fn refuse_at<T>(&self, value: &Value, why: impl Into<String>) -> Result<T, Refused> {
+        let line = value.origin.map_or(1, |at| self.source.line_of(at) + 1);
+        Err(Refused {
+            line,
+            why: why.into(),
+        })
+    }
 }
 
-fn called(name: &str) -> impl Fn(&&Node) -> bool {
+fn below(path: &[Step], key: &str) -> Vec<Step> {
+    [path, &[Step::from(key)]].concat()
+}
+
+fn called(name: &str) -> impl Fn(&&Value) -> bool {
     move |item| item.word(&["name"]) == Some(name)
 }
 
-fn items<'a>(of: &'a Node, list: &str) -> impl Iterator<Item = &'a Node> {
-    of.get(list).map(Node::items).unwrap_or_default().iter()
+fn items<'a>(of: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> {
+    of.get(list).map(Value::items).unwrap_or_default().iter()
 }
 
-fn mounts(container: &Node) -> impl Iterator<Item = &Node> {
-    items(container, "volumeMounts")
-}
-
-fn at_the_socket(mount: &Node) -> bool {
+fn at_the_socket(mount: &Value) -> bool {
     let path = mount.word(&["mountPath"]).unwrap_or_default();
     path.trim_end_matches('/') == SOCKET_FOLDER
-}
-
-/// The settings that the container has of its own: later ones win, so others of these names would do nothing.
-pub fn fixed() -> impl Iterator<Item = &'static str> {
-    let names = SIDECAR
-        .lines()
-        .filter_map(|line| line.strip_prefix("  - name: "));
-    names.filter(|name| name.starts_with("UNDERSTUDY_"))
-}
-
-/// The container's lines, as these options want it.
-fn sidecar(options: &Options) -> Vec<String> {
-    let mut lines = Vec::new();
-    for line in SIDECAR
-        .lines()
-        .filter(|line| !line.trim_start().starts_with('#'))
-    {
-        match &options.image {
-            Some(image) if line.starts_with("image: ") => lines.push(format!("image: {image}")),
-            _ if options.classic && line.starts_with("restartPolicy: ") => {}
-            _ => lines.push(line.to_owned()),
-        }
-        if line == "env:" {
-            for (name, value) in &options.env {
-                lines.push(format!("  - name: {name}"));
-                // A string of JSON is one of YAML.
-                lines.push(format!(
-                    "    value: {}",
-                    serde_json::Value::from(value.as_str())
-                ));
-            }
-        }
-    }
-    lines
 }

@@ -1,12 +1,14 @@
 #![allow(clippy::unwrap_used, clippy::format_push_string, reason = "a test")]
 
 mod any;
+mod cases;
+mod kinds;
 
 use super::*;
 
 fn options() -> Options {
     Options {
-        names: vec!["miner".into()],
+        names: vec![Name::parse("miner").unwrap()],
         label: ("understudy".into(), "enabled".into()),
         container: None,
         image: None,
@@ -33,19 +35,31 @@ fn uninjected(text: &str) -> String {
     .text
 }
 
-/// The pod of the only document.
-fn pod(text: &str) -> Node {
-    let lines: Vec<&str> = text.lines().collect();
-    let root = yaml::documents(text, &lines).unwrap().remove(0);
-    let path: &[&str] = match root.word(&["kind"]) {
-        Some("Pod") => &["spec"],
-        _ => &["spec", "template", "spec"],
-    };
-    root.at_path(path).unwrap().clone()
+/// What a text says, document by document.
+fn data(text: &str) -> Vec<Value> {
+    let source = Source::new(text);
+    let documents = parse::documents(&source).unwrap();
+    let values = documents
+        .iter()
+        .map(|it| Resolver::document(&source, &it.root));
+    values
+        .map(|(value, fault)| (fault.is_none().then_some(value)).unwrap())
+        .collect()
 }
 
-fn names<'a>(of: &'a Node, list: &str) -> Vec<&'a str> {
-    let items = of.get(list).map(Node::items).unwrap_or_default();
+/// The pod of the only document.
+fn pod(text: &str) -> Value {
+    let root = data(text).remove(0);
+    let path: &[&str] = match root.word(&["kind"]) {
+        Some("Pod") => &["spec"],
+        Some("CronJob") => &["spec", "jobTemplate", "spec", "template", "spec"],
+        _ => &["spec", "template", "spec"],
+    };
+    root.at_keys(path).unwrap().clone()
+}
+
+fn names<'a>(of: &'a Value, list: &str) -> Vec<&'a str> {
+    let items = of.get(list).map(Value::items).unwrap_or_default();
     items
         .iter()
         .map(|item| item.word(&["name"]).unwrap())
@@ -54,27 +68,21 @@ fn names<'a>(of: &'a Node, list: &str) -> Vec<&'a str> {
 
 /// All that a pod must have to lead by its agent.
 fn has_all(text: &str, miner: usize) {
-    let pod = pod(text);
-    let agent = &pod.get("initContainers").unwrap().items()[0];
-    assert_eq!(agent.word(&["name"]), Some("understudy"), "{text}");
-    assert_eq!(agent.word(&["restartPolicy"]), Some("Always"));
-    let miner = &pod.get("containers").unwrap().items()[miner];
-    assert!(
-        names(miner, "env").contains(&"UNDERSTUDY_GRPC_ADDR"),
-        "{text}"
-    );
-    assert!(
-        names(miner, "volumeMounts").contains(&"understudy"),
-        "{text}"
-    );
-    assert!(names(&pod, "volumes").contains(&"understudy"), "{text}");
-    assert!(
-        pod.word(&["securityContext", "fsGroup"]).is_some(),
-        "{text}"
-    );
+    has_all_of(&pod(text), miner);
 }
 
-const POD: &str = "kind: Pod
+fn has_all_of(pod: &Value, miner: usize) {
+    let agent = &pod.get("initContainers").unwrap().items()[0];
+    assert_eq!(*agent, sidecar::sidecar(&options()).unwrap());
+    let miner = &pod.get("containers").unwrap().items()[miner];
+    assert!(names(miner, "env").contains(&"UNDERSTUDY_GRPC_ADDR"));
+    assert!(names(miner, "volumeMounts").contains(&"understudy"));
+    assert!(names(pod, "volumes").contains(&"understudy"));
+    assert!(pod.word(&["securityContext", "fsGroup"]).is_some());
+}
+
+const POD: &str = "apiVersion: v1
+kind: Pod
 metadata:
   name: miner
 spec:
@@ -102,6 +110,7 @@ fn a_pod_gets_all_that_it_needs_and_loses_it_again() {
 fn what_stands_there_stays_and_only_ours_goes() {
     let text = "\
 # Ours.
+apiVersion: apps/v1
 kind: StatefulSet   # of two
 metadata:
     name: miner
@@ -148,10 +157,8 @@ spec:
     ] {
         assert!(with.contains(comment), "{comment}: {with}");
     }
-    // What was empty is gone; all else is as it was.
-    let back = text
-        .replace("        metadata:\n            labels: {}\n", "")
-        .replace("                env:\n", "");
+    // A key with nothing behind it is gone; all else is as it was.
+    let back = text.replace("                env:\n", "");
     assert_eq!(uninjected(&with), back);
 }
 
@@ -172,7 +179,7 @@ fn what_is_not_selected_is_left_alone() {
     );
     assert_eq!(inject(&pod, &labelled).unwrap().selected, ["Pod/any"]);
     let list = format!(
-        "kind: List\nitems:\n- {}",
+        "apiVersion: v1\nkind: List\nitems:\n- {}",
         POD.trim_end().replace('\n', "\n  ")
     );
     assert_eq!(inject(&list, &options()).unwrap().selected, ["Pod/miner"]);
@@ -199,7 +206,8 @@ fn options_change_the_container() {
 }
 
 /// As `kubectl get -o yaml` sorts the keys: the environment, which is ours alone, comes first.
-const LIVE: &str = "kind: Deployment
+const LIVE: &str = "apiVersion: apps/v1
+kind: Deployment
 metadata:
   name: miner
 spec:
@@ -258,7 +266,8 @@ fn a_live_object_is_worked_on_again() {
 #[test]
 fn only_what_is_ours_is_taken_out() {
     // A volume and a label of the same name, and a policy for another group.
-    let text = "kind: Deployment
+    let text = "apiVersion: apps/v1
+kind: Deployment
 metadata:
   name: miner
 spec:
@@ -284,7 +293,8 @@ spec:
           name: understudy
 ";
     assert_eq!(uninjected(text), text);
-    let text = "kind: Deployment
+    let text = "apiVersion: apps/v1
+kind: Deployment
 metadata:
   name: miner
 spec:
@@ -316,40 +326,25 @@ fn a_line_endings_style_is_kept() {
 fn what_cannot_be_done_is_refused_with_its_line() {
     for (text, line, why) in [
         (
-            "kind: Pod\nmetadata: {name: miner}\nspec: {containers: [{name: a}]}\n",
-            3,
-            "in braces",
-        ),
-        (
-            "kind: DaemonSet\nmetadata: {name: miner}\nspec:\n  template: {}\n",
-            1,
-            "only a Deployment",
-        ),
-        (
-            "kind: Deployment\nmetadata: {name: miner}\n",
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: miner}\n",
             1,
             "no spec.template",
         ),
         (
-            "kind: Pod\nmetadata: {name: miner}\nspec:\n  containers: []\n",
-            4,
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: miner}\nspec:\n  containers: []\n",
+            5,
             "no containers",
         ),
         ("a: b\nkind: [\n", 3, "not YAML"),
         (
-            "kind: Pod\nmetadata: {name: miner}\nspec:\n  containers:\n  - name: a\n  - name: b\n",
-            5,
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: miner}\nspec:\n  containers:\n  - name: a\n  - name: b\n",
+            6,
             "say which with --container",
         ),
         (
-            "kind: Pod\nmetadata: {name: miner}\nspec:\n  containers:\n  - name: a\n    ports:\n    - containerPort: 9095\n",
-            7,
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: miner}\nspec:\n  containers:\n  - name: a\n    ports:\n    - containerPort: 9095\n",
+            8,
             "uses port 9095",
-        ),
-        (
-            "kind: Pod\nmetadata:\n  name: miner\nspec:\n  volumes: &v\n  - name: x\n  containers:\n  - name: a\n    env: *v\n",
-            9,
-            "an alias",
         ),
     ] {
         let refused = inject(text, &options()).unwrap_err();
@@ -361,32 +356,32 @@ fn what_cannot_be_done_is_refused_with_its_line() {
         (
             "unix:/run/understudy/grpc.sock",
             "127.0.0.1:50051",
-            16,
+            17,
             "leads elsewhere",
         ),
         (
             "understudy: enabled",
             "understudy: disabled",
-            12,
+            13,
             "must be enabled",
         ),
-        ("emptyDir:", "hostPath:", 35, "call this one something else"),
+        ("emptyDir:", "hostPath:", 36, "call this one something else"),
         (
             "mountPath: /run/understudy",
             "mountPath: /run",
-            23,
+            24,
             "call this one something else",
         ),
         (
             "  name: understudy\n      initC",
             "  name: other\n      initC",
-            23,
+            24,
             "mount this one elsewhere",
         ),
         (
             "        name: miner\n        v",
             "        v",
-            15,
+            16,
             "without a name",
         ),
     ] {

@@ -1,0 +1,117 @@
+//! A value as text.
+
+use super::value::{Data, Value, is_string};
+
+/// Where a text stands decides what must be quoted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    Block,
+    Flow,
+    Json,
+}
+
+/// A line that still reads well.
+pub(super) const LONGEST: usize = 72;
+
+/// The lines of a value, as a block.
+pub(super) fn block(value: &Value) -> Vec<String> {
+    match &value.data {
+        Data::Mapping(entries) if !entries.is_empty() && !inline(value) => entries
+            .iter()
+            .flat_map(|(key, value)| entry(key, value))
+            .collect(),
+        Data::Sequence(items) if !items.is_empty() && !inline(value) => {
+            items.iter().flat_map(item).collect()
+        }
+        _ => vec![flow(value, Style::Block)],
+    }
+}
+
+/// A key with its value: on one line if it is one word, else below.
+pub(super) fn entry(key: &Value, value: &Value) -> Vec<String> {
+    let key = flow(key, Style::Block);
+    let lines = block(value);
+    if let ([word], false) = (&lines[..], is_nested(value)) {
+        return vec![format!("{key}: {word}")];
+    }
+    let mut all = vec![format!("{key}:")];
+    all.extend(indented(2, lines));
+    all
+}
+
+/// An item of a list.
+pub(super) fn item(value: &Value) -> Vec<String> {
+    let lines = block(value).into_iter().enumerate();
+    lines
+        .map(|(index, line)| format!("{}{line}", if index == 0 { "- " } else { "  " }))
+        .collect()
+}
+
+pub(super) fn indented(by: usize, lines: Vec<String>) -> Vec<String> {
+    let indent = " ".repeat(by);
+    lines
+        .into_iter()
+        .map(|line| format!("{indent}{line}"))
+        .collect()
+}
+
+/// It was written in one line, and still fits.
+fn inline(value: &Value) -> bool {
+    value.flow && flow(value, Style::Flow).chars().count() <= LONGEST
+}
+
+/// Its block is not a single word.
+fn is_nested(value: &Value) -> bool {
+    let nested = !matches!(value.data, Data::Scalar { .. }) && !value.is_empty();
+    nested && !inline(value)
+}
+
+/// A value in one line.
+pub(super) fn flow(value: &Value, style: Style) -> String {
+    let inner = if style == Style::Json {
+        style
+    } else {
+        Style::Flow
+    };
+    match &value.data {
+        Data::Scalar { text, typed: true } if style != Style::Json || is_json(text) => text.clone(),
+        Data::Scalar { typed: true, .. } if value.is_null() => "null".to_owned(),
+        Data::Scalar { text, .. } => string(text, style),
+        Data::Mapping(entries) => {
+            let entries = entries
+                .iter()
+                .map(|(key, value)| format!("{}: {}", flow(key, inner), flow(value, inner)));
+            format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
+        }
+        Data::Sequence(items) => {
+            let items: Vec<_> = items.iter().map(|item| flow(item, inner)).collect();
+            format!("[{}]", items.join(", "))
+        }
+    }
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(text).is_ok_and(|it| !it.is_string())
+}
+
+/// A string as one word if every reader takes that for a string, else in quotes. What JSON quotes, YAML reads.
+fn string(text: &str, style: Style) -> String {
+    let plain = |it: char| it.is_ascii_alphanumeric() || "-_./".contains(it);
+    // A colon ends a word only before a blank; in braces not every reader knows that.
+    let colons = style == Style::Block && !text.ends_with(':');
+    let is_word = text.chars().all(|it| plain(it) || (it == ':' && colons)) && is_string(text);
+    if is_word && style != Style::Json {
+        return text.to_owned();
+    }
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted
+        .chars()
+        .map(|it| match it {
+            // Breaks and marks that some readers of YAML do not take as they are.
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
+                format!("\\u{:04x}", u32::from(it))
+            }
+            _ => it.to_string(),
+        })
+        .collect()
+}
