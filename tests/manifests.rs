@@ -112,6 +112,23 @@ fn what_is_printed_is_the_input_to_the_byte_but_for_the_agent() {
 }
 
 #[test]
+fn flags_change_the_agent() {
+    let words = "inject --name miner --cpu 50m --memory 32Mi --run-as-user none --fs-group none --http-port 9100";
+    let words: Vec<&str> = words.split(' ').collect();
+    let text = printed(&understudy(&words, POD));
+    for part in [
+        "requests:\n          cpu: 50m\n          memory: 32Mi\n        limits:\n          memory: 32Mi\n          cpu: 50m\n",
+        "containerPort: 9100",
+        ":9100\n",
+    ] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    for none in ["runAsUser", "runAsGroup", "fsGroup"] {
+        assert!(!text.contains(none), "{none}: {text}");
+    }
+}
+
+#[test]
 fn what_cannot_be_done_is_refused_with_file_and_line_and_nothing_is_printed() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("pod.yaml").display().to_string();
@@ -159,6 +176,33 @@ fn what_cannot_be_done_is_refused_with_file_and_line_and_nothing_is_printed() {
             &["inject", "--name", "service/miner"],
             64,
             "expected NAME or KIND/NAME",
+        ),
+        (
+            &["inject", "--http-port", "0"],
+            64,
+            "expected a port from 1 to 65535",
+        ),
+        (&["inject", "--http-port", "http"], 64, "expected a port"),
+        (
+            &["inject", "--cpu", "100Mi"],
+            64,
+            "expected a quantity such as 100m",
+        ),
+        (&["inject", "--cpu", "0"], 64, "expected a quantity"),
+        (
+            &["inject", "--memory", "64m"],
+            64,
+            "expected a quantity such as 64Mi",
+        ),
+        (
+            &["inject", "--run-as-user", "0"],
+            64,
+            "expected none or a number from 1 to 2147483647",
+        ),
+        (
+            &["inject", "--fs-group", "wheel"],
+            64,
+            "expected none or a number from 0",
         ),
     ] {
         let output = understudy(words, POD);

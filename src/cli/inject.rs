@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use super::{Exit, fail};
-use crate::inject::{Done, Name, Options, Part, fixed, inject, join, kinds};
+use crate::inject::{Done, Id, Name, Options, Part, fixed, inject, join, kinds, quantity};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -32,6 +32,21 @@ pub(super) struct Args {
     /// the Secret called understudy
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
+    /// The agent's port for HTTP [default: 9095]
+    #[arg(long, value_name = "PORT")]
+    http_port: Option<String>,
+    /// The agent's CPU, requested and at most [default: 10m requested; in a Guaranteed pod 100m]
+    #[arg(long, value_name = "QUANTITY")]
+    cpu: Option<String>,
+    /// The agent's memory, requested and at most [default: 16Mi requested, at most 64Mi; in a Guaranteed pod 64Mi]
+    #[arg(long, value_name = "QUANTITY")]
+    memory: Option<String>,
+    /// The user the agent runs as; none where the platform gives one, as OpenShift does [default: 65532]
+    #[arg(long, value_name = "ID or none")]
+    run_as_user: Option<String>,
+    /// The group of the pod's volumes; none where the platform gives one [default: 65532, or the pod's own]
+    #[arg(long, value_name = "ID or none")]
+    fs_group: Option<String>,
     /// As an ordinary container, for Kubernetes before 1.29
     #[arg(long)]
     classic: bool,
@@ -130,15 +145,65 @@ fn options(args: &Args) -> Result<Options, String> {
             )
         })
     });
+    let port = |text: &String| match text.parse() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err(format!(
+            "--http-port={text}: expected a port from 1 to 65535"
+        )),
+    };
     Ok(Options {
         names: names.collect::<Result<_, _>>()?,
         label: pair("selector", &args.selector)?,
         container: args.container.clone(),
         image: args.image.clone(),
         env: env.collect::<Result<_, _>>()?,
+        http_port: args.http_port.as_ref().map(port).transpose()?,
+        cpu: amount("cpu", args.cpu.as_ref(), &["", "m"], "100m or 0.5")?,
+        memory: amount(
+            "memory",
+            args.memory.as_ref(),
+            &["", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"],
+            "64Mi",
+        )?,
+        run_as_user: id("run-as-user", args.run_as_user.as_ref(), 1)?,
+        fs_group: id("fs-group", args.fs_group.as_ref(), 0)?,
         classic: args.classic,
         uninject: args.uninject,
     })
+}
+
+/// A quantity in one of these units.
+fn amount(
+    flag: &str,
+    text: Option<&String>,
+    units: &[&str],
+    such_as: &str,
+) -> Result<Option<String>, String> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let unit = text.trim_start_matches(|it: char| it.is_ascii_digit() || it == '.');
+    if units.contains(&unit) && quantity(text).is_some_and(|it| it > 0.0) {
+        return Ok(Some(text.clone()));
+    }
+    Err(format!(
+        "--{flag}={text}: expected a quantity such as {such_as}"
+    ))
+}
+
+/// What Kubernetes takes for the number of a user or a group.
+fn id(flag: &str, text: Option<&String>, least: u32) -> Result<Id, String> {
+    const GREATEST: u32 = i32::MAX as u32;
+    match text.map(String::as_str) {
+        None => Ok(Id::Ours),
+        Some("none") => Ok(Id::None),
+        Some(text) => match text.parse() {
+            Ok(id) if (least..=GREATEST).contains(&id) => Ok(Id::Number(id)),
+            _ => Err(format!(
+                "--{flag}={text}: expected none or a number from {least} to {GREATEST}"
+            )),
+        },
+    }
 }
 
 /// The files, in order, each with its name.

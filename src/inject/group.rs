@@ -1,6 +1,7 @@
 //! What the pod as a whole gets: the group that both containers are in, so that the miner may open the socket, and the
 //! label.
 
+use super::Id;
 use super::pod::{ENABLED, NAME, Work};
 use super::value::Value;
 use super::yaml::Refused;
@@ -10,11 +11,34 @@ const POLICY: &str = "OnRootMismatch";
 
 impl Work<'_> {
     pub(super) fn group(&mut self) -> Result<(), Refused> {
-        if self.fs_group().is_some() {
+        let wanted = match &self.options.fs_group {
+            Id::Ours => Some(GROUP.to_owned()),
+            Id::Number(group) => Some(group.to_string()),
+            Id::None => None,
+        };
+        if self.group_is_ours() && wanted.as_deref() != self.fs_group() {
+            self.remove_group();
+        }
+        let Some(wanted) = wanted else {
+            return Ok(());
+        };
+        if let Some(group) = self.fs_group() {
+            if matches!(self.options.fs_group, Id::Number(_)) && group != wanted {
+                let at = self.on.spec(&["securityContext", "fsGroup"]);
+                return self.refuse(
+                    &at,
+                    format!(
+                        "fsGroup is {group}, and --fs-group asks for {wanted}: change one of them"
+                    ),
+                );
+            }
             return Ok(());
         }
-        let group = Value::typed(GROUP);
-        self.set(&["spec", "securityContext"], "fsGroup", group)?;
+        self.set(
+            &["spec", "securityContext"],
+            "fsGroup",
+            Value::typed(wanted),
+        )?;
         let policy = self.on.spec(&["securityContext", "fsGroupChangePolicy"]);
         if self.plan.at(&policy).is_none_or(Value::is_null) {
             self.set(
@@ -34,7 +58,12 @@ impl Work<'_> {
     }
 
     pub(super) fn group_is_ours(&self) -> bool {
-        self.fs_group() == Some(GROUP)
+        let given = match self.options.fs_group {
+            Id::Number(group) => Some(group.to_string()),
+            Id::Ours | Id::None => None,
+        };
+        self.fs_group()
+            .is_some_and(|it| it == GROUP || Some(it) == given.as_deref())
     }
 
     pub(super) fn remove_group(&mut self) {

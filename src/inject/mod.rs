@@ -21,7 +21,7 @@ mod write;
 mod yaml;
 
 pub use join::{Part, join};
-pub use sidecar::{SIDECAR, fixed};
+pub use sidecar::{SIDECAR, fixed, quantity};
 pub use workload::{Name, kinds};
 pub use yaml::Refused;
 
@@ -45,10 +45,29 @@ pub struct Options {
     pub image: Option<String>,
     /// More environment variables of the agent.
     pub env: Vec<(String, String)>,
+    /// Its port for HTTP, if it is another one.
+    pub http_port: Option<u16>,
+    /// What the agent asks for and is held to; without it, what the container says, or what the pod's quality of
+    /// service needs.
+    pub cpu: Option<String>,
+    pub memory: Option<String>,
+    /// The user that the agent runs as.
+    pub run_as_user: Id,
+    /// The group of the pod.
+    pub fs_group: Id,
     /// An ordinary container, for clusters that know no native sidecars.
     pub classic: bool,
     /// Take it out.
     pub uninject: bool,
+}
+
+/// Of a user or a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Id {
+    Ours,
+    /// The platform gives one.
+    None,
+    Number(u32),
 }
 
 /// A text that was worked on.

@@ -45,7 +45,7 @@ pub(super) struct Work<'a> {
 impl Work<'_> {
     fn put_in(mut self) -> Result<(), Refused> {
         self.must_fit()?;
-        let sidecar = sidecar(self.options)?;
+        let sidecar = sidecar(self.options, self.others_are_guaranteed())?;
         self.agent(&sidecar)?;
         let miner = self.miner()?;
         for container in self.others().into_iter().filter(|it| *it != miner) {
@@ -115,15 +115,12 @@ impl Work<'_> {
             ));
         }
         let miner = self.miner()?;
-        let port = sidecar::HTTP_PORT;
+        let port = sidecar::http_port(self.options);
         let others = self.others();
         let others = others.iter().filter_map(|it| self.plan.at(it));
         let mut ports = others.flat_map(|it| items(it, "ports"));
-        if let Some(its) = ports.find(|it| it.word(&["containerPort"]) == Some(port)) {
-            return self.refuse_at(
-                its,
-                format!("{to} uses port {port} itself, which the agent needs"),
-            );
+        if let Some(its) = ports.find(|it| it.word(&["containerPort"]) == Some(&port)) {
+            return self.refuse_at(its, format!("{to} uses port {port} itself, which the agent needs: give the agent another with --http-port"));
         }
         if let Some(foreign) = self.foreign() {
             return self.refuse_at(foreign, format!(
@@ -218,6 +215,13 @@ impl Work<'_> {
         self.remove_items(&below(container, "volumeMounts"), |item| {
             ours && called(NAME)(&item)
         });
+    }
+
+    /// Every container and init container of the pod is guaranteed what it asks for, but for the agent.
+    fn others_are_guaranteed(&self) -> bool {
+        let others = self.others();
+        let mut others = others.iter().filter_map(|it| self.plan.at(it));
+        others.all(sidecar::is_guaranteed)
     }
 
     /// The ways to all containers and init containers but the agent's.

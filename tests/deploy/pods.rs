@@ -200,6 +200,10 @@ fn every_manifest_is_valid() {
         ],
         MANIFEST,
     ));
+    let words =
+        "--name miner --cpu 100m --memory 64Mi --run-as-user none --fs-group none --http-port 9100";
+    let words: Vec<&str> = words.split(' ').collect();
+    must_be_valid(&inject(&words, MANIFEST));
     let pod = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: miner\nspec:\n  containers:\n  - name: any\n    image: miner:1\n";
     must_be_valid(&inject(&["--name", "miner"], pod));
     for component in ["component", "component-classic"] {

@@ -2,6 +2,7 @@
 
 mod any;
 mod cases;
+mod flags;
 mod kinds;
 
 use super::*;
@@ -13,6 +14,11 @@ fn options() -> Options {
         container: None,
         image: None,
         env: Vec::new(),
+        http_port: None,
+        cpu: None,
+        memory: None,
+        run_as_user: Id::Ours,
+        fs_group: Id::Ours,
         classic: false,
         uninject: false,
     }
@@ -73,7 +79,7 @@ fn has_all(text: &str, miner: usize) {
 
 fn has_all_of(pod: &Value, miner: usize) {
     let agent = &pod.get("initContainers").unwrap().items()[0];
-    assert_eq!(*agent, sidecar::sidecar(&options()).unwrap());
+    assert_eq!(*agent, sidecar::sidecar(&options(), false).unwrap());
     let miner = &pod.get("containers").unwrap().items()[miner];
     assert!(names(miner, "env").contains(&"UNDERSTUDY_GRPC_ADDR"));
     assert!(names(miner, "volumeMounts").contains(&"understudy"));
