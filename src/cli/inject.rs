@@ -17,7 +17,7 @@ pub(super) struct Args {
     filename: Vec<String>,
     /// The workload: a Deployment, StatefulSet, DaemonSet, ReplicaSet, Pod, Job or CronJob; may be repeated. Without it the
     /// label decides
-    #[arg(long, value_name = "NAME or KIND/NAME")]
+    #[arg(long, value_name = "[KIND/]NAME")]
     name: Vec<String>,
     /// The label of the workloads that get an agent
     #[arg(long, value_name = "KEY=VALUE", default_value = "understudy=enabled")]
@@ -42,10 +42,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "QUANTITY")]
     memory: Option<String>,
     /// The user the agent runs as; none where the platform gives one, as OpenShift does [default: 65532]
-    #[arg(long, value_name = "ID or none")]
+    #[arg(long, value_name = "ID|none")]
     run_as_user: Option<String>,
     /// The group of the pod's volumes; none where the platform gives one [default: 65532, or the pod's own]
-    #[arg(long, value_name = "ID or none")]
+    #[arg(long, value_name = "ID|none")]
     fs_group: Option<String>,
     /// As an ordinary container, for Kubernetes before 1.29
     #[arg(long)]

@@ -256,9 +256,7 @@ impl Work<'_> {
                 data: Data::Sequence(items),
                 ..
             }) => Ok(Some(items.len())),
-            Some(value) if !value.is_null() => {
-                self.refuse_at(value, "this is no list: expected one")
-            }
+            Some(value) if !value.is_null() => self.refuse_at(value, "expected a list"),
             _ => Ok(None),
         }
     }
@@ -301,7 +299,7 @@ impl Work<'_> {
                 _,
             ) => self.plan.put(&below(&way, key), value),
             (Some(other), _) if !other.is_null() => {
-                return self.refuse_at(other, "this is no mapping: expected one");
+                return self.refuse_at(other, "expected a mapping");
             }
             (None, Some((last, parent)))
                 if !parent.is_empty()

@@ -280,7 +280,7 @@ impl<'a> Resolver<'a> {
         let Some(value) = self.anchors.get(&node.anchor) else {
             self.blame(
                 node,
-                "this alias means nothing in its document: write it out",
+                "this alias has no anchor in its document: write it out",
             );
             return Value::typed("");
         };
@@ -353,7 +353,7 @@ impl<'a> Resolver<'a> {
             if !matches!(source.data, Data::Mapping(_)) {
                 self.blame(
                     node,
-                    "<< merges what is no mapping: expected an alias of one, or a list of them",
+                    "<<: expected an alias of a mapping, or a list of them",
                 );
             }
             for (name, value) in source.entries() {

@@ -4,6 +4,7 @@ mod any;
 mod cases;
 mod flags;
 mod kinds;
+mod verified;
 
 use super::*;
 
