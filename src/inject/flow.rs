@@ -2,7 +2,7 @@
 
 use super::render;
 use super::value::{Data, Value};
-use super::write::{Step, Writer, align, find};
+use super::write::{Step, Writer, align, brings_more, find};
 use super::yaml::{Kind, Node, Refused};
 
 impl Writer<'_, '_> {
@@ -15,10 +15,12 @@ impl Writer<'_, '_> {
         let mut inherited: Vec<(Value, Value)> = Vec::new();
         let mut names: Vec<Value> = Vec::new();
         let mut parts = Vec::new();
+        let mut merges: Vec<usize> = Vec::new();
         for (key, old) in entries {
             let (start, end) = (key.start, old.end.max(key.end));
             if key.merges() {
                 inherited.extend(self.resolver.merged(old));
+                merges.push(parts.len());
                 parts.push((start, end, false));
                 continue;
             }
@@ -32,7 +34,16 @@ impl Writer<'_, '_> {
             }
             parts.push((start, end, stays.is_none()));
         }
-        self.must_inherit_nothing_else(node, &inherited, value)?;
+        if brings_more(&inherited, value) {
+            for (_, (_, _, gone)) in parts
+                .iter_mut()
+                .enumerate()
+                .filter(|(at, _)| merges.contains(at))
+            {
+                *gone = true;
+            }
+            inherited.clear();
+        }
         self.flow_remove(&parts);
         let new = value
             .entries()

@@ -235,7 +235,7 @@ impl<'a> Resolver<'a> {
 
     /// From now on the anchor of this node, if it has one, means this value.
     pub fn means(&mut self, node: &Node, value: &Value) {
-        if node.anchor > 0 {
+        if node.anchor > 0 && !matches!(node.kind, Kind::Alias) {
             self.anchors.insert(node.anchor, value.clone());
         }
     }

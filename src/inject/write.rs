@@ -75,9 +75,11 @@ impl Writer<'_, '_> {
         let mut inherited: Vec<(Value, Value)> = Vec::new();
         let mut stay: Vec<(Value, &Node)> = Vec::new();
         let mut gone: Vec<usize> = Vec::new();
+        let mut merges: Vec<usize> = Vec::new();
         for (at, (key, old)) in entries.iter().enumerate() {
             if key.merges() {
                 inherited.extend(self.resolver.merged(old));
+                merges.push(at);
                 continue;
             }
             let name = self.resolver.resolve(key);
@@ -91,8 +93,12 @@ impl Writer<'_, '_> {
                 _ => gone.push(at),
             }
         }
+        if brings_more(&inherited, value) {
+            // It is written out: some of what it brings must not be here.
+            gone.append(&mut merges);
+            inherited.clear();
+        }
         self.remove_entries(entries, &gone)?;
-        self.must_inherit_nothing_else(node, &inherited, value)?;
         for (at, (name, new)) in value.entries().iter().enumerate() {
             let there = stay.iter().any(|(it, _)| it == name);
             if there || find(&inherited, name) == Some(new) {
@@ -118,21 +124,6 @@ impl Writer<'_, '_> {
             self.edits.insert_lines(place, (node.column, false), &lines);
         }
         Ok(())
-    }
-
-    pub fn must_inherit_nothing_else(
-        &self,
-        node: &Node,
-        inherited: &[(Value, Value)],
-        value: &Value,
-    ) -> Result<(), Refused> {
-        let other = inherited
-            .iter()
-            .find(|(name, _)| find(value.entries(), name).is_none());
-        let Some(name) = other.and_then(|(name, _)| name.text()) else {
-            return Ok(());
-        };
-        self.refuse(node, format!("{name} comes from a merge, and cannot be taken out of here alone: write the merge out"))
     }
 
     /// Where lines go that come before this one: above the comments that speak of it, and below all that comes earlier.
@@ -307,6 +298,12 @@ pub(super) fn align<'n, 'v>(items: &'n [Node], value: &'v Value) -> Vec<Step<'n,
     }
     steps.extend(rest.iter().map(Step::Goes));
     steps
+}
+
+/// A merge brings a key that the value has not.
+pub(super) fn brings_more(inherited: &[(Value, Value)], value: &Value) -> bool {
+    let missing = |(name, _): &(Value, Value)| find(value.entries(), name).is_none();
+    inherited.iter().any(missing)
 }
 
 pub(super) fn find<'v>(entries: &'v [(Value, Value)], name: &Value) -> Option<&'v Value> {

@@ -12,6 +12,8 @@ use super::*;
 struct Manifest {
     text: String,
     comes_back: bool,
+    /// Where the miner stands among the containers.
+    miner: usize,
 }
 
 /// The lines of a value below a key, and whether they come back.
@@ -123,10 +125,10 @@ fn manifest() -> impl Strategy<Value = Manifest> {
         select(MINERS),
         select(AFTER),
     );
-    let styles = (0..3usize, any::<[bool; 6]>());
+    let styles = (0..3usize, any::<[bool; 7]>());
     (parts, styles).prop_map(|(parts, styles)| {
         let (labels, context, volumes, base, miner, after) = parts;
-        let (deep, [document, init, last, other, crlf, cut]) = styles;
+        let (deep, [document, init, last, other, crlf, cut, first]) = styles;
         let some = |on: bool, text: &str| if on { text.to_owned() } else { String::new() };
         let dash = ["-   ", "  - ", "    - "][deep];
         let item = |head: &str, text: &str| {
@@ -150,12 +152,18 @@ fn manifest() -> impl Strategy<Value = Manifest> {
         if cut && !after.is_empty() && !after.ends_with("\n\n") {
             text = text.trim_end_matches('\n').to_owned();
         }
+        let is_name = text.contains("- name: base") || text.contains("\n          name: base") || text.contains("name: base\n");
+        let first = first && is_name;
+        if first {
+            text = text.replace("name: miner", "name: second").replace("name: base", "name: miner");
+            text = text.replacen("name: second", "name: miner", 1).replace("name:\tminer", "name: second");
+        }
         if crlf {
             text = text.replace('\n', "\r\n");
         }
-        // The other container repeats what changes when the miner is the base of it.
-        let comes_back = labels.1 && context.1 && volumes.1 && miner.1;
-        Manifest { text, comes_back }
+        // What repeats the miner is written out.
+        let comes_back = labels.1 && context.1 && volumes.1 && !first && miner.1;
+        Manifest { text, comes_back, miner: usize::from(!first) }
     })
 }
 
@@ -199,7 +207,7 @@ fn only(text: &str) -> (Value, String) {
 proptest! {
     #[test]
     fn what_was_asked_for_comes_out_once_and_goes_again(manifest in manifest()) {
-        let Manifest { text, comes_back } = manifest;
+        let Manifest { text, comes_back, miner } = manifest;
         let done = inject(&text, &options());
         if text.contains("*env") && !text.contains("&env") {
             prop_assert!(done.is_err());
@@ -210,7 +218,7 @@ proptest! {
         prop_assert_eq!(others, rest, "the other documents");
         prop_assert_eq!(bare(&after), bare(&before), "{}", &with);
         let spec = after.at_keys(&["spec", "template", "spec"]).unwrap();
-        has_all_of(spec, 1);
+        has_all_of(spec, miner);
         for other in spec.get("containers").unwrap().items().iter().filter(|it| it.word(&["name"]) != Some("miner")) {
             let all = [names(other, "env"), names(other, "volumeMounts")].concat();
             prop_assert!(!all.iter().any(|it| it.to_lowercase().starts_with("understudy")), "it leaks: {}", &with);
