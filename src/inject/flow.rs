@@ -58,7 +58,8 @@ impl Writer<'_, '_> {
                 )
             })
             .collect();
-        self.flow_append(node, &parts, &new)
+        self.flow_append(node, &parts, &new);
+        Ok(())
     }
 
     pub(super) fn flow_sequence(
@@ -97,7 +98,8 @@ impl Writer<'_, '_> {
             }
         }
         self.flow_remove(&parts);
-        self.flow_append(node, &parts, &last)
+        self.flow_append(node, &parts, &last);
+        Ok(())
     }
 
     fn flow_value(&mut self, old: &Node, new: &Value) -> Result<(), Refused> {
@@ -143,35 +145,23 @@ impl Writer<'_, '_> {
         }
     }
 
-    fn flow_append(
-        &mut self,
-        node: &Node,
-        parts: &[(usize, usize, bool)],
-        new: &[String],
-    ) -> Result<(), Refused> {
+    fn flow_append(&mut self, node: &Node, parts: &[(usize, usize, bool)], new: &[String]) {
         if new.is_empty() {
-            return Ok(());
+            return;
         }
         let text = new.join(", ");
         let emptied = parts.iter().all(|(_, _, gone)| *gone);
         let Some((_, end, _)) = parts.last().filter(|_| !emptied) else {
             self.edits.replace(node.inner, node.inner, text);
-            return Ok(());
+            return;
         };
         let after = self.source.slice(*end, node.end);
         let comma = after.trim_start();
-        if comma.starts_with('#') {
-            return self.refuse(
-                node,
-                "a comment stands in the way in these braces: write them as lines",
-            );
-        }
         if comma.starts_with(',') {
             let at = end + after.len() - comma.len() + 1;
             self.edits.replace(at, at, format!(" {text},"));
         } else {
             self.edits.replace(*end, *end, format!(", {text}"));
         }
-        Ok(())
     }
 }

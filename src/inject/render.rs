@@ -30,12 +30,11 @@ pub(super) fn block(value: &Value) -> Vec<String> {
 /// A key with its value: on one line if it is one word, else below.
 pub(super) fn entry(key: &Value, value: &Value) -> Vec<String> {
     let key = flow(key, Style::Block);
-    let lines = block(value);
-    if let ([word], false) = (&lines[..], is_nested(value)) {
+    if let Some(word) = word(value) {
         return vec![format!("{key}: {word}")];
     }
     let mut all = vec![format!("{key}:")];
-    all.extend(indented(2, lines));
+    all.extend(indented(2, block(value)));
     all
 }
 
@@ -60,10 +59,10 @@ fn inline(value: &Value) -> bool {
     value.flow && flow(value, Style::Flow).chars().count() <= LONGEST
 }
 
-/// Its block is not a single word.
-fn is_nested(value: &Value) -> bool {
+/// What stands behind a colon, if a value does not need lines of its own.
+pub(super) fn word(value: &Value) -> Option<String> {
     let nested = !matches!(value.data, Data::Scalar { .. }) && !value.is_empty();
-    nested && !inline(value)
+    (!nested || inline(value)).then(|| flow(value, Style::Block))
 }
 
 /// A value in one line.
@@ -74,7 +73,11 @@ pub(super) fn flow(value: &Value, style: Style) -> String {
         Style::Flow
     };
     match &value.data {
-        Data::Scalar { text, typed: true } if style != Style::Json || is_json(text) => text.clone(),
+        Data::Scalar { text, typed: true }
+            if is_json(text) || (style != Style::Json && !text.is_empty()) =>
+        {
+            text.clone()
+        }
         Data::Scalar { typed: true, .. } if value.is_null() => "null".to_owned(),
         Data::Scalar { text, .. } => string(text, style),
         Data::Mapping(entries) => {

@@ -54,7 +54,7 @@ impl PartialEq for Value {
                     text: its,
                     typed: so,
                 },
-            ) => (text, typed) == (its, so),
+            ) => (text, typed) == (its, so) || (self.is_null() && other.is_null()),
             (Data::Sequence(items), Data::Sequence(others)) => items == others,
             (Data::Mapping(entries), Data::Mapping(others)) => {
                 let in_order = entries == others;

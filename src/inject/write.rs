@@ -164,6 +164,11 @@ impl Writer<'_, '_> {
                 "its value cannot be replaced where it stands: write it below, in lines of its own",
             );
         }
+        if let Some(word) = render::word(new).filter(|it| !it.is_empty() && old.end > old.start) {
+            self.edits.replace(old.start, old.end, word);
+            self.resolver.means(old, new);
+            return Ok(());
+        }
         if old.end > old.start {
             let before = self.source.slice(key.end, old.start);
             let blanks = before.len() - before.trim_end_matches([' ', '\t']).len();

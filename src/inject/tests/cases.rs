@@ -161,6 +161,24 @@ spec:
 }
 
 #[test]
+fn an_alias_of_little_is_written_out_on_its_line() {
+    let text = deployment(
+        "metadata:\n  labels: &l\n  annotations: *l # none\nspec:\n  containers:\n  - name: miner\n    securityContext: &s {runAsUser: 1}\n  securityContext: *s",
+    );
+    let with = injected(&text);
+    must_have(&with, "      annotations: null # none\n");
+    must_have(&with, "securityContext: &s {runAsUser: 1}\n");
+    must_have(
+        &with,
+        "      securityContext: {runAsUser: 1, fsGroup: 65532, fsGroupChangePolicy: OnRootMismatch}\n",
+    );
+    must_have(
+        &uninjected(&with),
+        "      securityContext: {runAsUser: 1}\n",
+    );
+}
+
+#[test]
 fn a_list_by_alias_is_written_out_where_it_changes() {
     let text = deployment(
         "spec:

@@ -135,9 +135,12 @@ fn braces_and_json_are_written_as_such() {
     let with = injected(text);
     has_all(&with, 0);
     assert_eq!(uninjected(&with), text);
-    // A comment in the way is not written into.
-    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: miner}\nspec: {containers: [{name: any # one\n }]}\n";
-    assert_eq!(inject(text, &options()).unwrap_err().line, 4);
+    // Before the comments that end its lines.
+    let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: miner}\nspec: {template: {spec: {containers: [{name: any, image: \"a\" # one\n }, # two\n ]}}}\n";
+    let with = injected(text);
+    assert!(with.contains(" # one\n }, # two\n ]"), "{with}");
+    has_all(&with, 0);
+    assert_eq!(uninjected(&with), text);
 }
 
 #[test]
