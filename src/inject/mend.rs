@@ -4,8 +4,8 @@ use saphyr_parser::ScanError;
 
 use super::text::Source;
 
-/// More lines than anybody writes in a way that only this parser refuses.
-pub(super) const MOST_MENDED: usize = 1000;
+/// How many characters are read at most, over and over, before an error counts: some seconds.
+pub(super) const MOST_READ: usize = 300_000_000;
 
 /// What the parser reads: the text, but for blanks that change no data. It refuses some that kubectl takes.
 pub(super) struct Copy {
@@ -29,6 +29,10 @@ impl Copy {
         }
     }
 
+    pub fn length(&self) -> usize {
+        self.chars.len()
+    }
+
     pub fn text(&self) -> String {
         self.chars.iter().map(|(_, char)| *char).collect()
     }
@@ -45,18 +49,6 @@ impl Copy {
     pub fn mend(&mut self, error: &ScanError) -> bool {
         let at = error.marker().index().min(self.chars.len());
         match error.info() {
-            // A tab after a colon: it separates as well as a space.
-            "':' must be followed by a valid YAML whitespace" => {
-                let mut mended = false;
-                for (_, char) in self.chars.iter_mut().take(at).rev() {
-                    match char {
-                        '\t' => (*char, mended) = (' ', true),
-                        ' ' => {}
-                        _ => break,
-                    }
-                }
-                mended
-            }
             // In braces and brackets indentation means nothing, nor does it in quotes.
             "invalid indentation" | "invalid indentation in flow construct" => {
                 self.shift(self.line_start(at));

@@ -5,6 +5,7 @@
 mod edit;
 mod flow;
 mod group;
+mod input;
 mod join;
 mod mend;
 mod parse;

@@ -2,7 +2,8 @@
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
-use super::mend::{Copy, MOST_MENDED, quoted};
+use super::input::Tabbed;
+use super::mend::{Copy, MOST_READ, quoted};
 use super::text::Source;
 use super::yaml::{Document, Kind, Node, Refused};
 
@@ -15,14 +16,15 @@ const DEEPEST: usize = 64;
 /// It is not YAML, or nested too deep.
 pub(super) fn documents(source: &Source) -> Result<Vec<Document>, Refused> {
     let mut copy = Copy::of(source);
-    for _ in 0..MOST_MENDED {
+    let mut read = copy.length();
+    loop {
         match copy.parse(source) {
-            Err(Fault::Syntax(error)) if copy.mend(&error) => {}
+            Err(Fault::Syntax(error)) if read < MOST_READ && copy.mend(&error) => {
+                read += copy.length();
+            }
             parsed => return parsed.map_err(Fault::told),
         }
     }
-    let parsed = copy.parse(source);
-    parsed.map_err(Fault::told)
 }
 
 enum Fault {
@@ -48,7 +50,7 @@ impl Copy {
         let mut open: Vec<(Node, Vec<Node>)> = Vec::new();
         let mut documents = Vec::new();
         let mut start = 0;
-        for event in Parser::new_from_str(&text) {
+        for event in Parser::new(Tabbed::new(&text)) {
             let (event, span) = event.map_err(Fault::Syntax)?;
             let done = match event {
                 Event::MappingStart(anchor, tag) => {

@@ -230,6 +230,13 @@ fn a_tab_may_follow_a_colon() {
         "spec:\n  containers:\n  - name:\tminer\t# a tab\n    image:\t\tm:1\t\n    command:\n    - |\n      \texec:\tminer",
     );
     must_have(&there_and_back(&text), "- |\n          \texec:\tminer\n");
+    // As often as anybody likes.
+    let annotations = (0..1500).fold(String::new(), |all, at| all + &format!("      a{at}:\tb\n"));
+    let text = text.replace(
+        "  template:\n",
+        &format!("  template:\n    metadata:\n     annotations:\n{annotations}"),
+    );
+    assert!(inject(&text, &options()).is_ok());
 }
 
 #[test]
