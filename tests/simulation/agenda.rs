@@ -8,18 +8,18 @@ use understudy::election::{AttemptId, CampaignId, Command, EndedBy, Instant, Rep
 use super::go_miners::GoStep;
 use super::scene::Stranger;
 
-#[allow(clippy::large_enum_variant, reason = "most steps are replies")]
+/// Small, since the agenda moves it about.
 pub enum Step {
     Wake {
         agent: usize,
         number: u64,
     },
-    Arrive(Call),
+    Arrive(Box<Call>),
     Reply {
         agent: usize,
         process: u64,
         id: AttemptId,
-        reply: Reply,
+        reply: Box<Reply>,
     },
     /// Something is heard on the events channel: of a term of this lock, or of none.
     Heard {

@@ -31,7 +31,7 @@ impl World {
             call.to = to;
             self.without_announcements(&mut call.command);
             let at = self.now + self.delay();
-            self.after(at, Step::Arrive(call));
+            self.after(at, Step::Arrive(Box::new(call)));
         }
     }
 
@@ -42,7 +42,7 @@ impl World {
                 agent: call.agent,
                 process: call.process,
                 id: call.id,
-                reply,
+                reply: Box::new(reply),
             },
         );
     }

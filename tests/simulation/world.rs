@@ -172,7 +172,7 @@ impl World {
                 reply,
             } => {
                 if self.agents[agent].process == process {
-                    self.replied(agent, id, reply);
+                    self.replied(agent, id, *reply);
                 }
             }
             Step::Heard { agent, token } => self.heard(agent, token),
