@@ -32,7 +32,7 @@ impl World {
             10 | 11 => self.cut_off(index, until),
             12 => self.deaf_or_not(index),
             13 => self.clock_jumps(),
-            14 | 15 | 17 | 18 if !self.scene.data_may_be_lost() => None,
+            14 | 15 | 17 | 18 if !self.data_may_be_lost() => None,
             14 => self.restart_empty(index),
             15 => self.restart_with("redis restarts from a snapshot", self.snapshot.clone()),
             16 => self.remember(),
@@ -214,7 +214,7 @@ impl World {
     }
 
     fn may_be_flushed(&self) -> bool {
-        if !self.scene.data_may_be_lost() {
+        if !self.data_may_be_lost() {
             return false;
         }
         if self.beyond == Some(Limit::AnyFlush) {
@@ -308,6 +308,11 @@ impl World {
         self.checks.data_lost = true;
         self.lost_at = Some(self.now);
         self.lock_lost_at = Some(self.now);
+    }
+
+    /// A TTL that was changed while data is lost is a limit: where they differ nothing is lost.
+    fn data_may_be_lost(&self) -> bool {
+        self.scene.one_ttl() || self.beyond == Some(Limit::TtlChanged)
     }
 
     fn lost_within(&self, time: u64) -> bool {

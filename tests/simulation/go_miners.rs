@@ -7,6 +7,7 @@ use understudy::election::Token;
 
 use super::agenda::Step;
 use super::clock::{MS, S};
+use super::limit::Limit;
 use super::redis::Memory;
 use super::scene::TTL;
 use super::world::World;
@@ -176,6 +177,9 @@ impl World {
 
     /// What is stated as a limit may be why this one leads beside another.
     fn go_limit(&self, number: usize) -> bool {
+        if self.beyond == Some(Limit::GoMiners) {
+            return false;
+        }
         let lost = self.lock_lost_at.map_or(0, |at| at + self.scene.wait() + S);
         let stopped = self.go_miners[number].paused_until;
         let until = match stopped {

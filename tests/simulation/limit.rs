@@ -12,13 +12,19 @@ pub enum Limit {
     AnyFlush,
     /// Redis' clock jumps ahead when it has just started empty, and an agent is new.
     JumpOnEmptyStore,
+    /// Agents of different `--lease-ttl`, and data is lost.
+    TtlChanged,
+    /// A Go miner takes a lock that Redis lost, or was stopped and acts past its TTL.
+    GoMiners,
 }
 
 impl Limit {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::FrozenClocks,
         Self::ClockRates,
         Self::AnyFlush,
         Self::JumpOnEmptyStore,
+        Self::TtlChanged,
+        Self::GoMiners,
     ];
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use understudy::election::Liveness;
 
 use super::dice::Dice;
+use super::limit::Limit;
 
 /// The TTL of most agents, and that of Go miners.
 pub const TTL: Duration = Duration::from_secs(3);
@@ -43,10 +44,10 @@ impl Stranger {
 
 impl Scene {
     /// Dice of its own, so that a new twist leaves the runs without it as they are.
-    pub fn drawn(seed: u64) -> Self {
+    pub fn drawn(seed: u64, beyond: Option<Limit>) -> Self {
         let mut dice = Dice::new(!seed);
         let agents = if dice.chance(10) { 5 } else { 3 };
-        let ttls: &[Duration] = match dice.chance(15) {
+        let ttls: &[Duration] = match dice.chance(15) || beyond == Some(Limit::TtlChanged) {
             true => &[Duration::from_secs(2), TTL, Duration::from_secs(5)],
             false => &[TTL],
         };
@@ -64,7 +65,7 @@ impl Scene {
             liveness: (0..agents).map(|_| dice.pick(liveness)).collect(),
             clock_grid,
             // A lock that a coarse clock ends early is taken at once.
-            go_miners: dice.chance(20) && clock_grid <= 10_000,
+            go_miners: (dice.chance(20) || beyond == Some(Limit::GoMiners)) && clock_grid <= 10_000,
             stranger: Some(Stranger::drawn(&mut dice)).filter(|_| dice.chance(20)),
         }
     }
@@ -73,8 +74,7 @@ impl Scene {
         self.ttls.len()
     }
 
-    /// A TTL that was changed while data is lost is a limit: where they differ nothing is lost.
-    pub fn data_may_be_lost(&self) -> bool {
+    pub fn one_ttl(&self) -> bool {
         self.ttls.iter().all(|ttl| *ttl == self.ttls[0])
     }
 

@@ -60,7 +60,7 @@ impl World {
         let mut dice = Dice::new(seed);
         let mut redis = Redis::new(Duration::from_secs(dice.pick(&[0, 100])));
         redis.without = without;
-        let scene = Scene::drawn(seed);
+        let scene = Scene::drawn(seed, beyond);
         redis.grid = scene.clock_grid;
         let mut world = Self {
             scene,
