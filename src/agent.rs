@@ -19,7 +19,7 @@ use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Grpc, GrpcListeners, Http, Shared, SocketGuard, bind_tcp, bind_unix};
+use crate::api::{Grpc, Http, Listeners, Shared, SocketGuard, bind_tcp, bind_unix};
 use crate::clock;
 use crate::config::Config;
 use crate::election::{Election, Remembered, Settings};
@@ -37,7 +37,7 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 pub struct Agent {
     config: Config,
     http: TcpListener,
-    grpc: GrpcListeners,
+    grpc: Listeners,
     socket: Option<SocketGuard>,
     state: Option<StateDir>,
 }
@@ -103,7 +103,7 @@ impl Agent {
         Ok(Self {
             config,
             http,
-            grpc: GrpcListeners { tcp, unix },
+            grpc: Listeners { tcp, unix },
             socket,
             state,
         })
@@ -213,11 +213,7 @@ impl Agent {
             board: seen.clone(),
             miner_timeout: config.rules.miner_timeout(),
         });
-        let serve_http = Http {
-            shared: shared.clone(),
-            checkup,
-            metrics,
-        };
+        let serve_http = Http::new(shared.clone(), checkup, metrics);
         let serve_grpc = Grpc {
             shared,
             listeners: grpc,

@@ -10,14 +10,18 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use stage::{Agent, Redis, wait_for};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use stage::{Agent, Redis, never, wait_for};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 const SOON: Duration = Duration::from_secs(10);
 /// Far more than an agent needs, and less than ten thousand of anything.
 const BOUND_KB: u64 = 48 * 1024;
 
 struct Leading {
-    _redis: Redis,
+    redis: Redis,
     agent: Agent,
     token: u64,
 }
@@ -30,7 +34,7 @@ fn leading() -> Leading {
     agent.wait_until_leading(SOON);
     let token = agent.token().expect("a leader has one");
     Leading {
-        _redis: redis,
+        redis,
         agent,
         token,
     }
@@ -170,5 +174,235 @@ fn slow_and_endless_requests_end() {
             }
         }
     }
+    leading.unmoved();
+}
+
+/// How one of a crowd treats its connection, until it is closed.
+#[derive(Debug, Clone, Copy)]
+enum Manner {
+    SaysNothing,
+    AsksNowAndThen,
+    SendsAHeadInDrops,
+    SendsABodyInDrops,
+    ReadsNoAnswer,
+    Floods(&'static str),
+}
+
+const MANNERS: [Manner; 7] = [
+    Manner::SaysNothing,
+    Manner::AsksNowAndThen,
+    Manner::SendsAHeadInDrops,
+    Manner::SendsABodyInDrops,
+    Manner::ReadsNoAnswer,
+    Manner::Floods("/live"),
+    Manner::Floods("/ready"),
+];
+
+impl Manner {
+    /// What is sent first, what again and again, and how long it pauses between.
+    fn speech(self) -> (Vec<u8>, Vec<u8>, Duration) {
+        let get = |path| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
+        let post = "POST /live HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n";
+        let (first, next, pause_ms) = match self {
+            Self::SaysNothing => (Vec::new(), Vec::new(), 1000),
+            Self::AsksNowAndThen => (get("/live"), get("/live"), 4000),
+            Self::SendsAHeadInDrops => (b"GET /live HTTP/1.1\r\nx: ".into(), b"x".into(), 500),
+            Self::SendsABodyInDrops => (post.into(), b"x".into(), 500),
+            Self::ReadsNoAnswer => (get("/metrics").repeat(50), b"x".into(), 500),
+            Self::Floods(path) => (get(path), get(path), 0),
+        };
+        (first, next, Duration::from_millis(pause_ms))
+    }
+
+    /// How long it stays away when its connection is closed.
+    fn away(self) -> Duration {
+        match self {
+            Self::Floods(_) => Duration::from_millis(20),
+            // A page of metrics takes a build without optimisation half a millisecond.
+            Self::ReadsNoAnswer => Duration::from_secs(2),
+            _ => Duration::from_millis(500),
+        }
+    }
+
+    /// Returns when the connection is closed.
+    async fn behave(self, port: u16) -> std::io::Result<()> {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        // A reader who does not read is noticed early.
+        socket.set_recv_buffer_size(4096)?;
+        let mut stream = socket.connect(([127, 0, 0, 1], port).into()).await?;
+        let (first, next, pause) = self.speech();
+        stream.write_all(&first).await?;
+        let mut answer = [0; 4096];
+        loop {
+            let read = match self {
+                Self::Floods(_) => Some(stream.read(&mut answer).await?),
+                Self::ReadsNoAnswer => None,
+                _ => match timeout(pause, stream.read(&mut answer)).await {
+                    Ok(read) => Some(read?),
+                    Err(_) => None,
+                },
+            };
+            if read == Some(0) {
+                return Ok(());
+            }
+            // One that was answered waits for its time all the same.
+            if read.is_some() || matches!(self, Self::ReadsNoAnswer) {
+                sleep(pause).await;
+            }
+            stream.write_all(&next).await?;
+        }
+    }
+}
+
+/// So many clients of each manner at once. Who is sent away comes back.
+struct Crowd {
+    end: CancellationToken,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Crowd {
+    fn gather(port: u16, each: usize, manners: &'static [Manner]) -> Self {
+        allow_many_files();
+        let end = CancellationToken::new();
+        let ended = end.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.expect("a runtime").block_on(async {
+                for manner in manners {
+                    for _ in 0..each {
+                        tokio::spawn(async move {
+                            loop {
+                                // Whoever is refused and whoever is closed both come again.
+                                let _ = manner.behave(port).await;
+                                sleep(manner.away()).await;
+                            }
+                        });
+                    }
+                }
+                ended.cancelled().await;
+            });
+        });
+        Self {
+            end,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.end.cancel();
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the crowd does not panic");
+        }
+    }
+}
+
+/// As many as the machine lets this process have.
+fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, most).expect("a soft limit may be raised");
+}
+
+/// As the kubelet asks: on a connection of its own, with a timeout of one second for everything. How long it took.
+fn live(port: u16) -> std::io::Result<Duration> {
+    let began = Instant::now();
+    let left = || Duration::from_secs(1).saturating_sub(began.elapsed());
+    let mut stream = TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), left())?;
+    stream.write_all(b"GET /live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+    let mut answer = [0; 12];
+    let late = || std::io::Error::from(std::io::ErrorKind::TimedOut);
+    stream.set_read_timeout(
+        Some(left())
+            .filter(|it| !it.is_zero())
+            .ok_or_else(late)
+            .map(Some)?,
+    )?;
+    stream.read_exact(&mut answer)?;
+    if &answer == b"HTTP/1.1 200" {
+        Ok(began.elapsed())
+    } else {
+        Err(std::io::ErrorKind::InvalidData.into())
+    }
+}
+
+/// So many probes in a row, all answered.
+fn all_live(port: u16, count: usize) {
+    let asked: Vec<_> = (0..count)
+        .map(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            live(port)
+        })
+        .collect();
+    let failed: Vec<_> = asked.iter().filter_map(|it| it.as_ref().err()).collect();
+    let slowest = asked.iter().filter_map(|it| it.as_ref().ok()).max();
+    println!("{count} probes, slowest {slowest:?}");
+    assert!(
+        failed.is_empty(),
+        "{} of {count} failed: {:?}",
+        failed.len(),
+        failed[0]
+    );
+}
+
+/// 500 of each manner, one after another, and then 100 of each at once: 3,500 at once ask more of a busy machine than
+/// of the agent.
+#[test]
+fn the_liveness_probe_is_answered_in_any_crowd() {
+    let leading = leading();
+    let port = leading.agent.http;
+    for manner in &MANNERS {
+        println!("{manner:?}");
+        let _crowd = Crowd::gather(port, 500, std::slice::from_ref(manner));
+        all_live(port, 100);
+    }
+    let crowd = Crowd::gather(port, 100, &MANNERS);
+    all_live(port, 100);
+    // Now every answer to `/ready` waits for Redis.
+    leading.redis.pause();
+    all_live(port, 30);
+    leading.redis.resume();
+    drop(crowd);
+    assert!(
+        leading.resident_kb() < BOUND_KB,
+        "{} kB",
+        leading.resident_kb()
+    );
+}
+
+/// 80 clients that ask once in four seconds took all places, and the pod was restarted.
+#[test]
+fn those_who_keep_their_connections_keep_nobody_out() {
+    let leading = leading();
+    let _crowd = Crowd::gather(leading.agent.http, 80, &[Manner::AsksNowAndThen]);
+    std::thread::sleep(Duration::from_secs(1));
+    all_live(leading.agent.http, 20);
+    leading.unmoved();
+}
+
+/// It goes on without a descriptor for another connection, and its own connections to Redis stay.
+#[test]
+fn an_agent_that_runs_out_of_file_descriptors_goes_on() {
+    let leading = leading();
+    let pid = Pid::from_raw(leading.agent.pid() as i32);
+    let few = Rlimit {
+        current: Some(40),
+        maximum: Some(40),
+    };
+    prlimit(pid, Resource::Nofile, few).expect("one's own child may be limited");
+    let idle: &[Manner] = &[Manner::SaysNothing, Manner::AsksNowAndThen];
+    let crowds = [leading.agent.http, leading.agent.grpc].map(|port| Crowd::gather(port, 50, idle));
+    leading.agent.wait_for_log(&["WARN", "Too many open files"]);
+    all_live(leading.agent.http, 50);
+    never("it loses its term", Duration::from_secs(4), || {
+        !leading.agent.leads()
+    });
+    drop(crowds);
     leading.unmoved();
 }

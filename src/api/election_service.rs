@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::ending::{PeerGone, StreamEnded};
 use super::stream::{self, Out};
-use super::{Shared, convert, shutting_down};
+use super::{Shared, Streaming as Place, convert, hold, shutting_down};
 use crate::clock;
 use crate::election::{CampaignId, CampaignRefused, EndedBy, Liveness};
 use crate::miner::{Closed, Message, ResignRefused};
@@ -42,7 +42,7 @@ struct Campaign {
     stream: StreamEnded,
     /// The versions sent on this stream, oldest first.
     sent: VecDeque<u64>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 #[tonic::async_trait]
@@ -54,7 +54,7 @@ impl ElectionService for Elections {
         &self,
         request: Request<Streaming<CampaignRequest>>,
     ) -> Result<Response<Self::CampaignStream>, Status> {
-        let place = self.shared.stream()?;
+        let place = self.shared.stream(&request)?;
         let peer = request.extensions().get::<PeerGone>().cloned();
         let stream = request.extensions().get::<StreamEnded>().cloned();
         let (responses, receiver) = mpsc::channel(1);
@@ -93,9 +93,9 @@ impl ElectionService for Elections {
 
     async fn observe(
         &self,
-        _: Request<ObserveRequest>,
+        request: Request<ObserveRequest>,
     ) -> Result<Response<Self::ObserveStream>, Status> {
-        let place = self.shared.stream()?;
+        let place = self.shared.stream(&request)?;
         let liveness = self.liveness;
         Ok(stream::watch(
             &self.shared,
@@ -137,6 +137,7 @@ impl ElectionService for Elections {
         &self,
         request: Request<ResignRequest>,
     ) -> Result<Response<ResignResponse>, Status> {
+        let _held = hold(&request);
         let request = request.into_inner();
         if !request.successor.is_empty() {
             return Err(Status::unimplemented(

@@ -1,20 +1,25 @@
 //! The gRPC server: on loopback and on a unix socket, for the miner beside it.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::stream::{self, Stream};
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::http::HeaderValue;
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
-use tokio::time::sleep;
-use tonic::transport::Server;
-use tower::util::{MapRequestLayer, MapResponseLayer};
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tower::ServiceExt;
 
 use super::election_service::Elections;
 use super::health_service::Healths;
+use super::places::Place;
 use super::redis_health_service::RedisHealths;
-use super::socket::{Peer, Stream as Socket};
+use super::server::{self, Listeners};
+use super::socket::Peer;
 use super::{Shared, ending};
 use crate::election::Liveness;
 use crate::proto::DESCRIPTORS;
@@ -23,19 +28,11 @@ use crate::proto::redis_health_service_server::RedisHealthServiceServer;
 
 /// The longest message, in bytes.
 const MESSAGE: usize = 4 * 1024;
-/// How many connections are served at once; more wait for a place.
+/// How many connections are served at once. One more takes the place of the one that idles for longest.
 const CONNECTIONS: usize = 64;
-
-/// The sockets to serve.
-#[derive(Default)]
-pub struct GrpcListeners {
-    pub tcp: Option<TcpListener>,
-    pub unix: Option<UnixListener>,
-}
-
 pub struct Grpc {
     pub shared: Shared,
-    pub listeners: GrpcListeners,
+    pub listeners: Listeners,
     pub liveness: Liveness,
 }
 
@@ -64,25 +61,47 @@ impl Grpc {
         let redis = RedisHealths {
             shared: shared.clone(),
         };
-        Server::builder()
-            // No HTTP/2 keepalive: silence ends candidacy, and a connection that is cut off under a miner
-            // which is only stopped tells it nothing.
-            .layer(MapRequestLayer::new(ending::note))
-            .layer(MapResponseLayer::new(too_long_is_exhausted))
-            .add_service(ElectionServiceServer::new(elections).max_decoding_message_size(MESSAGE))
-            .add_service(RedisHealthServiceServer::new(redis).max_decoding_message_size(MESSAGE))
-            .add_service(
-                tonic_health::pb::health_server::HealthServer::new(healths)
-                    .max_decoding_message_size(MESSAGE),
-            )
-            .add_service(reflection.max_decoding_message_size(MESSAGE))
-            .serve_with_incoming_shutdown(
-                incoming(listeners),
-                shared.stop.clone().cancelled_owned(),
-            )
-            .await?;
+        let routes =
+            Routes::new(ElectionServiceServer::new(elections).max_decoding_message_size(MESSAGE))
+                .add_service(
+                    RedisHealthServiceServer::new(redis).max_decoding_message_size(MESSAGE),
+                )
+                .add_service(
+                    tonic_health::pb::health_server::HealthServer::new(healths)
+                        .max_decoding_message_size(MESSAGE),
+                )
+                .add_service(reflection.max_decoding_message_size(MESSAGE))
+                .prepare();
+        let stop = &shared.stop;
+        let connection = |peer, place| connection(peer, place, routes.clone(), stop.clone());
+        server::serve("gRPC", listeners, CONNECTIONS, stop, connection).await;
         Ok(())
     }
+}
+
+async fn connection(peer: Peer, place: Arc<Place>, routes: Routes, stop: CancellationToken) {
+    let (gone, used) = (peer.gone(), place);
+    let service = routes
+        .map_request(move |mut request: Request<Incoming>| {
+            // It has been active just now.
+            drop(used.hold());
+            request.extensions_mut().insert(gone.clone());
+            request.extensions_mut().insert(Arc::clone(&used));
+            ending::note(request.map(Body::new))
+        })
+        .map_response(too_long_is_exhausted);
+    // No HTTP/2 keepalive: silence ends candidacy, and a connection that is cut off under a miner which is only
+    // stopped tells it nothing.
+    let serving = http2::Builder::new(TokioExecutor::new())
+        .serve_connection(TokioIo::new(peer), TowerToHyperService::new(service));
+    let mut serving = pin!(serving);
+    tokio::select! {
+        // A connection that ends badly is its peer's affair.
+        _ = serving.as_mut() => return,
+        () = stop.cancelled() => {}
+    }
+    serving.as_mut().graceful_shutdown();
+    let _ = serving.await;
 }
 
 /// tonic calls a message beyond the limit out of range; the contract says exhausted.
@@ -96,42 +115,4 @@ fn too_long_is_exhausted<B>(mut response: hyper::Response<B>) -> hyper::Response
         *status = HeaderValue::from_static(RESOURCE_EXHAUSTED);
     }
     response
-}
-
-/// Connections from both sockets, each with a place of its own.
-fn incoming(
-    listeners: GrpcListeners,
-) -> impl Stream<Item = Result<Peer, std::convert::Infallible>> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    stream::unfold((listeners, places), |(listeners, places)| async {
-        let place = Arc::clone(&places).acquire_owned().await.ok()?;
-        loop {
-            let accepted = tokio::select! {
-                tcp = async {
-                    match &listeners.tcp {
-                        Some(listener) => listener.accept().await,
-                        None => std::future::pending().await,
-                    }
-                } => tcp.map(|(stream, _)| {
-                    // Without it a push may wait for the peer's delayed acknowledgement.
-                    let _ = stream.set_nodelay(true);
-                    Socket::Tcp(stream)
-                }),
-                unix = async {
-                    match &listeners.unix {
-                        Some(listener) => listener.accept().await,
-                        None => std::future::pending().await,
-                    }
-                } => unix.map(|(stream, _)| Socket::Unix(stream)),
-            };
-            match accepted {
-                Ok(socket) => return Some((Ok(Peer::new(socket, place)), (listeners, places))),
-                Err(error) => {
-                    // Out of file descriptors, most likely: it passes, and must not end the agent.
-                    tracing::warn!(%error, "cannot accept a gRPC connection: trying again");
-                    sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-    })
 }

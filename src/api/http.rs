@@ -3,77 +3,85 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use warp::Filter;
 
 use super::Shared;
+use super::places::Place;
+use super::server::{self, Listeners};
+use super::socket::Peer;
 use crate::clock;
 use crate::election::{Instant, Reason};
 use crate::metrics::Metrics;
 use crate::status::{Checkup, Status};
 
-/// How many connections are served at once; more wait for a place.
+/// How many connections are served at once. One more takes the place of the one that idles for longest.
 const CONNECTIONS: usize = 64;
+/// How many requests wait for a check of Redis at once: fewer than there are places, since they hold theirs.
+const WAITING: usize = CONNECTIONS / 2;
 /// A request's head must be there by then, and so must the next one on the same connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
-/// No connection lives longer, so that no slow reader keeps a place.
-const CONNECTION_LIFE: Duration = Duration::from_secs(60);
 /// A check of Redis that is older than this is made again before `/ready` answers.
 const FRESH: Duration = Duration::from_millis(500);
 /// `/ready` waits no longer than this for a check: it answers within 900 ms.
 const CHECK_WITHIN: Duration = Duration::from_millis(800);
 
-#[derive(Clone)]
 pub struct Http {
-    pub shared: Shared,
-    pub checkup: Checkup,
-    pub metrics: Metrics,
+    shared: Shared,
+    checkup: Checkup,
+    metrics: Metrics,
+    waiting: Arc<Semaphore>,
 }
 
 type Answer = Response<String>;
 
 impl Http {
-    /// Serves until `shared.stop` is cancelled. Requests under way are cut off then.
-    pub async fn serve(self, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let stop = self.shared.stop.clone();
-        let accept = async {
-            loop {
-                let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-                    return;
-                };
-                match listener.accept().await {
-                    Ok((stream, _)) => {
-                        tokio::spawn(self.clone().connection(stream, place));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept an HTTP connection: trying again");
-                        sleep(Duration::from_millis(100)).await;
-                    }
-                }
-            }
-        };
-        tokio::select! {
-            () = accept => {}
-            () = stop.cancelled() => {}
+    #[must_use]
+    pub fn new(shared: Shared, checkup: Checkup, metrics: Metrics) -> Self {
+        let waiting = Arc::new(Semaphore::new(WAITING));
+        Self {
+            shared,
+            checkup,
+            metrics,
+            waiting,
         }
     }
 
-    async fn connection(self, stream: TcpStream, place: OwnedSemaphorePermit) {
-        let _place = place;
+    /// Serves until `shared.stop` is cancelled. Requests under way are cut off then.
+    pub async fn serve(self, listener: TcpListener) {
+        let listeners = Listeners {
+            tcp: Some(listener),
+            unix: None,
+        };
+        let http = Arc::new(self);
+        let stop = &http.shared.stop;
+        let connection = |peer, place| Arc::clone(&http).connection(peer, place);
+        server::serve("HTTP", listeners, CONNECTIONS, stop, connection).await;
+    }
+
+    async fn connection(self: Arc<Self>, peer: Peer, place: Arc<Place>) {
         let stop = self.shared.stop.clone();
         let routes = warp::method().and(warp::path::full()).then(
             move |method, path: warp::path::FullPath| {
-                let http = self.clone();
-                async move { http.answer(&method, path.as_str()).await }
+                let (http, place) = (Arc::clone(&self), Arc::clone(&place));
+                async move {
+                    let _held = place.hold();
+                    let mut answer = http.answer(&method, path.as_str()).await;
+                    if place.crowded() {
+                        // Whoever asks again stands in line again, behind those who came meanwhile.
+                        let close = HeaderValue::from_static("close");
+                        answer.headers_mut().insert(CONNECTION, close);
+                    }
+                    answer
+                }
             },
         );
         let service = TowerToHyperService::new(warp::service(routes));
@@ -81,10 +89,10 @@ impl Http {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_WITHIN)
             .max_buf_size(16 * 1024)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(peer), service);
         tokio::select! {
             // A connection that ends badly is its peer's affair.
-            _ = timeout(CONNECTION_LIFE, serve) => {}
+            _ = serve => {}
             () = stop.cancelled() => {}
         }
     }
@@ -97,7 +105,7 @@ impl Http {
             let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
             answer
                 .headers_mut()
-                .insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
         match path {
@@ -117,7 +125,9 @@ impl Http {
         let age = self.shared.board.borrow().redis.age(clock::boottime());
         let mut reasons = Vec::new();
         let stale = age.is_none_or(|age| age > FRESH);
-        if stale && timeout(CHECK_WITHIN, self.checkup.ask()).await.is_err() {
+        // Where so many wait for a check already, the answer is that of the last one.
+        let waiting = self.waiting.try_acquire().ok().filter(|_| stale);
+        if waiting.is_some() && timeout(CHECK_WITHIN, self.checkup.ask()).await.is_err() {
             reasons.push(Reason::RedisTimeout);
         } else {
             reasons = self.shared.board.borrow().not_ready(clock::boottime());
@@ -254,7 +264,7 @@ fn text(code: StatusCode, body: &str) -> Answer {
 fn with_type(code: StatusCode, content_type: &'static str, body: String) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = code;
-    let content_type = hyper::header::HeaderValue::from_static(content_type);
+    let content_type = HeaderValue::from_static(content_type);
     answer.headers_mut().insert(CONTENT_TYPE, content_type);
     answer
 }

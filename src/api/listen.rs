@@ -7,8 +7,9 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::net::{TcpListener, TcpSocket};
 
-/// As many connections may wait to be accepted.
-const BACKLOG: u32 = 1024;
+/// How many connections the kernel keeps ready to be accepted; `net.core.somaxconn` may allow fewer. Beyond it
+/// the kernel drops them, and the peer tries again after a second.
+const BACKLOG: u32 = 4096;
 
 /// Listens on an address; `[::]` is every address of both families, and where the kernel has no IPv6, `0.0.0.0`.
 ///

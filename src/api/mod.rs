@@ -7,21 +7,25 @@ mod grpc;
 mod health_service;
 mod http;
 mod listen;
+mod places;
 mod redis_health_service;
+mod server;
 mod socket;
 mod stream;
 
-pub use grpc::{Grpc, GrpcListeners};
+pub use grpc::Grpc;
 pub use http::Http;
 pub use listen::bind_tcp;
+pub use server::Listeners;
 pub use socket::{SocketGuard, bind_unix};
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Request, Status};
 
+use self::places::{Held, Place};
 use crate::miner::Desk;
 use crate::status::Board;
 
@@ -38,6 +42,9 @@ pub struct Shared {
     streams: Arc<Semaphore>,
 }
 
+/// A stream's place, and its connection's for as long.
+type Streaming = (OwnedSemaphorePermit, Option<Held>);
+
 impl Shared {
     #[must_use]
     pub fn new(board: Board, desk: Desk, stop: CancellationToken) -> Self {
@@ -51,13 +58,20 @@ impl Shared {
 
     /// A place for one more stream.
     #[allow(clippy::result_large_err, reason = "tonic's own error type")]
-    fn stream(&self) -> Result<OwnedSemaphorePermit, Status> {
-        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
+    fn stream<T>(&self, request: &Request<T>) -> Result<Streaming, Status> {
+        let place = Arc::clone(&self.streams).try_acquire_owned();
+        let place = place.map_err(|_| {
             Status::resource_exhausted(format!(
                 "this agent serves at most {STREAMS} streams at once"
             ))
-        })
+        })?;
+        Ok((place, hold(request)))
     }
+}
+
+/// Keeps the connection of a request from being cut.
+fn hold<T>(request: &Request<T>) -> Option<Held> {
+    Some(request.extensions().get::<Arc<Place>>()?.hold())
 }
 
 /// What a stream says when the agent goes.

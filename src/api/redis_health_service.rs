@@ -32,9 +32,9 @@ impl RedisHealthService for RedisHealths {
 
     async fn watch_redis_health(
         &self,
-        _: Request<WatchRedisHealthRequest>,
+        request: Request<WatchRedisHealthRequest>,
     ) -> Result<Response<Self::WatchRedisHealthStream>, Status> {
-        let place = self.shared.stream()?;
+        let place = self.shared.stream(&request)?;
         Ok(stream::watch(
             &self.shared,
             place,

@@ -1,4 +1,4 @@
-//! The sockets of the gRPC server, and what they tell about the peer.
+//! The sockets of the servers, and what they tell about the peer.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -8,16 +8,13 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
-use tokio::sync::OwnedSemaphorePermit;
-use tonic::transport::server::Connected;
 
 use super::ending::PeerGone;
 
-/// One connection of a miner.
+/// One connection.
 pub(super) struct Peer {
     stream: Stream,
     gone: PeerGone,
-    _place: OwnedSemaphorePermit,
 }
 
 pub(super) enum Stream {
@@ -26,12 +23,15 @@ pub(super) enum Stream {
 }
 
 impl Peer {
-    pub fn new(stream: Stream, place: OwnedSemaphorePermit) -> Self {
+    pub fn new(stream: Stream) -> Self {
         Self {
             stream,
             gone: PeerGone::default(),
-            _place: place,
         }
+    }
+
+    pub fn gone(&self) -> PeerGone {
+        self.gone.clone()
     }
 
     /// Notes that the peer has sent RST, which whoever reads or writes next is told.
@@ -41,14 +41,6 @@ impl Peer {
         {
             self.gone.0.set();
         }
-    }
-}
-
-impl Connected for Peer {
-    type ConnectInfo = PeerGone;
-
-    fn connect_info(&self) -> PeerGone {
-        self.gone.clone()
     }
 }
 

@@ -1,10 +1,10 @@
 //! Streams of what stands on the board: the newest state only, whenever it has changed.
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status};
 
-use super::{Shared, shutting_down};
+use super::{Shared, Streaming, shutting_down};
 use crate::clock;
 use crate::election::Instant;
 use crate::status::Status as Board;
@@ -14,7 +14,7 @@ pub(super) type Out<T> = ReceiverStream<Result<T, Status>>;
 /// Sends what `view` makes of the board: at once, and again whenever its `mark` has changed.
 pub(super) fn watch<T, M>(
     shared: &Shared,
-    place: OwnedSemaphorePermit,
+    place: Streaming,
     mark: impl Fn(&Board, Instant) -> M + Send + 'static,
     view: impl Fn(&Board, Instant) -> T + Send + 'static,
 ) -> Response<Out<T>>

@@ -1,0 +1,122 @@
+//! The accept loop of both servers.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::yield_now;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::places::{Held, Place, Places};
+use super::socket::{Peer, Stream};
+use crate::clock;
+use crate::election::Instant;
+
+/// At most one WARN in this time says that connections cannot be accepted.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
+/// The sockets to serve.
+#[derive(Default)]
+pub struct Listeners {
+    pub tcp: Option<TcpListener>,
+    pub unix: Option<UnixListener>,
+}
+
+/// Serves each connection by `connection` until `stop` is cancelled and all have ended: they end by themselves
+/// then, and the caller bounds it.
+pub(super) async fn serve<F>(
+    name: &'static str,
+    listeners: Listeners,
+    most: usize,
+    stop: &CancellationToken,
+    connection: impl Fn(Peer, Arc<Place>) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let places = Places::new(most);
+    let accept = async {
+        let mut warned = Instant::PAST;
+        loop {
+            match listeners.accept().await {
+                Ok(peer) => {
+                    let newcomer = places.enter().await;
+                    let serving = connection(peer, Arc::clone(newcomer.place()));
+                    tokio::spawn(until_cut(newcomer, serving));
+                }
+                // The peer has gone again.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    let now = clock::boottime();
+                    if now.since(warned) >= WARN_EVERY {
+                        tracing::warn!(%error, "cannot accept {name} connections: cutting those that idle");
+                        warned = now;
+                    }
+                    // Out of file descriptors, most likely: it must not end the agent, and these are needed for
+                    // Redis, too.
+                    if places.cut_half() {
+                        yield_now().await;
+                    } else {
+                        sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = accept => {}
+        () = stop.cancelled() => {}
+    }
+    drop(listeners);
+    places.empty().await;
+}
+
+async fn until_cut(newcomer: Held, serving: impl Future<Output = ()>) {
+    let place = Arc::clone(newcomer.place());
+    let mut serving = pin!(serving);
+    // What has arrived already is read in the first turn.
+    if poll_fn(|cx| Poll::Ready(serving.as_mut().poll(cx)))
+        .await
+        .is_ready()
+    {
+        return;
+    }
+    drop(newcomer);
+    tokio::select! {
+        biased;
+        () = place.cut() => {}
+        () = serving => {}
+    }
+}
+
+// === impl Listeners ===
+
+impl Listeners {
+    async fn accept(&self) -> io::Result<Peer> {
+        let tcp = async {
+            match &self.tcp {
+                Some(listener) => listener.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        let unix = async {
+            match &self.unix {
+                Some(listener) => listener.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            tcp = tcp => {
+                let (stream, _) = tcp?;
+                // Without it a push may wait for the peer's delayed acknowledgement.
+                let _ = stream.set_nodelay(true);
+                Ok(Peer::new(Stream::Tcp(stream)))
+            }
+            unix = unix => Ok(Peer::new(Stream::Unix(unix?.0))),
+        }
+    }
+}
