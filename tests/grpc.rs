@@ -5,6 +5,7 @@ mod stage;
 use std::time::{Duration, Instant};
 
 use stage::{Agent, Redis, wait_for};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -296,13 +297,13 @@ async fn nobody_resigns_while_redis_is_away() {
         &redis,
         &["--miner-liveness", "always", "--lease-ttl", "8s"],
     );
-    let channel = connect(&agent).await;
+    agent.wait_until_up();
     agent.wait_until_leading(2 * SOON);
     drop(redis);
     wait_for("Redis is found to be away", SOON, || {
         agent.metric("ha_miner_redis_up").filter(|up| *up == 0.0)
     });
-    let mut client = ElectionServiceClient::new(channel);
+    let mut client = ElectionServiceClient::new(connect(&agent).await);
     let refused = client.resign(ResignRequest::default()).await;
     let refused = refused.expect_err("refused");
     assert_eq!(refused.code(), Code::FailedPrecondition);
@@ -427,6 +428,10 @@ async fn the_limits_hold() {
         assert!(open.len() <= 32);
     };
     assert_eq!((open.len(), refused.code()), (32, Code::ResourceExhausted));
+    let mut campaign = Campaign::open(&channel)
+        .await
+        .expect("observers keep no miner out");
+    campaign.until_leading().await;
     // A place that was given back can be taken again.
     drop(open);
     let began = Instant::now();
@@ -593,4 +598,89 @@ async fn a_unix_socket_serves_and_is_private() {
     agent.signal(rustix::process::Signal::TERM);
     assert!(agent.wait_until_gone(SOON).success());
     assert!(!path.exists(), "it takes its socket with it");
+}
+
+/// What keeps a connection open, and says as little as it can.
+async fn idler(address: &str, manner: usize) -> std::io::Result<tokio::net::TcpStream> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    match manner % 3 {
+        0 => {}
+        1 => stream.write_all(&PREFACE[..10]).await?,
+        _ => stream.write_all(&[PREFACE, SETTINGS].concat()).await?,
+    }
+    Ok(stream)
+}
+
+/// The connections of those who say nothing are more than there are places, and are open when the miner comes.
+#[tokio::test]
+async fn those_who_say_nothing_keep_no_miner_out() {
+    let redis = Redis::start();
+    let agent = Agent::start("a", &redis, &FLAGS);
+    agent.wait_until_up();
+    let address = agent.address();
+    let mut idlers = Vec::new();
+    for manner in 0..150 {
+        idlers.push(idler(&address, manner).await.expect("a connection"));
+    }
+    let campaigning = async {
+        let channel = connect(&agent).await;
+        let mut campaign = Campaign::open(&channel).await.expect("a campaign");
+        campaign.until_leading().await;
+        campaign
+    };
+    let campaign = timeout(SOON / 2, campaigning).await;
+    let mut campaign = campaign.expect("the miner finds a place");
+    // And it keeps it, whoever comes.
+    let token = campaign.until_leading().await.fencing_token;
+    for manner in 0..150 {
+        idlers.push(idler(&address, manner).await.expect("a connection"));
+        if manner % 20 == 0 {
+            campaign.beat(0).await;
+            campaign.next().await.expect("the stream goes on");
+        }
+    }
+    assert_eq!(campaign.until_leading().await.fencing_token, token);
+}
+
+#[tokio::test]
+async fn a_connection_without_a_call_is_closed_within_seconds_and_one_that_had_a_call_is_not() {
+    let (_redis, agent, _) = start(&[]).await;
+    let address = agent.address();
+    let tcp = tokio::net::TcpStream::connect(&address)
+        .await
+        .expect("a connection");
+    let (mut client, connection) = h2::client::handshake(tcp).await.expect("HTTP/2");
+    let connection = tokio::spawn(connection);
+    let get = format!("http://{address}/understudy.v1.ElectionService/GetLeadership");
+    let mut call = async || {
+        let request = hyper::Request::post(&get)
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        let request = request.body(()).expect("a request");
+        let (response, mut body) = client.send_request(request, false).expect("a call");
+        let nothing = hyper::body::Bytes::from_static(&[0; 5]);
+        body.send_data(nothing, true).expect("the stream is open");
+        response.await.expect("an answer").status()
+    };
+    assert_eq!(call().await, 200);
+    let began = Instant::now();
+    let mut idlers = Vec::new();
+    for manner in 0..3 {
+        idlers.push(idler(&address, manner).await.expect("a connection"));
+    }
+    for mut idler in idlers {
+        let mut rest = Vec::new();
+        let closed = timeout(SOON, idler.read_to_end(&mut rest)).await;
+        // A reset is an end as well.
+        let _ = closed.expect("it is closed in time");
+    }
+    assert!(
+        began.elapsed() > Duration::from_secs(3),
+        "a slow client has time"
+    );
+    sleep(Duration::from_secs(2)).await;
+    assert!(!connection.is_finished());
+    assert_eq!(call().await, 200, "on the same connection");
 }

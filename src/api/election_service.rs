@@ -8,8 +8,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::ending::{PeerGone, StreamEnded};
+use super::places::Held;
 use super::stream::{self, Out};
-use super::{Shared, Streaming as Place, convert, hold, shutting_down};
+use super::{Shared, convert, hold, shutting_down};
 use crate::clock;
 use crate::election::{CampaignId, CampaignRefused, EndedBy, Liveness};
 use crate::miner::{Closed, Message, ResignRefused};
@@ -42,7 +43,7 @@ struct Campaign {
     stream: StreamEnded,
     /// The versions sent on this stream, oldest first.
     sent: VecDeque<u64>,
-    _place: Place,
+    _held: Option<Held>,
 }
 
 #[tonic::async_trait]
@@ -54,7 +55,7 @@ impl ElectionService for Elections {
         &self,
         request: Request<Streaming<CampaignRequest>>,
     ) -> Result<Response<Self::CampaignStream>, Status> {
-        let place = self.shared.stream(&request)?;
+        let held = hold(&request);
         let peer = request.extensions().get::<PeerGone>().cloned();
         let stream = request.extensions().get::<StreamEnded>().cloned();
         let (responses, receiver) = mpsc::channel(1);
@@ -83,7 +84,7 @@ impl ElectionService for Elections {
                 peer: peer.unwrap_or_default(),
                 stream: stream.unwrap_or_default(),
                 sent: VecDeque::new(),
-                _place: place,
+                _held: held,
             };
             campaign.run().await;
         });
@@ -95,7 +96,7 @@ impl ElectionService for Elections {
         &self,
         request: Request<ObserveRequest>,
     ) -> Result<Response<Self::ObserveStream>, Status> {
-        let place = self.shared.stream(&request)?;
+        let place = self.shared.observe(&request)?;
         let liveness = self.liveness;
         Ok(stream::watch(
             &self.shared,

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -30,6 +31,13 @@ use crate::proto::redis_health_service_server::RedisHealthServiceServer;
 const MESSAGE: usize = 4 * 1024;
 /// How many connections are served at once. One more takes the place of the one that idles for longest.
 const CONNECTIONS: usize = 64;
+/// A connection without a single call by then is closed: clients dial when they have something to ask. After its
+/// first call it may idle for as long as its place is not needed, since clients keep a channel open between calls;
+/// when it is needed, the next call of that client costs it a new connection, and nothing else.
+const FIRST_CALL_WITHIN: Duration = Duration::from_secs(5);
+/// How long the peer of such a connection has to hear of it.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
+
 pub struct Grpc {
     pub shared: Shared,
     pub listeners: Listeners,
@@ -80,7 +88,7 @@ impl Grpc {
 }
 
 async fn connection(peer: Peer, place: Arc<Place>, routes: Routes, stop: CancellationToken) {
-    let (gone, used) = (peer.gone(), place);
+    let (gone, used) = (peer.gone(), Arc::clone(&place));
     let service = routes
         .map_request(move |mut request: Request<Incoming>| {
             // It has been active just now.
@@ -98,10 +106,16 @@ async fn connection(peer: Peer, place: Arc<Place>, routes: Routes, stop: Cancell
     tokio::select! {
         // A connection that ends badly is its peer's affair.
         _ = serving.as_mut() => return,
+        () = place.unused_for(FIRST_CALL_WITHIN) => {}
         () = stop.cancelled() => {}
     }
+    // GOAWAY: a client that has only just come to its first call makes it on another connection, or it is still
+    // served on this one.
     serving.as_mut().graceful_shutdown();
-    let _ = serving.await;
+    tokio::select! {
+        _ = serving => {}
+        () = place.unused_for(GOODBYE_WITHIN) => {}
+    }
 }
 
 /// tonic calls a message beyond the limit out of range; the contract says exhausted.

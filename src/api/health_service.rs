@@ -44,7 +44,7 @@ impl Health for Healths {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let place = self.shared.stream(&request)?;
+        let place = self.shared.observe(&request)?;
         let service = Service::of(&request.into_inner().service);
         Ok(stream::watch(
             &self.shared,

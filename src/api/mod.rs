@@ -29,8 +29,9 @@ use self::places::{Held, Place};
 use crate::miner::Desk;
 use crate::status::Board;
 
-/// How many streams of all kinds may be open at once.
-const STREAMS: usize = 32;
+/// How many streams that only watch may be open at once. A campaign needs none of these places: one counts at a
+/// time, and any other beside it is refused at once.
+const OBSERVERS: usize = 32;
 
 /// What every service of the API shares.
 #[derive(Clone)]
@@ -39,11 +40,11 @@ pub struct Shared {
     pub desk: Desk,
     /// Cancelled when streams should end: the term has been given back by then.
     pub stop: CancellationToken,
-    streams: Arc<Semaphore>,
+    observers: Arc<Semaphore>,
 }
 
-/// A stream's place, and its connection's for as long.
-type Streaming = (OwnedSemaphorePermit, Option<Held>);
+/// A place among those that watch, and the connection's own for as long.
+type Observing = (OwnedSemaphorePermit, Option<Held>);
 
 impl Shared {
     #[must_use]
@@ -52,17 +53,17 @@ impl Shared {
             board,
             desk,
             stop,
-            streams: Arc::new(Semaphore::new(STREAMS)),
+            observers: Arc::new(Semaphore::new(OBSERVERS)),
         }
     }
 
-    /// A place for one more stream.
+    /// A place for one more stream that watches.
     #[allow(clippy::result_large_err, reason = "tonic's own error type")]
-    fn stream<T>(&self, request: &Request<T>) -> Result<Streaming, Status> {
-        let place = Arc::clone(&self.streams).try_acquire_owned();
+    fn observe<T>(&self, request: &Request<T>) -> Result<Observing, Status> {
+        let place = Arc::clone(&self.observers).try_acquire_owned();
         let place = place.map_err(|_| {
             Status::resource_exhausted(format!(
-                "this agent serves at most {STREAMS} streams at once"
+                "this agent serves at most {OBSERVERS} observers at once"
             ))
         })?;
         Ok((place, hold(request)))

@@ -6,8 +6,10 @@
 //! than the number of places, so that a newcomer always finds one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 /// The places of one server.
@@ -40,6 +42,8 @@ struct Table {
 struct Seat {
     id: u64,
     holds: usize,
+    /// It has been held since it came.
+    used: bool,
     cut: CancellationToken,
 }
 
@@ -99,6 +103,14 @@ impl Place {
         self.cut.cancelled().await;
     }
 
+    /// Returns if the connection was not held once in all this time.
+    pub async fn unused_for(&self, time: Duration) {
+        sleep(time).await;
+        if self.places.table().used(self.id) {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Places are getting scarce: no connection should stay for the mere case that it is needed again.
     pub fn crowded(&self) -> bool {
         let table = self.places.table();
@@ -148,6 +160,7 @@ impl Table {
         self.seats.push(Seat {
             id,
             holds: 1,
+            used: false,
             cut: cut.clone(),
         });
         Some((id, cut))
@@ -165,6 +178,7 @@ impl Table {
     fn hold(&mut self, id: u64) {
         if let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id) {
             seat.holds += 1;
+            seat.used = true;
         }
     }
 
@@ -179,6 +193,10 @@ impl Table {
 
     fn leave(&mut self, id: u64) {
         self.seats.retain(|seat| seat.id != id);
+    }
+
+    fn used(&self, id: u64) -> bool {
+        self.seats.iter().any(|seat| seat.id == id && seat.used)
     }
 }
 

@@ -34,7 +34,7 @@ impl RedisHealthService for RedisHealths {
         &self,
         request: Request<WatchRedisHealthRequest>,
     ) -> Result<Response<Self::WatchRedisHealthStream>, Status> {
-        let place = self.shared.stream(&request)?;
+        let place = self.shared.observe(&request)?;
         Ok(stream::watch(
             &self.shared,
             place,

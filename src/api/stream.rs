@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status};
 
-use super::{Shared, Streaming, shutting_down};
+use super::{Observing, Shared, shutting_down};
 use crate::clock;
 use crate::election::Instant;
 use crate::status::Status as Board;
@@ -14,7 +14,7 @@ pub(super) type Out<T> = ReceiverStream<Result<T, Status>>;
 /// Sends what `view` makes of the board: at once, and again whenever its `mark` has changed.
 pub(super) fn watch<T, M>(
     shared: &Shared,
-    place: Streaming,
+    place: Observing,
     mark: impl Fn(&Board, Instant) -> M + Send + 'static,
     view: impl Fn(&Board, Instant) -> T + Send + 'static,
 ) -> Response<Out<T>>
