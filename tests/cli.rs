@@ -3,7 +3,7 @@
 
 mod stage;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -485,6 +485,94 @@ fn the_commands_tell_who_leads() {
         ])),
         Some(2)
     );
+}
+
+/// `understudy status --watch --json`, until it is dropped.
+struct Watch {
+    child: std::process::Child,
+    lines: std::sync::mpsc::Receiver<serde_json::Value>,
+}
+
+impl Watch {
+    fn start(agent: &Agent) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_understudy"))
+            .args(["status", "--watch", "--json", "--agent", &agent.address()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the command runs");
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                // The test may be over.
+                let _ = sender.send(serde_json::from_str(&line).expect("JSON"));
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// Reads on to the first line of which this is true.
+    fn wait_for(&self, what: &str, wanted: impl Fn(&serde_json::Value) -> bool) {
+        let began = Instant::now();
+        loop {
+            let left = SOON.saturating_sub(began.elapsed());
+            match self.lines.recv_timeout(left) {
+                Ok(line) if wanted(&line) => return,
+                Ok(_) => {}
+                Err(_) => panic!("the watch did not print: {what}"),
+            }
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// All the while one leads and the other stands by, and no leadership changes.
+#[test]
+fn the_watch_prints_when_redis_or_the_readiness_for_a_takeover_changes() {
+    let redis = Redis::start();
+    let mut flags = vec!["--lease-ttl", "3s", "--miner-liveness", "always"];
+    // What it reads by the clock is no change of ours.
+    flags.extend(["--memory-every", "10m"]);
+    let leader = Agent::start("leader", &redis, &flags);
+    leader.wait_until_up();
+    leader.wait_until_leading(SOON);
+    let under_oom = ["--acquire-under-oom=false"];
+    let standby = Agent::start("standby", &redis, &[&flags[..], &under_oom].concat());
+    standby.wait_until_up();
+    let watches = [&leader, &standby].map(Watch::start);
+    let [leads, stands_by] = &watches;
+    leads.wait_for("the leader", |line| {
+        line["role"] == "leader" && line["redis"]["oom"] == false
+    });
+    stands_by.wait_for("that it could take over", |line| {
+        line["takeover"]["ready"] == true && line["redis"]["oom"] == false
+    });
+    redis.fill();
+    leads.wait_for("that Redis is out of memory", |line| {
+        line["role"] == "leader" && line["redis"]["oom"] == true
+    });
+    stands_by.wait_for("that it could not take over", |line| {
+        line["takeover"]["reason"] == "redis_oom" && line["redis"]["writable"] == false
+    });
+    redis.relieve();
+    for watch in &watches {
+        watch.wait_for("that all is well", |line| {
+            line["takeover"]["ready"] == true && line["redis"]["writable"] == true
+        });
+        while watch.lines.recv_timeout(Duration::from_secs(2)).is_ok() {}
+        never(
+            "it prints what has not changed",
+            Duration::from_secs(2),
+            || watch.lines.try_recv().is_ok(),
+        );
+    }
 }
 
 #[test]

@@ -315,7 +315,7 @@ async fn observers_see_every_change_and_are_granted_nothing() {
     let (_redis, _agent, channel) = start(&[]).await;
     let mut client = ElectionServiceClient::new(channel.clone());
     let mut changes = client
-        .observe(ObserveRequest {})
+        .observe(ObserveRequest::default())
         .await
         .expect("a stream")
         .into_inner();
@@ -421,7 +421,7 @@ async fn the_limits_hold() {
     let mut client = ElectionServiceClient::new(channel.clone());
     let mut open = Vec::new();
     let refused = loop {
-        match client.observe(ObserveRequest {}).await {
+        match client.observe(ObserveRequest::default()).await {
             Ok(stream) => open.push(stream),
             Err(refused) => break refused,
         }
@@ -435,7 +435,7 @@ async fn the_limits_hold() {
     // A place that was given back can be taken again.
     drop(open);
     let began = Instant::now();
-    while client.observe(ObserveRequest {}).await.is_err() {
+    while client.observe(ObserveRequest::default()).await.is_err() {
         assert!(began.elapsed() < SOON, "the places are not given back");
     }
 }

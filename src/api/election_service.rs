@@ -10,7 +10,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::ending::{PeerGone, StreamEnded};
 use super::places::Held;
 use super::stream::{self, Out};
-use super::{Shared, convert, hold, shutting_down};
+use super::{Shared, convert, hold, redis_health_service, shutting_down};
 use crate::clock;
 use crate::election::{CampaignId, CampaignRefused, EndedBy, Liveness};
 use crate::miner::{Closed, Message, ResignRefused};
@@ -19,6 +19,7 @@ use crate::proto::{
     CampaignRequest, CampaignResponse, GetLeadershipRequest, GetLeadershipResponse, ObserveRequest,
     ObserveResponse, ResignRequest, ResignResponse,
 };
+use crate::status::Status as Board;
 
 const DEFAULT_HOLD_OFF: Duration = Duration::from_secs(30);
 const LONGEST_HOLD_OFF: Duration = Duration::from_secs(60 * 60);
@@ -98,12 +99,27 @@ impl ElectionService for Elections {
     ) -> Result<Response<Self::ObserveStream>, Status> {
         let place = self.shared.observe(&request)?;
         let liveness = self.liveness;
+        let leadership = move |status: &Board, now| Some(convert::observed(status, liveness, now));
+        let version = |status: &Board, now| status.leadership(now).version;
+        if !request.get_ref().everything {
+            let view = move |status: &Board, now| ObserveResponse {
+                leadership: leadership(status, now),
+                ..ObserveResponse::default()
+            };
+            return Ok(stream::watch(&self.shared, place, version, view));
+        }
         Ok(stream::watch(
             &self.shared,
             place,
-            |status, now| status.leadership(now).version,
+            move |status, now| {
+                let redis = redis_health_service::mark(status);
+                (version(status, now), status.takeover(now), redis)
+            },
             move |status, now| ObserveResponse {
-                leadership: Some(convert::observed(status, liveness, now)),
+                leadership: leadership(status, now),
+                takeover: convert::takeover(status, now),
+                lease_remaining: convert::lease_remaining(status, now),
+                redis: Some(convert::redis_health(status, now)),
             },
         ))
     }

@@ -11,9 +11,17 @@ use crate::proto::{
     ClassifyErrorRequest, ClassifyErrorResponse, GetRedisHealthRequest, GetRedisHealthResponse,
     WatchRedisHealthRequest, WatchRedisHealthResponse,
 };
+use crate::status::Status as Board;
 
 pub(super) struct RedisHealths {
     pub shared: Shared,
+}
+
+/// Another than before: it is sent again.
+pub(super) fn mark(status: &Board) -> impl PartialEq + use<> {
+    let redis = &status.redis;
+    let read_at = redis.memory().map(|memory| memory.read_at);
+    (redis.reachable(), redis.writable(), redis.oom(), read_at)
 }
 
 #[tonic::async_trait]
@@ -38,11 +46,7 @@ impl RedisHealthService for RedisHealths {
         Ok(stream::watch(
             &self.shared,
             place,
-            |status, _| {
-                let redis = &status.redis;
-                let read_at = redis.memory().map(|memory| memory.read_at);
-                (redis.reachable(), redis.writable(), redis.oom(), read_at)
-            },
+            |status, _| mark(status),
             |status, now| WatchRedisHealthResponse {
                 health: Some(convert::redis_health(status, now)),
             },

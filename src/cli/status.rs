@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// Print JSON, one object a line
     #[arg(long)]
     json: bool,
-    /// Print again at every change, until interrupted
+    /// Print again at every change and at each reading of Redis' memory, until interrupted
     #[arg(long)]
     watch: bool,
 }
@@ -45,13 +45,24 @@ async fn ask(args: &Args, channel: Channel) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut changes = ElectionServiceClient::new(channel.clone())
-        .observe(ObserveRequest {})
+        .observe(ObserveRequest { everything: true })
         .await
         .map_err(asked)?
         .into_inner();
     while let Some(change) = changes.message().await.map_err(asked)? {
-        let seen = Seen::ask(&channel, change.leadership).await;
-        show(args, &seen.map_err(asked)?);
+        let seen = if let Some(redis) = change.redis {
+            Seen {
+                leadership: change.leadership.unwrap_or_default(),
+                takeover: change.takeover,
+                lease_remaining: change.lease_remaining,
+                redis,
+            }
+        } else {
+            // An agent of version 0.1 sends leadership alone.
+            let seen = Seen::ask(&channel, change.leadership).await;
+            seen.map_err(asked)?
+        };
+        show(args, &seen);
     }
     Err(anyhow!("the agent has ended the stream"))
 }

@@ -44,8 +44,9 @@ impl Rehearse {
                 Some(self.judge(rehearsed, before.as_ref()))
             };
             self.board.send_if_modified(|status| {
-                status.takeover = takeover;
-                false
+                let before = std::mem::replace(&mut status.takeover, takeover);
+                let fault = |takeover: Option<&Takeover>| takeover.map(|it| it.fault.clone());
+                fault(before.as_ref()) != fault(status.takeover.as_ref())
             });
         }
     }
