@@ -760,12 +760,10 @@ fn a_flood_of_half_sent_requests_passes() {
         })
         .collect();
     let began = Instant::now();
-    // The places are taken until the heads are overdue; the election goes on all the while.
-    let answered = stage::wait_for("an answer", Duration::from_secs(12), || {
-        agent.get("/live").ok()
-    });
+    // All places are taken, and one of these gives way.
+    let answered = stage::wait_for("an answer", SOON, || agent.get("/live").ok());
     assert_eq!(answered.0, 200);
-    assert!(began.elapsed() < Duration::from_secs(10));
+    assert!(began.elapsed() < Duration::from_secs(1));
     assert_eq!(agent.token(), token, "the flood cost no term");
     drop(half);
 }
