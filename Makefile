@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help test fix demo bench-failover bench-memory bench-oom compare chaos simulate fuzz dist setup clean
+.PHONY: help test check fix demo bench-failover bench-memory bench-oom compare chaos simulate fuzz dist setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -7,9 +7,15 @@ help: ## this list
 test: ## install what is missing, then everything that must hold: format, lints, docs, dependencies, tests
 	@scripts/test
 
+check: ## before a commit, in two minutes from warm: format, lints, unit tests, a thousand seeds
+	@cargo fmt --all --check
+	@cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+	@cargo test --locked --quiet --lib --bins --test architecture
+	@SEEDS=1000 cargo test --locked --quiet --test simulation no_seed
+
 fix: ## format, and mend what clippy can mend
-	cargo fmt
-	cargo clippy --fix --allow-dirty --allow-staged --all-targets
+	cargo fmt --all
+	cargo clippy --fix --allow-dirty --allow-staged --workspace --all-targets
 
 demo: ## the story in the terminal: a real Redis, two agents, two miners, out of memory: MINER=rust
 	@MINER=$(MINER) exec scripts/demo

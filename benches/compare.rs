@@ -9,8 +9,6 @@ mod names;
 #[allow(dead_code, reason = "the chaos uses more of it")]
 #[path = "../tests/chaos/pods.rs"]
 mod pods;
-#[path = "../tests/stage/mod.rs"]
-mod stage;
 
 use std::path::Path;
 use std::thread::{self, sleep};

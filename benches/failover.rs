@@ -8,9 +8,6 @@
 //! told that it leads. Where an agent is killed, its lock must run out first: the time after that is
 //! printed beside it.
 
-#[path = "../tests/stage/mod.rs"]
-mod stage;
-
 use std::process::Command;
 use std::time::Duration;
 

@@ -3,9 +3,6 @@
 //!
 //! `make bench-memory MINUTES=60`
 
-#[path = "../tests/stage/mod.rs"]
-mod stage;
-
 use std::time::{Duration, Instant};
 
 use stage::{Agent, Miner, Redis};

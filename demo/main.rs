@@ -1,9 +1,6 @@
 //! The story in a terminal: two agents, two miners, a real Redis, and what happens to them. Every time
 //! that it prints was measured while it ran; it ends with 0 only if every step happened.
 
-#[path = "../tests/stage/mod.rs"]
-mod stage;
-
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

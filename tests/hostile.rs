@@ -1,8 +1,6 @@
 //! Whoever speaks nonsense to the agent, or too much, or nothing at all: the election goes on, memory stays
 //! bounded, and afterwards everything answers as before.
 
-mod stage;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};

@@ -137,7 +137,7 @@ mod tests {
     async fn only_the_miners_own_end_counts() {
         assert!(told(None, true).await, "END_STREAM");
         assert!(!told(None, false).await, "a connection that we cut off");
-        // Made here, as a reset of our own is; a received one is tried in tests/grpc.rs.
+        // Made here, as a reset of our own is; a received one is tried in tests/processes/grpc.rs.
         let ours = h2::Error::from(h2::Reason::CANCEL);
         assert!(!told(Some(ours), false).await);
     }

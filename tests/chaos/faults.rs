@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::stage::proxy::Mode;
-use crate::stage::send;
 use crate::{Chaos, TTL};
+use stage::proxy::Mode;
+use stage::send;
 
 /// What ends a fault.
 #[derive(Debug, Clone)]

@@ -7,8 +7,6 @@
 #[path = "../simulation/dice.rs"]
 #[allow(dead_code, reason = "the simulation uses more of it")]
 mod dice;
-#[path = "../stage/mod.rs"]
-mod stage;
 
 mod checker;
 mod faults;

@@ -45,7 +45,7 @@ impl Names {
 
     /// The name is one of the proxy's houses from now on, `None` for no answer, and telling takes `delay`.
     pub fn tell(&self, delay: Duration, house: Option<usize>) {
-        let address = house.map_or("-", |house| crate::stage::proxy::HOUSES[house]);
+        let address = house.map_or("-", |house| stage::proxy::HOUSES[house]);
         let text = format!("{} {address}", delay.as_millis());
         // In one piece: a reader sees the old or the new.
         let new = self.file.with_extension("new");

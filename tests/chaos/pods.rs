@@ -8,8 +8,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::names::{NAME, Names};
-use crate::stage::proxy::Proxy;
-use crate::stage::{Redis, free_port, program, send};
+use stage::proxy::Proxy;
+use stage::{Redis, free_port, program, send};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::stage::{Agent, Redis, wait_for};
 use super::*;
+use stage::{Agent, Redis, wait_for};
 
 const SOON: Duration = Duration::from_secs(10);
 

@@ -1,11 +1,11 @@
 //! What is in deploy/: that it is valid, that its parts agree, and that it names what exists.
 
-#[path = "../stage/mod.rs"]
-mod stage;
-
 mod alerts;
 mod chart;
+mod image;
+mod manifests;
 mod pods;
+mod prometheus;
 
 use std::fs;
 use std::io::Write;

@@ -5,8 +5,6 @@
 #[path = "../../examples/rust/elector.rs"]
 mod elector;
 mod leaving;
-#[path = "../stage/mod.rs"]
-mod stage;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

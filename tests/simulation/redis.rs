@@ -1,5 +1,5 @@
 //! A modelled Redis: what the scripts do, on plain values. Its wall clock may jump, stand still or be coarse, its
-//! data may be lost or go back in time. `tests/conformance.rs` holds it against real ones.
+//! data may be lost or go back in time. `tests/processes/conformance.rs` holds it against real ones.
 
 use std::time::Duration;
 

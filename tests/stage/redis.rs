@@ -311,7 +311,7 @@ pub fn engine() -> PathBuf {
     let names = ["redis-server", "valkey-server"];
     std::env::split_paths(&path)
         // Where `make setup` puts it.
-        .chain([concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools").into()])
+        .chain([concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools").into()])
         .flat_map(|folder| names.map(|name| folder.join(name)))
         .find(|candidate| candidate.is_file())
         .expect("redis-server or valkey-server is needed: `make setup` installs one")

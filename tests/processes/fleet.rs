@@ -1,8 +1,6 @@
 //! A fleet half of today's Go miners, which carry their elector inside them, and half of miners beside understudy: what
 //! holds there, and what does not. The Go miner is the double of tests/chaos/incumbent.rs.
 
-mod stage;
-
 use std::time::Duration;
 
 use rustix::process::Signal;

@@ -1,7 +1,5 @@
 //! A miner that does not campaign: the agent asks it whether it is healthy.
 
-mod stage;
-
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;

@@ -1,7 +1,5 @@
 //! Getting in: TLS, users, and passwords that change.
 
-mod stage;
-
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,7 +1,5 @@
 //! The faults that the other tests inject are real.
 
-mod stage;
-
 use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::time::Duration;

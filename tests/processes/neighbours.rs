@@ -1,7 +1,5 @@
 //! Others on the same Redis: another fleet in another database, whoever may publish, agents of the version before.
 
-mod stage;
-
 use std::path::Path;
 use std::time::Duration;
 

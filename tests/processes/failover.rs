@@ -1,8 +1,6 @@
 //! Who leads when something dies, stops or is cut off: real processes, real signals, a real Redis. All of
 //! it also while Redis is out of memory.
 
-mod stage;
-
 use std::time::Duration;
 
 use rustix::process::Signal;

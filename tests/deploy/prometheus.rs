@@ -1,8 +1,6 @@
 //! The incident, as a real Prometheus sees it: it scrapes two agents and evaluates the rules of deploy/prometheus, with
 //! shorter `for:` times.
 
-mod stage;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;

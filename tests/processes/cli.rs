@@ -1,8 +1,6 @@
 //! The command line and HTTP: what a person types, and what a probe reads. Bad input gets an answer that
 //! says what to do, and loses nothing.
 
-mod stage;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};

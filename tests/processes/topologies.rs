@@ -1,7 +1,5 @@
 //! Sentinel and Cluster: another server becomes the primary under a live leader, with the last writes lost.
 
-mod stage;
-
 use std::time::Duration;
 
 use stage::{

@@ -1,7 +1,5 @@
 //! A connection that is gone says nothing about Redis: servers close idle ones, and networks forget them.
 
-mod stage;
-
 use std::time::Duration;
 
 use stage::proxy::Proxy;

@@ -1,7 +1,5 @@
 //! What the documents say exists: tests, metrics, commands, flags.
 
-mod stage;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;

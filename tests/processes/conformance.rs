@@ -2,13 +2,11 @@
 //! key compared. What the simulation proves of the model then holds for the scripts.
 
 #[allow(dead_code, reason = "the simulation uses more of it")]
-#[path = "simulation/redis.rs"]
+#[path = "../simulation/redis.rs"]
 mod model;
 #[allow(dead_code, reason = "the simulation switches them off")]
-#[path = "simulation/safeguard.rs"]
+#[path = "../simulation/safeguard.rs"]
 mod safeguard;
-mod stage;
-
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! What the image has in it, without an engine that could build one: a static program that runs in an empty root.
 
-mod stage;
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;

@@ -1,7 +1,5 @@
 //! `understudy doctor` tells before the night what would not work, and changes nothing.
 
-mod stage;
-
 use std::process::Command;
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! A standby that could not take over says so before it must.
 
-mod stage;
-
 use std::time::Duration;
 
 use stage::{Agent, Redis, engines, wait_for};

@@ -1,8 +1,6 @@
 //! The same story on every engine, and behind Sentinel and in a cluster: elected, the miner dies, it dies out of
 //! memory, Redis restarts without its data.
 
-mod stage;
-
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! The gRPC surface, spoken to as a miner's author would: with a generated client.
 
-mod stage;
-
 use std::time::{Duration, Instant};
 
 use stage::{Agent, Redis, wait_for};

@@ -1,11 +1,5 @@
 //! Real processes for the tests, the demo and the benchmark: a Redis, agents, miners, and what they did.
 
-#![allow(
-    dead_code,
-    reason = "each program that includes this uses a part of it"
-)]
-#![allow(clippy::disallowed_methods, reason = "real processes run on real time")]
-
 mod agent;
 mod miner;
 pub mod proxy;
@@ -21,11 +15,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 pub use agent::Agent;
-#[allow(unused_imports, reason = "as above")]
 pub use miner::{Miner, check_acts, samples};
-#[allow(unused_imports, reason = "as above")]
 pub use redis::{Redis, engine, engines, is_6, version};
-#[allow(unused_imports, reason = "as above")]
 pub use topology::{Cluster, PASSWORDS, Sentinels, cut};
 
 /// Waits until `done` gives something, at most `deadline`; then fails with `what`.

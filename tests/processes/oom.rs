@@ -1,7 +1,5 @@
 //! The incident: Redis is full, the leader dies. With Understudy, and as it was before.
 
-mod stage;
-
 use std::time::{Duration, Instant};
 
 use stage::{Agent, Miner, Redis, wait_for};

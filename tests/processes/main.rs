@@ -1,0 +1,18 @@
+//! Real agents, real miners, real signals, and real Redis servers of every engine.
+
+mod cli;
+mod conformance;
+mod connections;
+mod docs;
+mod doctor;
+mod engines;
+mod failover;
+mod fleet;
+mod grpc;
+mod harness;
+mod liveness;
+mod login;
+mod neighbours;
+mod oom;
+mod rehearsal;
+mod topologies;
