@@ -3,6 +3,8 @@
 #![allow(clippy::unchecked_time_subtraction, reason = "constants")]
 
 mod begin;
+mod events;
+mod last_yes;
 mod restart;
 mod term;
 

@@ -313,55 +313,6 @@ fn an_agent_that_is_the_candidate_grants_only_when_asked() {
     stage.must_release(5);
 }
 
-/// A proxy that asks `/leader` was told nothing of a deadline.
-#[test]
-fn whoever_only_asked_who_leads_is_waited_out() {
-    let mut stage = Stage::with(Liveness::Always, true);
-    stage.look();
-    stage.begin(5);
-    let resigned = stage.election.handle_resign(Duration::ZERO, stage.now);
-    assert_eq!(resigned, Ok(5));
-    stage.pass(MINER_TIMEOUT - MS);
-    stage.nothing();
-    stage.pass(MS);
-    stage.must_release(5);
-}
-
-/// The same where the lease runs out or the lock is lost: neither a release nor another term of its own comes sooner.
-#[test]
-fn whoever_only_asked_who_leads_is_waited_out_on_every_way_out() {
-    let expired = |stage: &mut Stage| {
-        let lease = stage.election.leadership().lease_until.unwrap();
-        let left = lease.since(stage.now);
-        stage.pass(left);
-        (Role::Standby, Reason::LeaseExpired)
-    };
-    let lost = |stage: &mut Stage| {
-        stage.election.handle_back(stage.now);
-        let renewal = stage.next();
-        stage.view = written("other", 6, true);
-        stage.answer(&renewal, Outcome::Refused(Refusal::Superseded));
-        (Role::Standby, Reason::LockLost)
-    };
-    for end in [&expired as &dyn Fn(&mut Stage) -> _, &lost] {
-        let mut stage = Stage::with(Liveness::Always, true);
-        stage.look();
-        stage.begin(5);
-        let said = end(&mut stage);
-        assert_eq!(stage.says(), said);
-        let end = stage.now + MINER_TIMEOUT;
-        while stage.now < end {
-            if let Some(attempt) = stage.election.next_command(stage.now) {
-                assert_eq!(attempt.command, Command::Look);
-                stage.answer(&attempt, Outcome::Looked);
-            }
-            stage.pass(MS);
-        }
-        let next = stage.next().command;
-        assert!(matches!(next, Command::Begin { .. }), "{next:?}");
-    }
-}
-
 #[test]
 fn versions_grow_with_every_change_and_with_nothing_else() {
     let (mut stage, campaign) = Stage::leading();
