@@ -47,29 +47,39 @@ pub(super) async fn dial(
         .await
 }
 
+/// Whether something was sent before, on a connection that turned out to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Try {
+    First,
+    Again,
+}
+
 /// Runs `work` on `kept`, or on a new connection if there is none or it turns out to be closed. Returns the connection
 /// with the answer; there is none after a dial that failed.
 ///
 /// A server closes a connection on which nothing happens (`timeout`), and so does what stands in between. That says
 /// nothing about Redis: the connection is dialled again at once and `work` is done on the new one. What fails there has
-/// failed. `work` may have been carried out on the first connection too, so it must be harmless twice: reads are, and
-/// each script that writes compares first what it was judged on, or the term that it extends or ends.
+/// failed. `work` may have been carried out on the first connection too, or be later, so it must be harmless twice: reads
+/// are; each script that writes compares first what it was judged on, or the term that it extends or ends, and is told
+/// which try it is, because no two writes may leave the same record.
 pub(super) async fn on_open_connection<T, F: Future<Output = RedisResult<T>>>(
     kept: Option<MultiplexedConnection>,
     endpoint: &Arc<RedisEndpoint>,
     address: &RedisAddress,
     guest: Guest,
-    work: impl Fn(MultiplexedConnection) -> F,
+    work: impl Fn(MultiplexedConnection, Try) -> F,
 ) -> (Option<MultiplexedConnection>, RedisResult<T>) {
+    let mut nth = Try::First;
     if let Some(kept) = kept {
-        match work(kept.clone()).await {
+        nth = Try::Again;
+        match work(kept.clone(), Try::First).await {
             Err(error) if error.is_io_error() => {}
             result => return (Some(kept), result),
         }
     }
     match dial(endpoint, address, guest).await {
         Ok(connection) => {
-            let result = work(connection.clone()).await;
+            let result = work(connection.clone(), nth).await;
             (Some(connection), result)
         }
         Err(error) => (None, Err(error)),

@@ -8,7 +8,7 @@ use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::time::timeout;
 
-use super::dial::{Guest, on_open_connection};
+use super::dial::{Guest, Try, on_open_connection};
 use super::error::store_error;
 use super::topology::Topology;
 use crate::config::{RedisAddress, RedisSettings};
@@ -58,7 +58,7 @@ impl Link {
     pub async fn run<T, F: Future<Output = RedisResult<T>>>(
         &mut self,
         limit: Duration,
-        work: impl Fn(MultiplexedConnection) -> F,
+        work: impl Fn(MultiplexedConnection, Try) -> F,
     ) -> Result<T, StoreError> {
         let kept = self.connection.take();
         let run = timeout(limit, on_primary(&mut self.topology, kept, work)).await;
@@ -82,7 +82,7 @@ type Kept = Option<(RedisAddress, MultiplexedConnection)>;
 async fn on_primary<T, F: Future<Output = RedisResult<T>>>(
     topology: &mut Topology,
     kept: Kept,
-    work: impl Fn(MultiplexedConnection) -> F,
+    work: impl Fn(MultiplexedConnection, Try) -> F,
 ) -> (Kept, Result<T, StoreError>) {
     let address = match topology.locate().await {
         Ok(address) => address,

@@ -114,7 +114,7 @@ impl Store {
     /// Removes the keys, whoever holds them: for a rehearsal, on keys that nobody else uses.
     async fn forget(&mut self, limit: Duration) -> Result<(), StoreError> {
         let keys = &self.scripts.keys();
-        let remove = |mut connection| async move {
+        let remove = |mut connection, _| async move {
             let mut del = redis::cmd("DEL");
             del.arg(keys).exec_async(&mut connection).await
         };
@@ -122,12 +122,12 @@ impl Store {
     }
 
     async fn run(&mut self, command: &Command, limit: Duration, rung: OomRung) -> Reply {
-        let (script, args) = self.scripts.call(command, rung);
-        let keys = self.scripts.keys();
-        let reply = self
-            .link
-            .run(limit, |connection| script.run(connection, &keys, &args))
-            .await?;
+        let (scripts, keys) = (&self.scripts, &self.scripts.keys());
+        let call = |connection, nth| async move {
+            let (script, args) = scripts.call(command, rung, nth);
+            script.run(connection, keys, &args).await
+        };
+        let reply = self.link.run(limit, call).await?;
         script::answer(&reply)
     }
 }

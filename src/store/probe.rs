@@ -28,7 +28,7 @@ impl Probe {
         let key = &self.key;
         let reply = self
             .link
-            .run(limit, |mut connection| async move {
+            .run(limit, |mut connection, _| async move {
                 redis::cmd("PING").exec_async(&mut connection).await?;
                 let mut set = redis::cmd("SET");
                 set.arg(key).arg(1).arg("XX");
@@ -59,7 +59,7 @@ impl Probe {
     ) -> Result<(MemoryReading, EngineInfo), StoreError> {
         let (memory, server): (String, String) = self
             .link
-            .run(limit, |mut connection| async move {
+            .run(limit, |mut connection, _| async move {
                 let memory = redis::cmd("INFO")
                     .arg("memory")
                     .query_async(&mut connection)

@@ -6,6 +6,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 
 use super::OomRung;
+use super::dial::Try;
 use crate::config::Keys;
 use crate::election::{
     Answer, Command, Lock, Outcome, RecordFields, RecordSeen, Refusal, Stamp, View,
@@ -92,15 +93,23 @@ impl Scripts {
     }
 
     /// The script behind a command, and its ARGV as its head describes it.
-    pub fn call(&self, command: &Command, rung: OomRung) -> (&Script, Vec<String>) {
+    pub fn call(&self, command: &Command, rung: OomRung, nth: Try) -> (&Script, Vec<String>) {
         let [claim, release] = [&self.claim, &self.release].map(|rungs| match rung {
             OomRung::FirstWrite => &rungs[0],
             OomRung::AllowOom => &rungs[1],
         });
         let holder = || self.holder.clone();
         let ttl = || self.ttl_millis.clone();
-        let stamped =
-            |stamp: &Stamp| [format!("{:016x}", stamp.process), stamp.attempt.to_string()];
+        let stamped = |stamp: &Stamp| {
+            // No two sends bear the same, not even those of one attempt: each of them may run, and however late.
+            let number = match (rung, nth) {
+                (OomRung::FirstWrite, Try::First) => stamp.attempt.to_string(),
+                (OomRung::FirstWrite, Try::Again) => format!("{}.1", stamp.attempt),
+                (OomRung::AllowOom, Try::First) => format!("{}.2", stamp.attempt),
+                (OomRung::AllowOom, Try::Again) => format!("{}.3", stamp.attempt),
+            };
+            [format!("{:016x}", stamp.process), number]
+        };
         let rest = |stamp| {
             let [process, attempt] = stamped(stamp);
             [

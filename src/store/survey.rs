@@ -116,7 +116,7 @@ struct Asked {
 
 impl Asked {
     async fn ask<T: FromRedisValue>(&mut self, words: &[&str]) -> Result<T, StoreError> {
-        let run = |mut connection| async move {
+        let run = |mut connection, _| async move {
             let mut words = words.iter();
             let mut command = redis::cmd(words.next().unwrap_or(&"PING"));
             words.for_each(|word| {

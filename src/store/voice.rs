@@ -95,7 +95,7 @@ impl Voice {
             Question::Cluster { .. } => Guest::Redis,
         };
         let mut kept = self.connection.lock().await;
-        let ask = |mut connection| async move {
+        let ask = |mut connection, _| async move {
             match question {
                 Question::Sentinel { master } => primary_of(&mut connection, master, address).await,
                 Question::Cluster { key } => owner_of(&mut connection, key, address).await,

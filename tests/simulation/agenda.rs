@@ -94,6 +94,7 @@ pub enum Step {
 }
 
 /// A request on its way to Redis.
+#[derive(Clone)]
 pub struct Call {
     pub agent: usize,
     pub process: u64,

@@ -30,6 +30,13 @@ impl World {
         if let Some(to) = located.filter(|_| reaches) {
             call.to = to;
             self.without_announcements(&mut call.command);
+            // Sent on a connection that was closed, and again on a new one: both may arrive, in any order.
+            if !self.healed && self.dice.chance(3) {
+                let mut again = call.clone();
+                number_anew(&mut again.command);
+                let at = self.now + self.delay();
+                self.after(at, Step::Arrive(Box::new(again)));
+            }
             let at = self.now + self.delay();
             self.after(at, Step::Arrive(Box::new(call)));
         }
@@ -138,3 +145,16 @@ fn announced(command: &Command, outcome: Outcome) -> Option<Token> {
         _ => None,
     }
 }
+
+/// Each send has a number of its own.
+fn number_anew(command: &mut Command) {
+    match command {
+        Command::Begin { stamp, .. }
+        | Command::Renew { stamp, .. }
+        | Command::Release { stamp, .. } => stamp.attempt += AGAIN,
+        Command::Look => {}
+    }
+}
+
+/// Further than any process comes.
+const AGAIN: u64 = 1 << 32;

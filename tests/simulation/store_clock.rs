@@ -9,10 +9,7 @@ use super::world::World;
 impl World {
     pub fn clock_jumps(&mut self) -> Option<&'static str> {
         let jump = self.dice.below(120_000_000) as i64 - 60_000_000;
-        // A clock that jumps while the store is newly empty is a limit.
-        let clock = self.redis.clock(self.now);
-        let up = clock.saturating_sub(self.redis.started);
-        if up <= 20_000_000 || self.redis.data.stored.is_none() {
+        if self.newly_empty() {
             return None;
         }
         self.say(|| format!("redis' clock jumps {jump} µs"));
@@ -20,6 +17,13 @@ impl World {
         self.lock_lost_at = Some(self.now);
         self.checks.set_back |= jump < 0;
         Some("clock jump")
+    }
+
+    /// A clock that jumps then is a limit.
+    fn newly_empty(&self) -> bool {
+        let clock = self.redis.clock(self.now);
+        let up = clock.saturating_sub(self.redis.started);
+        up <= 20_000_000 || self.redis.data.stored.is_none()
     }
 
     pub fn clock_stands(&mut self, until: u64) -> Option<&'static str> {
@@ -36,7 +40,7 @@ impl World {
         let Some(shown) = self.redis.stands.take() else {
             return;
         };
-        if self.dice.chance(50) {
+        if self.dice.chance(50) || self.newly_empty() {
             self.redis.set_clock(self.now, shown);
         } else {
             self.lock_lost_at = Some(self.now);
