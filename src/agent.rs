@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Grpc, Http, Listeners, Shared, SocketGuard, bind_tcp, bind_unix};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, shown_path};
 use crate::election::{Election, Remembered, Settings};
 use crate::metrics::Metrics;
 use crate::miner::desk;
@@ -87,7 +87,7 @@ impl Agent {
     pub fn bind(config: Config) -> anyhow::Result<Self> {
         let opened = config.state_dir.as_ref().map(|path| {
             StateDir::open(path)
-                .with_context(|| format!("--state-dir={}: cannot be used", path.display()))
+                .with_context(|| format!("--state-dir={}: cannot be used", shown_path(path)))
         });
         let state = opened.transpose()?;
         let http = bind(config.http_listen, "http-listen")?;
@@ -97,7 +97,7 @@ impl Agent {
         };
         let bound = config.grpc_socket.as_ref().map(|path| {
             bind_unix(path)
-                .with_context(|| format!("--grpc-socket={}: cannot listen there", path.display()))
+                .with_context(|| format!("--grpc-socket={}: cannot listen there", shown_path(path)))
         });
         let (unix, socket) = bound.transpose()?.unzip();
         Ok(Self {
@@ -125,11 +125,13 @@ impl Agent {
         }
         parts.board.send_modify(|status| status.stopping = true);
         let drain_within = config.drain_timeout + config.rules.redis_timeout();
-        if timeout(drain_within, parts.election).await.is_err() {
-            tracing::warn!(
+        match timeout(drain_within, parts.election).await {
+            Ok(Ok(())) => {}
+            Ok(panicked) => return Err(unasked("the election", panicked.map(Ok))),
+            Err(_) => tracing::warn!(
                 ?drain_within,
                 "stopping without having released the lock: its TTL ends it"
-            );
+            ),
         }
         parts.close.cancel();
         // What the board says last is remembered, and no more comes.

@@ -1,5 +1,7 @@
 //! What can be said of a text that is no Redis URL without showing any of it: each part of it may be a secret.
 
+use std::path::Path;
+
 /// The schemes that may be shown. Any other word before `://` may be part of a secret.
 const SCHEMES: [&str; 14] = [
     "redis",
@@ -48,6 +50,9 @@ pub fn shown(url: &str) -> String {
     }
 }
 
+/// PATH_MAX of Linux.
+const LONGEST_PATH: usize = 4096;
+
 /// The value of any other flag, as it may be shown: a Redis URL, or a part of one, may have come to the wrong flag.
 #[must_use]
 pub fn shown_value(text: &str) -> String {
@@ -55,6 +60,19 @@ pub fn shown_value(text: &str) -> String {
         return shown(text);
     }
     text.into()
+}
+
+/// A path, as it may be shown where it cannot be used: a secret may have been written in its place. Only what begins as
+/// a path does and has nothing but the letters of one is.
+#[must_use]
+pub fn shown_path(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let begins = ["/", "./", "../"].iter().any(|it| text.starts_with(it));
+    let plain = |it: char| it.is_ascii_alphanumeric() || "/._-+ ".contains(it);
+    if begins && text.len() <= LONGEST_PATH && text.chars().all(plain) {
+        return text.into_owned();
+    }
+    "…".into()
 }
 
 /// What the text looks like instead, and how to write it.
@@ -106,6 +124,25 @@ fn is_setting(part: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_shown_only_if_it_looks_like_one() {
+        for path in ["/run/secrets/redis-password", "./password", "../tls/ca.pem"] {
+            assert_eq!(shown_path(Path::new(path)), path);
+        }
+        let long = format!("/{}", "x".repeat(5000));
+        let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQ";
+        for secret in [
+            "hunter2",
+            "redis://:hunter2@h",
+            "/run/\nhunter2",
+            "/a=hunter2",
+            pem,
+            &long,
+        ] {
+            assert_eq!(shown_path(Path::new(secret)), "…", "{secret}");
+        }
+    }
 
     #[test]
     fn only_a_known_scheme_is_shown() {

@@ -18,7 +18,7 @@ use crate::election::{LeaseRules, Liveness};
 use read::{Reader, given, password};
 
 pub use args::{RedisArgs, RunArgs};
-pub use form::{shown, shown_value};
+pub use form::{shown, shown_path, shown_value};
 pub use miner_probe::{MinerProbe, ProbeHow};
 pub use redis::{Keys, RedisAddress, RedisEndpoint, RedisPlace, RedisSettings, TlsFiles};
 pub use secret::{Login, Password, Secret};

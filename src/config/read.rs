@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
     BadSettings, DEFAULT_GRPC_LISTEN, MinerProbe, Password, RedisArgs, RedisEndpoint, RedisPlace,
-    RunArgs, Secret, TlsFiles, instance, shown, shown_value,
+    RunArgs, Secret, TlsFiles, instance, shown, shown_path, shown_value,
 };
 use crate::election::{LONGEST_TTL, Liveness, SHORTEST_TTL, UnsafeRules};
 
@@ -257,7 +257,11 @@ impl Reader {
         for (flags, used, scheme) in unused {
             for (flag, value) in flags {
                 if let (Some(value), false) = (given(value), used) {
-                    self.bad(flag, value, format_args!("only with a {scheme} URL"));
+                    self.bad(
+                        flag,
+                        &shown_path(Path::new(value)),
+                        format_args!("only with a {scheme} URL"),
+                    );
                 }
             }
         }

@@ -201,6 +201,10 @@ fn read_shards(reply: &Value) -> Endpoints {
                 Value::Nil => String::new(),
                 endpoint => text(endpoint)?,
             };
+            // It prefers a name and has none.
+            if endpoint == "?" {
+                return None;
+            }
             Some((text(field(&node, "id")?)?, endpoint))
         })
         .collect()
@@ -347,6 +351,7 @@ c 10.0.0.3:6381@16381 slave b 0 1 2 connected
         let endpoints = read_shards(&shards(&[
             ("a", Value::BulkString("one.example".into())),
             ("b", Value::Nil),
+            ("c", Value::BulkString("?".into())),
             ("d", Value::BulkString("two.example".into())),
         ]));
         let asked = at("asked", 1);
@@ -354,7 +359,7 @@ c 10.0.0.3:6381@16381 slave b 0 1 2 connected
         assert_eq!(primary(99), at("one.example", 6379));
         assert_eq!(primary(100), at("asked", 6380), "it does not say by which");
         let members = read_nodes(nodes, 1, &asked, &endpoints).unwrap().members;
-        assert_eq!(members[2].address, at("10.0.0.3", 6381), "nobody tells");
+        assert_eq!(members[2].address, at("10.0.0.3", 6381), "it has no name");
         for nonsense in [Value::Nil, Value::Int(7), Value::Array(vec![Value::Nil])] {
             assert_eq!(read_shards(&nonsense), Endpoints::new());
         }

@@ -224,6 +224,8 @@ impl Election {
             self.settings.rules.campaign_retry_after(consecutive)
         };
         self.pause_until = now + pause;
+        // Whatever was heard before: the next event is looked into, pause or not.
+        self.hearing.look_due = None;
         self.events.push_back(match command {
             Command::Renew { .. } if leads => Event::RenewalFailed {
                 error,

@@ -64,5 +64,24 @@ fn a_flood_of_events_costs_a_bounded_rate_of_looks() {
         stage.pass(MS);
     }
     // Ten at once, and twenty per second.
-    assert!((200..=212).contains(&looks), "{looks} looks in ten seconds");
+    assert!((205..=211).contains(&looks), "{looks} looks in ten seconds");
+}
+
+/// What was heard while a look was failing must not keep the next event from being looked into.
+#[test]
+fn an_event_ends_the_pause_after_a_failure() {
+    let mut stage = Stage::new();
+    stage.campaign();
+    stage.view = written("other-1", 50, false);
+    stage.look();
+    stage.election.handle_back(stage.now);
+    let look = stage.next();
+    stage.election.handle_heard(true, stage.now);
+    stage.pass(REDIS_TIMEOUT);
+    stage.fail(&look, StoreError::timed_out("no answer"));
+    stage.nothing();
+    stage.view = written("other-1", 50, true);
+    stage.election.handle_heard(true, stage.now);
+    stage.look();
+    stage.begin(51);
 }
