@@ -54,7 +54,7 @@ pub enum StoreFault {
 }
 
 /// An error of the store: its class, and the words it came in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StoreError {
     /// Its class.
     pub fault: StoreFault,

@@ -1,5 +1,6 @@
 //! What the core asks of the store, and what the store answers: plain data.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use super::time::Instant;
@@ -8,7 +9,7 @@ use crate::fault::StoreError;
 
 /// One request to the store. `not_after` is on the store's own clock, in microseconds since 1970:
 /// a request that arrives later changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Command {
     /// Read lock, record and generation.
     Look,
@@ -43,7 +44,7 @@ pub enum Command {
 /// What makes each record unlike every other, whatever Redis' clock shows: which process wrote it, and which of its
 /// attempts that was. Both are kept in the writer's memory and never read from the store, which may lose or repeat what
 /// it counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// Random, one for each process.
     pub process: u64,
@@ -70,7 +71,7 @@ impl Command {
 }
 
 /// A command on its way: a reply that bears another id is stale and dropped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Attempt {
     pub id: AttemptId,
     pub command: Command,
@@ -79,20 +80,33 @@ pub struct Attempt {
     pub deadline: Instant,
 }
 
+/// Numbers the attempts of one process. Each is new, and is only ever compared with earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttemptId(pub(super) u64);
+
+// The number of an attempt adds nothing to a hash: it is new whatever it is, so two elections that differ only in how
+// many attempts they have made behave alike, and the exhaustive search (`tests/explore`) takes them for the same.
+impl Hash for AttemptId {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl Hash for Stamp {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.process.hash(state);
+    }
+}
 
 /// The store's answer, or why there is none. After an error the outcome of a write is unknown.
 pub type Reply = Result<Answer, StoreError>;
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Answer {
     pub outcome: Outcome,
     /// The store as it stood after the script.
     pub view: View,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     Looked,
     Begun(Token),
@@ -102,7 +116,7 @@ pub enum Outcome {
 }
 
 /// Why a script changed nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// It arrived after `not_after`.
     TooLate,

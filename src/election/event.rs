@@ -6,7 +6,7 @@ use super::leadership::Reason;
 use super::view::Token;
 use crate::fault::StoreError;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Event {
     /// A term has begun.
     Elected {

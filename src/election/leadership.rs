@@ -46,7 +46,7 @@ pub enum Reason {
 
 /// The agent's standing at one moment. It carries its own expiry: whoever reads it later asks
 /// [`Leadership::at`], so that an agent which was stopped cannot lie when it continues.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Leadership {
     pub role: Role,
     pub reason: Reason,

@@ -33,7 +33,7 @@ pub(super) const LOOK_OFTEN: Duration = Duration::from_millis(500);
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// A combination of durations that keeps the promises, and what follows from it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct LeaseRules {
     ttl: Duration,
     renew_every: Duration,

@@ -3,7 +3,7 @@
 use super::time::Instant;
 
 /// How an agent knows that its miner lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Liveness {
     /// The miner holds a stream open and keeps sending.
     Campaign,
@@ -41,7 +41,7 @@ pub enum CampaignRefused {
 }
 
 /// The miner that campaigns at present.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Miner {
     pub id: CampaignId,
     pub last_heard: Instant,
@@ -49,7 +49,7 @@ pub(super) struct Miner {
 
 /// A miner of this agent that may still act: nothing of ours is released, and no other term begun,
 /// before `until`, unless it is known that the miner has stopped.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 pub(super) struct Acting {
     pub campaign: CampaignId,
     /// The version under which it was granted.

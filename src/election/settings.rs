@@ -6,7 +6,7 @@ use super::time::Instant;
 use super::view::Token;
 
 /// What an agent is told once.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Settings {
     /// What this agent writes into the lock. Unique to this process.
     pub holder: String,
@@ -24,7 +24,7 @@ pub struct Settings {
 }
 
 /// What a process of this agent knows of the one before it (`--state-dir`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Remembered {
     /// The greatest token that it had seen.
     pub highest: Token,

@@ -16,7 +16,7 @@ pub const LARGEST_TOKEN: Token = (1 << 53) - 1;
 pub const SCHEMA: &str = "1";
 
 /// What one look saw.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct View {
     /// The lock, if the key exists.
     pub lock: Option<Lock>,
@@ -37,7 +37,7 @@ pub struct View {
 }
 
 /// The lock as it stands in Redis.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lock {
     /// Whoever holds it: an agent's holder id, or a Go miner's.
     pub holder: String,
@@ -46,7 +46,7 @@ pub struct Lock {
 }
 
 /// The record beside the lock.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RecordSeen {
     Missing,
     Known(Record),
@@ -55,7 +55,7 @@ pub enum RecordSeen {
 }
 
 /// What the last agent to lead wrote down.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Record {
     pub holder: String,
     pub token: Token,

@@ -15,7 +15,7 @@ use super::view::{Lock, Record, RecordSeen, Token, View};
 const EXPIRY_SLACK: Duration = Duration::from_millis(5);
 
 /// The store, as seen from when it last changed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Watch {
     pub view: View,
     /// When (generation, record) was first seen as it is now.

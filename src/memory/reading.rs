@@ -6,7 +6,7 @@ use super::info::{InfoError, field, number, shortened};
 const NO_EVICTION: &str = "noeviction";
 
 /// One reading of INFO MEMORY.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MemoryReading {
     /// `used_memory`, in bytes.
     pub used_bytes: u64,

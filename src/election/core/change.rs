@@ -218,7 +218,7 @@ impl Election {
         *count = count.saturating_add(1);
         let consecutive = *count;
         let pause = if of_term {
-            let chance = jitter(self.settings.nonce, self.attempts);
+            let chance = jitter(self.settings.nonce, self.attempts.0);
             self.settings.rules.retry_after(consecutive, chance)
         } else {
             self.settings.rules.campaign_retry_after(consecutive)

@@ -24,7 +24,7 @@ const EVENT_LOOK_EVERY: Duration = Duration::from_millis(50);
 const EVENT_LOOK_BURST: Duration = Duration::from_millis(450);
 
 /// One agent's part in the election.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub struct Election {
     settings: Settings,
     phase: Phase,
@@ -45,7 +45,8 @@ pub struct Election {
     in_flight: Option<Attempt>,
     /// A begin went unanswered, and the store was not seen since: a lock of ours may stand there.
     stray: bool,
-    attempts: u64,
+    /// The last one made.
+    attempts: AttemptId,
     /// No command goes out before this moment: the pause after a failure.
     pause_until: Instant,
     /// Redis came back while a command was in flight: should that one fail, it was from before.
@@ -61,7 +62,7 @@ pub struct Election {
     events: VecDeque<Event>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Phase {
     /// Leads no term.
     Following,
@@ -80,7 +81,7 @@ enum Phase {
 }
 
 /// The events channel.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 struct Hearing {
     /// The subscription stands.
     stands: bool,
@@ -92,13 +93,13 @@ struct Hearing {
 }
 
 /// So much at once and then one for each `EVENT_LOOK_EVERY` (the generic cell rate algorithm, ITU-T I.371).
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 struct Allowance {
     /// When all that was taken so far is earned.
     earned_at: Option<Instant>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Term {
     token: Token,
     lease_until: Instant,
@@ -126,7 +127,7 @@ impl Election {
             demoted: None,
             in_flight: None,
             stray: false,
-            attempts: 0,
+            attempts: AttemptId(0),
             pause_until: Instant::PAST,
             back_meanwhile: false,
             failures: 0,

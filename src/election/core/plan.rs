@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::command::{Attempt, AttemptId, Command, Stamp};
+use super::super::command::{Attempt, Command, Stamp};
 use super::super::leadership::Reason;
 use super::super::time::Instant;
 use super::super::view::{RecordSeen, Token};
@@ -28,9 +28,9 @@ impl Election {
         let relaxed = self.hearing.stands && record.is_some_and(|it| *it != RecordSeen::Missing);
         self.look_due = now + self.settings.rules.look_every(relaxed);
         self.hearing.look_due = None;
-        self.attempts += 1;
+        self.attempts.0 += 1;
         let attempt = Attempt {
-            id: AttemptId(self.attempts),
+            id: self.attempts,
             deadline: self.deadline(now),
             command,
             sent_at: now,
@@ -191,7 +191,7 @@ impl Election {
     fn stamp(&self) -> Stamp {
         Stamp {
             process: self.settings.nonce,
-            attempt: self.attempts + 1,
+            attempt: self.attempts.0 + 1,
         }
     }
 
