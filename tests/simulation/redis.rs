@@ -1,6 +1,7 @@
 //! A modelled Redis: what the scripts do, on plain values. Its wall clock may jump, stand still or be coarse, its
 //! data may be lost or go back in time. `tests/processes/conformance.rs` holds it against real ones.
 
+use std::fmt;
 use std::time::Duration;
 
 use understudy::election::{
@@ -20,6 +21,29 @@ pub struct Stored {
     pub stamp: Stamp,
 }
 
+/// Every field, as one text that only ever equals itself. Before each number stands what it is.
+impl fmt::Display for Stored {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            record,
+            deadline,
+            stamp: Stamp { process, attempt },
+        } = self;
+        let Record {
+            holder,
+            token,
+            ttl,
+            released,
+            generation,
+        } = record;
+        write!(
+            out,
+            "{holder} t{token} d{deadline} p{process} n{attempt} {} {released} {generation}",
+            ttl.as_millis()
+        )
+    }
+}
+
 /// What a snapshot would hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Data {
@@ -31,7 +55,7 @@ pub struct Data {
 }
 
 /// How much room there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Memory {
     Enough,
     /// Out of it, and nothing is evicted.
@@ -62,7 +86,7 @@ pub struct Redis {
     /// The rule that is switched off.
     pub without: Option<Safeguard>,
     /// The greatest token that was ever written, for a store without a record.
-    greatest: Token,
+    pub greatest: Token,
 }
 
 /// Someone who asks: an agent's holder id and TTL.
@@ -297,7 +321,8 @@ impl Redis {
         if shown { self.generation } else { 1 }.to_string()
     }
 
-    fn judged(&self) -> String {
+    /// Generation and record as one text.
+    pub fn judged(&self) -> String {
         let mut stored = self.data.stored.clone();
         if let Some(stored) = stored
             .as_mut()
@@ -305,7 +330,11 @@ impl Redis {
         {
             stored.stamp = NO_STAMP;
         }
-        format!("{} {stored:?}", self.shown_generation())
+        let generation = self.shown_generation();
+        match stored {
+            Some(stored) => format!("{generation} {stored}"),
+            None => format!("{generation} -"),
+        }
     }
 
     fn view(&self, caller: &Caller<'_>, clock: u64) -> View {
