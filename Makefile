@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help test check fix demo bench-failover bench-memory bench-oom compare chaos simulate fuzz dist setup clean
+.PHONY: help test check fix demo bench-failover bench-memory bench-oom compare chaos simulate explore fuzz dist setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -44,6 +44,9 @@ chaos: ## real processes under every fault, many at once: MINUTES=2 ENGINE=… S
 
 simulate: ## try to find a second leader: SEEDS=100000, or one SEED=… with its story
 	@cargo test --locked --release --quiet --test simulation no_seed -- --nocapture
+
+explore: ## every interleaving of a small world: AGENTS=2 FAULTS=2 MINUTES=10 MEMORY=4000 LIVENESS=… EVENTS=… WITHOUT=… STEPS=…
+	@cargo test --locked --release --quiet --test explore explores -- --ignored --nocapture
 
 fuzz: ## throw bytes at all that reads what others wrote, with a nightly toolchain: EACH=60 seconds a target
 	@scripts/fuzz $(or $(EACH),60)
