@@ -13,6 +13,10 @@ const WITHIN: Duration = Duration::from_secs(1);
 const LONGEST_ANSWER: u64 = 64 * 1024;
 
 #[derive(Debug, clap::Args)]
+#[allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "its comments are the help, where [::] is an address"
+)]
 pub(super) struct Args {
     /// What to ask
     #[arg(value_enum, default_value_t = Question::Ready)]
