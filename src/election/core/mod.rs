@@ -18,10 +18,10 @@ use super::view::{Lock, Token};
 use super::watch::{Asker, Watch};
 use crate::fault::StoreError;
 
-/// Events cause one look per this time, and ten at once, the first of which needs no room in the burst. Under a flood a release is seen this
-/// much later, which I7 (100 ms) must still have room for.
-const EVENT_LOOK_EVERY: Duration = Duration::from_millis(50);
-const EVENT_LOOK_BURST: Duration = Duration::from_millis(450);
+/// Events cause one look per this time, and twenty at once, the first of which needs no room in the burst. Several hand-overs in
+/// a second must not use it up, and under a flood a release is seen this much later.
+const EVENT_LOOK_EVERY: Duration = Duration::from_millis(10);
+const EVENT_LOOK_BURST: Duration = Duration::from_millis(190);
 
 /// One agent's part in the election.
 #[derive(Debug, Clone, Hash)]
