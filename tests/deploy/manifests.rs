@@ -119,7 +119,7 @@ fn flags_change_the_agent() {
     for part in [
         "requests:\n          cpu: 50m\n          memory: 32Mi\n        limits:\n          memory: 32Mi\n          cpu: 50m\n",
         "containerPort: 9100",
-        ":9100\n",
+        "value: \"[::]:9100\"\n",
     ] {
         assert!(text.contains(part), "no {part} in {text}");
     }
