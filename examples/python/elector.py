@@ -147,7 +147,7 @@ class Elector:
         """Leaves: is_leader() is false from here on, and `on_lost` runs.
 
         Once the term was acknowledged or its last grant is over the campaign ends and the lock goes to the next
-        miner. Nothing extends that grant, whoever goes on asking. It returns after that, and when the callbacks have
+        miner. Nothing extends that grant, even if others go on asking. It returns after that, and when the callbacks have
         ended, but for the one that called it.
         """
         self._closing = True
@@ -244,7 +244,7 @@ class Elector:
     async def _send(self, call: grpc.aio.StreamStreamCall) -> None:
         """Sends the beats of the work loop, and none of its own.
 
-        After close() has begun no beat counts, whoever asks; an acknowledgement does.
+        After close() has begun no beat counts, from any caller; an acknowledgement does.
         """
         try:
             while True:

@@ -158,7 +158,7 @@ class Beats(unittest.IsolatedAsyncioTestCase):
 
 
 class Leaving(unittest.IsolatedAsyncioTestCase):
-    """After close() has begun nothing extends the grant, whoever asks; an acknowledgement counts."""
+    """After close() has begun nothing extends the grant, whichever caller asks; an acknowledgement counts."""
 
     async def asyncSetUp(self):
         self.agent = Agent()

@@ -178,7 +178,7 @@ func (e *Elector) Acknowledge(token uint64) {
 
 // Close leaves: IsLeader is false from here on, the OnLost functions are called, and once the term was
 // acknowledged or its last grant is over the campaign ends and the lock goes to the next miner. Nothing extends
-// that grant, whoever goes on asking. It returns after that, and waits for none of the functions: they may call
+// that grant, even if other callers go on asking. It returns after that, and waits for none of the functions: they may call
 // it.
 func (e *Elector) Close() {
 	e.mu.Lock()
@@ -330,7 +330,7 @@ func (e *Elector) acknowledged() uint64 {
 }
 
 // Sends the beat that opened the stream and those that follow, and none of its own. After Close has begun no
-// beat counts, whoever asks; an acknowledgement does.
+// beat counts, from any caller; an acknowledgement does.
 func (e *Elector) send(stream pb.ElectionService_CampaignClient) {
 	for {
 		e.mu.Lock()

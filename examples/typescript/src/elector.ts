@@ -155,7 +155,7 @@ export class Elector extends EventEmitter<Events> {
 
   /**
    * Leaves: isLeader() is false from here on, "lost" is emitted, and once the term was acknowledged or its last grant is
-   * over the campaign ends and the lock goes to the next miner. Nothing extends that grant, whoever goes on asking. It
+   * over the campaign ends and the lock goes to the next miner. Nothing extends that grant, even if others go on asking. It
    * resolves after that.
    */
   close(): Promise<void> {
