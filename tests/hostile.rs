@@ -349,8 +349,8 @@ fn all_live(port: u16, count: usize) {
     );
 }
 
-/// 500 of each manner, one after another, and then 100 of each at once: 3,500 at once ask more of a busy machine than
-/// of the agent.
+/// 500 of each manner, one after another, and then 100 of each at once, or `CROWD` of each: 3,500 at once ask more of
+/// a busy machine than of the agent.
 #[test]
 fn the_liveness_probe_is_answered_in_any_crowd() {
     let leading = leading();
@@ -360,7 +360,8 @@ fn the_liveness_probe_is_answered_in_any_crowd() {
         let _crowd = Crowd::gather(port, 500, std::slice::from_ref(manner));
         all_live(port, 100);
     }
-    let crowd = Crowd::gather(port, 100, &MANNERS);
+    let each = std::env::var("CROWD").map_or(100, |each| each.parse().expect("a number"));
+    let crowd = Crowd::gather(port, each, &MANNERS);
     all_live(port, 100);
     // Now every answer to `/ready` waits for Redis.
     leading.redis.pause();

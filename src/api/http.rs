@@ -23,10 +23,11 @@ use crate::election::{Instant, Reason};
 use crate::metrics::Metrics;
 use crate::status::{Checkup, Status};
 
-/// How many connections are served at once. One more takes the place of the one that idles for longest.
-const CONNECTIONS: usize = 64;
-/// How many requests wait for a check of Redis at once: fewer than there are places, since they hold theirs.
-const WAITING: usize = CONNECTIONS / 2;
+/// How many connections are served at once. One more takes the place of the one that idles for longest. So many that
+/// a flood takes a tenth of a second to push out a probe that has connected and is slow to send its request.
+const CONNECTIONS: usize = 512;
+/// How many requests wait for a check of Redis at once: far fewer than there are places, since they hold theirs.
+const WAITING: usize = 32;
 /// A request's head must be there by then, and so must the next one on the same connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
 /// A check of Redis that is older than this is made again before `/ready` answers.
