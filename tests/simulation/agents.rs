@@ -137,6 +137,10 @@ impl World {
                 },
                 ..settings
             });
+        } else {
+            // What remembers nothing waits for nothing: the predecessor's lock and what is left of its lease bound
+            // what its askers do, as they do where another agent begins.
+            agent.poller.waited_out = Instant::default();
         }
         self.agents[index] = agent;
         self.drain(index);
