@@ -103,6 +103,10 @@ impl World {
         }
         if outcome == Some(Outcome::Released) {
             self.released_after_last_yes(call.agent, holder);
+            if self.healed && !self.redis.believes_record() {
+                // Of a term from before data was lost: it is not believed, and what it changed is waited out.
+                self.calm_since = self.now;
+            }
         }
         let changed = self.redis.data != before;
         if changed {

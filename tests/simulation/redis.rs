@@ -316,6 +316,12 @@ impl Redis {
         Ok(())
     }
 
+    /// The record was written in the generation that is shown now.
+    pub fn believes_record(&self) -> bool {
+        let record = self.data.stored.as_ref().map(|it| &it.record);
+        record.is_none_or(|it| it.generation == self.shown_generation())
+    }
+
     fn shown_generation(&self) -> String {
         let shown = self.checks(Safeguard::Generation);
         if shown { self.generation } else { 1 }.to_string()
