@@ -21,8 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Grpc, Http, Listeners, Shared, SocketGuard, bind_tcp, bind_unix};
 use crate::clock;
-use crate::config::{Config, shown_path};
+use crate::config::Config;
 use crate::election::{Election, Remembered, Settings};
+use crate::endpoint::redacted_path;
 use crate::metrics::Metrics;
 use crate::miner::desk;
 use crate::state::StateDir;
@@ -46,7 +47,7 @@ pub struct Agent {
 struct Parts {
     election: JoinHandle<()>,
     others: Named,
-    board: watch::Sender<Status>,
+    status: watch::Sender<Status>,
     /// Ends the servers and the streams.
     close: CancellationToken,
     _socket: Option<SocketGuard>,
@@ -87,7 +88,7 @@ impl Agent {
     pub fn bind(config: Config) -> anyhow::Result<Self> {
         let opened = config.state_dir.as_ref().map(|path| {
             StateDir::open(path)
-                .with_context(|| format!("--state-dir={}: cannot be used", shown_path(path)))
+                .with_context(|| format!("--state-dir={}: cannot be used", redacted_path(path)))
         });
         let state = opened.transpose()?;
         let http = bind(config.http_listen, "http-listen")?;
@@ -96,8 +97,9 @@ impl Agent {
             None => None,
         };
         let bound = config.grpc_socket.as_ref().map(|path| {
-            bind_unix(path)
-                .with_context(|| format!("--grpc-socket={}: cannot listen there", shown_path(path)))
+            bind_unix(path).with_context(|| {
+                format!("--grpc-socket={}: cannot listen there", redacted_path(path))
+            })
         });
         let (unix, socket) = bound.transpose()?.unzip();
         Ok(Self {
@@ -123,7 +125,7 @@ impl Agent {
             ended = &mut parts.election => return Err(unasked("the election", ended.map(Ok))),
             Some((name, ended)) = parts.others.next() => return Err(unasked(name, ended)),
         }
-        parts.board.send_modify(|status| status.stopping = true);
+        parts.status.send_modify(|status| status.stopping = true);
         let drain_within = config.drain_timeout + config.rules.redis_timeout();
         match timeout(drain_within, parts.election).await {
             Ok(Ok(())) => {}
@@ -134,8 +136,8 @@ impl Agent {
             ),
         }
         parts.close.cancel();
-        // What the board says last is remembered, and no more comes.
-        drop(parts.board);
+        // What the status said last is remembered, and no more comes.
+        drop(parts.status);
         let all_ended = async { while parts.others.next().await.is_some() {} };
         if timeout(CLOSE_WITHIN, all_ended).await.is_err() {
             tracing::debug!("stopping with connections that did not end by themselves");
@@ -158,7 +160,7 @@ impl Agent {
         announce(&config, &holder, &http);
 
         let metrics = Metrics::new(&config.instance)?;
-        let (board, seen) = watch::channel(Status::new(identity(&config, &holder)));
+        let (status, published) = watch::channel(Status::new(identity(&config, &holder)));
         let (desk, messages) = desk();
         let (checkup, asked) = Checkup::new();
         let (hearing, heard) = mpsc::channel(64);
@@ -169,13 +171,16 @@ impl Agent {
             desk: desk.clone(),
             every: config.rules.heartbeat_every(),
         });
-        let shared = Shared::new(seen.clone(), desk, close.clone());
+        let shared = Shared {
+            published: published.clone(),
+            stop: close.clone(),
+        };
 
         let elect = Elect {
             store: Store::new(&config.redis, &holder, config.rules.ttl()),
             desk: messages,
             heard,
-            board: board.clone(),
+            status: status.clone(),
             metrics: metrics.clone(),
             instance: config.instance.clone(),
             election: Election::new(Settings {
@@ -198,26 +203,27 @@ impl Agent {
             probe: Probe::new(&config.redis),
             asked,
             heard: hearing,
-            board: board.clone(),
+            status: status.clone(),
             metrics: metrics.clone(),
             memory_every: config.memory_every,
             warn_ratio: config.memory_warn_ratio,
         };
         let rehearse = Rehearse {
             rehearsal: Rehearsal::new(&config.redis, &holder, config.acquire_under_oom),
-            board: board.clone(),
+            status: status.clone(),
             every: config.rules.renew_every(),
             allow_eviction: config.allow_eviction,
             instance: config.instance.clone(),
         };
         let remember = state.map(|state| Remember {
             state,
-            board: seen.clone(),
+            published,
             miner_timeout: config.rules.miner_timeout(),
         });
         let serve_http = Http::new(shared.clone(), checkup, metrics);
         let serve_grpc = Grpc {
             shared,
+            desk,
             listeners: grpc,
             liveness: config.liveness,
         };
@@ -242,7 +248,7 @@ impl Agent {
         Ok(Parts {
             election: tokio::spawn(elect.run(stop.clone())),
             others,
-            board,
+            status,
             close,
             _socket: socket,
         })

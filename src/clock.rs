@@ -2,7 +2,7 @@
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::election::Instant;
+use crate::time::Instant;
 
 /// CLOCK_BOOTTIME: also runs while the machine is suspended. Every deadline of the election is on it.
 #[must_use]

@@ -7,7 +7,9 @@
 //! | room | what lives there |
 //! |---|---|
 //! | [`election`] | the rules: who may lead, until when. Pure |
-//! | [`memory`], [`fault`] | what Redis says about its memory, and what its errors mean. Pure |
+//! | [`time`] | moments as plain numbers. Pure |
+//! | [`health`], [`fault`] | how Redis is, and what its errors mean. Pure |
+//! | [`endpoint`] | where Redis and the miner are: URLs, keys, secrets |
 //! | [`store`] | the only place that speaks to Redis |
 //! | [`tasks`] | the loops around them |
 //! | [`miner`] | the desk where miners' messages come in |
@@ -48,10 +50,11 @@ pub mod clock;
 pub mod config;
 pub mod doctor;
 pub mod election;
+pub mod endpoint;
 pub mod fault;
+pub mod health;
 pub mod inject;
 pub mod logs;
-pub mod memory;
 pub mod metrics;
 pub mod miner;
 pub mod proto;
@@ -60,6 +63,7 @@ pub mod state;
 pub mod status;
 pub mod store;
 pub mod tasks;
+pub mod time;
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

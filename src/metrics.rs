@@ -11,9 +11,9 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-use crate::election::Instant;
 use crate::fault::StoreFault;
 use crate::status::Status;
+use crate::time::Instant;
 
 /// Redis round trips, in seconds.
 const BUCKETS: [f64; 12] = [

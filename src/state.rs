@@ -10,7 +10,8 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 
-use crate::election::{Instant, LARGEST_TOKEN, LONGEST_TTL, Remembered, Token};
+use crate::election::{LARGEST_TOKEN, LONGEST_TTL, Remembered, Token};
+use crate::time::Instant;
 
 const SCHEMA: u64 = 1;
 /// Changes at every start of the kernel: then nobody of before acts any more, and no clock goes on.

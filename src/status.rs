@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::election::{CampaignId, Instant, Leadership, Reason, Token};
+use crate::election::{CampaignId, Leadership, Reason, Token};
 use crate::fault::{StoreError, StoreFault};
-use crate::memory::{EngineInfo, Health, MemoryReading, RefusalWindow};
+use crate::health::{EngineInfo, Health, MemoryReading, RefusalWindow};
+use crate::time::Instant;
 
 /// How long one refused write keeps the agent unready, so that a Redis at its limit does not make it flap.
 const REFUSED_FOR: Duration = Duration::from_secs(5);
@@ -101,8 +102,8 @@ pub struct Takeover {
 #[derive(Clone)]
 pub struct Checkup(mpsc::Sender<oneshot::Sender<()>>);
 
-/// The board on which the status stands.
-pub type Board = watch::Receiver<Status>;
+/// Where the status is read.
+pub type StatusWatch = watch::Receiver<Status>;
 
 // === impl Status ===
 
@@ -293,11 +294,11 @@ impl Checkup {
         (Self(sender), receiver)
     }
 
-    /// Returns when a check that was under way or came after this call is on the board.
+    /// Returns when a check that was under way or came after this call is in the status.
     pub async fn ask(&self) {
         let (done, wait) = oneshot::channel();
         if self.0.send(done).await.is_ok() {
-            // An error means that the agent is shutting down: the board says so.
+            // An error means that the agent is shutting down: the status says so.
             let _ = wait.await;
         }
     }

@@ -7,31 +7,33 @@ use std::path::{Path, PathBuf};
 /// Each room of `src/`, and the other rooms that it may import. From the pure core outwards.
 #[rustfmt::skip]
 const ROOMS: &[(&str, &[&str])] = &[
+    ("time", &[]),
     ("fault", &[]),
-    ("memory", &["fault"]),
-    ("election", &["fault", "memory"]),
-    ("clock", &["election"]),
-    ("config", &["election"]),
-    ("state", &["election"]),
-    ("status", &["election", "fault", "memory"]),
-    ("metrics", &["election", "fault", "status"]),
-    ("miner", &["config", "election"]),
-    ("store", &["clock", "config", "election", "fault", "memory"]),
-    ("doctor", &["config", "election", "fault", "memory", "store"]),
-    ("tasks", &["clock", "config", "election", "fault", "memory", "metrics", "miner", "state", "status", "store"]),
+    ("health", &["fault"]),
+    ("endpoint", &[]),
+    ("election", &["fault", "health", "time"]),
+    ("clock", &["time"]),
+    ("config", &["election", "endpoint"]),
+    ("state", &["election", "time"]),
+    ("status", &["election", "fault", "health", "time"]),
+    ("metrics", &["fault", "status", "time"]),
+    ("miner", &["election", "endpoint", "time"]),
+    ("store", &["clock", "election", "endpoint", "fault", "health", "time"]),
+    ("doctor", &["config", "election", "endpoint", "fault", "health", "store"]),
+    ("tasks", &["clock", "election", "endpoint", "fault", "health", "metrics", "miner", "state", "status", "store", "time"]),
     ("proto", &[]),
-    ("api", &["clock", "election", "fault", "metrics", "miner", "proto", "status"]),
+    ("api", &["clock", "election", "fault", "metrics", "miner", "proto", "status", "time"]),
     ("inject", &[]),
     ("logs", &["config"]),
     ("shutdown", &[]),
-    ("agent", &["api", "clock", "config", "election", "metrics", "miner", "state", "status", "store", "tasks"]),
-    ("cli", &["agent", "clock", "config", "doctor", "election", "inject", "logs", "proto", "shutdown", "store"]),
+    ("agent", &["api", "clock", "config", "election", "endpoint", "metrics", "miner", "state", "status", "store", "tasks"]),
+    ("cli", &["agent", "clock", "config", "doctor", "election", "endpoint", "inject", "logs", "proto", "shutdown", "store"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
 
 /// The rooms without async, clock, socket or randomness, and the crates that bring none of these.
-const PURE: &[&str] = &["election", "fault", "inject", "lib", "memory"];
+const PURE: &[&str] = &["election", "fault", "health", "inject", "lib", "time"];
 const HARMLESS: &[&str] = &["saphyr_parser", "serde_json", "thiserror"];
 
 /// The crates that are at home in some rooms only.
@@ -379,7 +381,7 @@ mod the_check {
         ] {
             let line = if text.starts_with("mod") { 2 } else { 1 };
             let message = format!(
-                "src/election/core/mod.rs:{line}: election imports clock; it may import fault, memory"
+                "src/election/core/mod.rs:{line}: election imports clock; it may import fault, health, time"
             );
             broken("election/core/mod.rs", text, &[&message]);
         }

@@ -2,7 +2,7 @@
 //! INFO, from a server that may say anything.
 
 use libfuzzer_sys::fuzz_target;
-use understudy::memory::{EngineInfo, MemoryReading};
+use understudy::health::{EngineInfo, MemoryReading};
 
 fuzz_target!(|text: &str| {
     if let Ok(reading) = MemoryReading::parse(text) {

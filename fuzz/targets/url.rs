@@ -2,13 +2,13 @@
 //! A Redis URL, as an operator may type it. Its password is never shown.
 
 use libfuzzer_sys::fuzz_target;
-use understudy::config::{RedisEndpoint, shown};
+use understudy::endpoint::{RedisEndpoint, redacted};
 
 const SECRET: &str = "hunter2";
 
 fuzz_target!(|parts: (&str, &str, &str)| {
     let (scheme, user, rest) = parts;
-    let _ = (RedisEndpoint::parse(rest).is_ok(), shown(rest));
+    let _ = (RedisEndpoint::parse(rest).is_ok(), redacted(rest));
     // Where the secret stands at a password's place it is one.
     let said_elsewhere = [scheme, user, rest].iter().any(|it| it.contains(SECRET));
     let another_place = scheme.contains(':') || user.contains(['@', '/', '?', '#', ':']);
@@ -17,5 +17,5 @@ fuzz_target!(|parts: (&str, &str, &str)| {
     }
     let url = format!("{scheme}://{user}:{SECRET}@{rest}");
     assert!(!format!("{:?}", RedisEndpoint::parse(&url)).contains(SECRET));
-    assert!(!shown(&url).contains(SECRET), "{}", shown(&url));
+    assert!(!redacted(&url).contains(SECRET), "{}", redacted(&url));
 });

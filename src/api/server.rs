@@ -10,12 +10,13 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::yield_now;
 use tokio::time::sleep;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::places::{Held, Place, Places};
-use super::socket::{Peer, Stream};
+use super::socket::Peer;
 use crate::clock;
-use crate::election::Instant;
+use crate::time::Instant;
 
 /// At most one WARN in this time says that connections cannot be accepted.
 const WARN_EVERY: Duration = Duration::from_secs(10);
@@ -114,9 +115,9 @@ impl Listeners {
                 let (stream, _) = tcp?;
                 // Without it a push may wait for the peer's delayed acknowledgement.
                 let _ = stream.set_nodelay(true);
-                Ok(Peer::new(Stream::Tcp(stream)))
+                Ok(Peer::new(Either::Left(stream)))
             }
-            unix = unix => Ok(Peer::new(Stream::Unix(unix?.0))),
+            unix = unix => Ok(Peer::new(Either::Right(unix?.0))),
         }
     }
 }

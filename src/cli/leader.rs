@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Exit, fail, say};
 use crate::clock;
-use crate::config::{RedisArgs, RedisSettings};
+use crate::config::RedisArgs;
 use crate::election::{Command, RecordSeen, View};
 use crate::store::Store;
 
@@ -20,7 +20,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Exit {
-    let settings = match RedisSettings::check(&args.redis) {
+    let settings = match args.redis.check() {
         Ok(settings) => settings,
         Err(bad) => return fail(Exit::BadFlags, format_args!("bad settings\n{bad}")),
     };

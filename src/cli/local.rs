@@ -6,7 +6,8 @@ use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{Exit, fail};
-use crate::config::{DEFAULT_GRPC_LISTEN, shown_value};
+use crate::config::DEFAULT_GRPC_LISTEN;
+use crate::endpoint::redacted_value;
 
 /// An agent on this machine answers sooner, unless it was stopped.
 pub(super) const WITHIN: Duration = Duration::from_secs(2);
@@ -36,7 +37,7 @@ impl LocalArgs {
                 Exit::BadFlags,
                 format_args!(
                     "--agent={}: expected 127.0.0.1:50051 or unix:/path",
-                    shown_value(agent)
+                    redacted_value(agent)
                 ),
             ));
         };

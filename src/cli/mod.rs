@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
-use crate::config::shown_value;
+use crate::endpoint::redacted_value;
 
 /// Elects one leader among a miner's replicas with a lock in Redis, and keeps electing when Redis is
 /// out of memory
@@ -77,7 +77,7 @@ pub fn main() -> ExitCode {
         }
     };
     // One thread is enough, and it is what the agent is written for: between two awaits nothing else of it
-    // runs, so that what a task reads on the board is still so when it sends it.
+    // runs, so that what a task reads in the status is still so when it sends it.
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -113,7 +113,7 @@ fn hide_what_may_be_secret(error: &mut clap::Error) {
     ];
     for place in places {
         let secret = matches!(error.get(place), Some(ContextValue::String(text))
-            if shown_value(text) != *text || !text.starts_with('-') && text.contains([':', '=', ',', ';']));
+            if redacted_value(text) != *text || !text.starts_with('-') && text.contains([':', '=', ',', ';']));
         if secret {
             error.insert(place, ContextValue::String("…".into()));
             error.remove(ContextKind::Suggested);

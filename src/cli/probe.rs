@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::{Exit, fail, say};
 use crate::clock;
-use crate::config::{DEFAULT_HTTP_LISTEN, shown_value};
+use crate::config::DEFAULT_HTTP_LISTEN;
+use crate::endpoint::redacted_value;
 
 const WITHIN: Duration = Duration::from_secs(1);
 /// No answer of the agent to a probe is longer.
@@ -48,7 +49,10 @@ pub(super) fn run(args: &Args) -> Exit {
         let expected = "an address such as 127.0.0.1:9095";
         return fail(
             Exit::BadFlags,
-            format_args!("--http-listen={}: expected {expected}", shown_value(given)),
+            format_args!(
+                "--http-listen={}: expected {expected}",
+                redacted_value(given)
+            ),
         );
     };
     let path = match args.question {

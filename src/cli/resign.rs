@@ -6,7 +6,7 @@ use tonic::Code;
 
 use super::local::{LocalArgs, refusal};
 use super::{Exit, fail, say};
-use crate::config::shown_value;
+use crate::endpoint::redacted_value;
 use crate::proto::ResignRequest;
 use crate::proto::election_service_client::ElectionServiceClient;
 
@@ -75,7 +75,7 @@ fn bad_hold_off(args: &Args) -> Exit {
         Exit::BadFlags,
         format_args!(
             "--hold-off={}: expected a duration such as 30s, up to 1h",
-            shown_value(given)
+            redacted_value(given)
         ),
     )
 }

@@ -1,13 +1,9 @@
 //! The settings: strings in, checked values out, every mistake at once.
 
 mod args;
-mod form;
 mod instance;
-mod miner_probe;
 mod read;
 mod redis;
-mod redis_url;
-mod secret;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,20 +11,23 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::election::{LeaseRules, Liveness};
-use read::{Reader, given, password};
+use crate::endpoint::{MinerProbe, RedisPlace, RedisSettings};
+use read::{Reader, non_empty};
 
 pub use args::{RedisArgs, RunArgs};
-pub use form::{shown, shown_path, shown_value};
-pub use miner_probe::{MinerProbe, ProbeHow};
-pub use redis::{Keys, RedisAddress, RedisEndpoint, RedisPlace, RedisSettings, TlsFiles};
-pub use secret::{Login, Password, Secret};
 
 /// Where a miner finds the agent unless told otherwise.
 pub const DEFAULT_GRPC_LISTEN: &str = "127.0.0.1:50051";
 /// IPv4 too; where the kernel has no IPv6, `0.0.0.0`.
 pub const DEFAULT_HTTP_LISTEN: &str = "[::]:9090";
-const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";
-const DEFAULT_LOCK_KEY: &str = "ha:miner:global_leader";
+const DEFAULT_TTL: Duration = Duration::from_secs(30);
+/// These two are a third of a TTL that is shorter than three of them.
+const DEFAULT_RENEW_EVERY: Duration = Duration::from_secs(10);
+const DEFAULT_MINER_TIMEOUT: Duration = Duration::from_secs(3);
+const DEFAULT_REDIS_TIMEOUT: Duration = Duration::from_secs(2);
+const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+const DEFAULT_MEMORY_EVERY: Duration = Duration::from_secs(30);
+const SHORTEST_MEMORY_EVERY: Duration = Duration::from_millis(100);
 
 /// The agent's settings, checked.
 #[derive(Debug, Clone)]
@@ -70,37 +69,20 @@ impl Config {
     /// Every mistake, each with its flag, the value and what is expected.
     pub fn check(args: &RunArgs) -> Result<Self, BadSettings> {
         let mut reader = Reader::default();
-        let redis = RedisSettings::read(&args.redis, &mut reader);
-        let ttl = reader.duration("lease-ttl", &args.lease_ttl, Duration::from_secs(30));
-        let third = ttl / 3;
-        let renew_every = reader.duration(
-            "renew-every",
-            &args.renew_every,
-            third.min(Duration::from_secs(10)),
-        );
+        let config = Self::read(args, &mut reader);
+        reader.finish(config)
+    }
+
+    /// Each setting is read before any is asked for, so that one mistake hides no other.
+    fn read(args: &RunArgs, reader: &mut Reader) -> Option<Self> {
+        let redis = args.redis.read(reader);
+        let ttl = reader.duration("lease-ttl", &args.lease_ttl, DEFAULT_TTL);
         let miner_timeout = reader.duration(
             "miner-timeout",
             &args.miner_timeout,
-            third.min(Duration::from_secs(3)),
+            (ttl / 3).min(DEFAULT_MINER_TIMEOUT),
         );
-        let redis_timeout = redis
-            .as_ref()
-            .map_or(Duration::from_secs(2), |redis| redis.timeout);
-        let rules = LeaseRules::new(ttl, renew_every, miner_timeout, redis_timeout)
-            .map_err(|broken| reader.unsafe_rules(args, &broken))
-            .ok();
-        let one_server = redis
-            .as_ref()
-            .is_none_or(|redis| matches!(redis.endpoint.place, RedisPlace::Server(_)));
-        let rules = rules.map(|rules| {
-            if one_server {
-                rules
-            } else {
-                rules.with_failover()
-            }
-        });
-        let (grpc_listen, grpc_socket) = reader.grpc(args);
-        // Each is read before any is asked for, so that one mistake hides no other.
+        let rules = lease_rules(args, ttl, miner_timeout, redis.as_ref(), reader);
         let instance = reader.instance(&args.instance);
         let liveness = reader.choice(
             "miner-liveness",
@@ -117,10 +99,11 @@ impl Config {
         let memory_every = reader.at_least(
             "memory-every",
             &args.memory_every,
-            Duration::from_secs(30),
-            Duration::from_millis(100),
+            DEFAULT_MEMORY_EVERY,
+            SHORTEST_MEMORY_EVERY,
         );
         let memory_warn_ratio = reader.ratio("memory-warn-ratio", &args.memory_warn_ratio, 0.9);
+        let (grpc_listen, grpc_socket) = reader.grpc(args);
         let http_listen = reader.address("http-listen", &args.http_listen, DEFAULT_HTTP_LISTEN);
         let log_format = reader.choice(
             "log-format",
@@ -130,85 +113,52 @@ impl Config {
         let drain_timeout = reader.at_least(
             "drain-timeout",
             &args.drain_timeout,
-            miner_timeout.max(Duration::from_secs(5)),
+            miner_timeout.max(DEFAULT_DRAIN_TIMEOUT),
             miner_timeout,
         );
-        let config = (|| {
-            let (instance, long_instance) = instance?;
-            Some(Self {
-                redis: redis?,
-                instance,
-                long_instance,
-                rules: rules?,
-                liveness: liveness?,
-                miner_probe,
-                acquire_under_oom: acquire_under_oom?,
-                allow_eviction: allow_eviction?,
-                memory_every: memory_every?,
-                memory_warn_ratio: memory_warn_ratio?,
-                grpc_listen,
-                grpc_socket,
-                http_listen: http_listen?,
-                log_format: log_format?,
-                drain_timeout: drain_timeout?,
-                state_dir: given(&args.state_dir).map(PathBuf::from),
-            })
-        })();
-        reader.finish(config)
+        let (instance, long_instance) = instance?;
+        Some(Self {
+            redis: redis?,
+            instance,
+            long_instance,
+            rules: rules?,
+            liveness: liveness?,
+            miner_probe,
+            acquire_under_oom: acquire_under_oom?,
+            allow_eviction: allow_eviction?,
+            memory_every: memory_every?,
+            memory_warn_ratio: memory_warn_ratio?,
+            grpc_listen,
+            grpc_socket,
+            http_listen: http_listen?,
+            log_format: log_format?,
+            drain_timeout: drain_timeout?,
+            state_dir: non_empty(&args.state_dir).map(PathBuf::from),
+        })
     }
 }
 
-impl RedisSettings {
-    /// The settings of a command that asks Redis directly.
-    ///
-    /// # Errors
-    /// Every mistake, each with its flag, the value and what is expected.
-    pub fn check(args: &RedisArgs) -> Result<Self, BadSettings> {
-        let mut reader = Reader::default();
-        let settings = Self::read(args, &mut reader);
-        reader.finish(settings)
-    }
-
-    fn read(args: &RedisArgs, reader: &mut Reader) -> Option<Self> {
-        if args.redis_url.as_deref() == Some("") {
-            // A variable that was never set, most likely: not a wish for the default.
-            reader.bad(
-                "redis-url",
-                "",
-                "a URL such as redis://host:6379/0; leave the flag out for the default",
-            );
-        }
-        let url = given(&args.redis_url).unwrap_or(DEFAULT_REDIS_URL);
-        let endpoint = reader.keep("redis-url", &shown(url), RedisEndpoint::parse(url));
-        let tls = reader.tls(args);
-        let key = given(&args.lock_key).unwrap_or(DEFAULT_LOCK_KEY);
-        let keys = reader.keep("lock-key", key, Keys::new(key));
-        let timeout = reader.at_least(
-            "redis-timeout",
-            &args.redis_timeout,
-            Duration::from_secs(2),
-            Duration::from_millis(50),
-        );
-        let mut endpoint = endpoint?;
-        let name = |value| given(value).map(ToOwned::to_owned);
-        let redis_password = password(&args.redis_password_file, "UNDERSTUDY_REDIS_PASSWORD");
-        endpoint.login = Login {
-            username: name(&args.redis_username).or(endpoint.login.username),
-            password: redis_password.or(endpoint.login.password),
-        };
-        endpoint.sentinel_login = Login {
-            username: name(&args.sentinel_username),
-            password: password(&args.sentinel_password_file, "UNDERSTUDY_SENTINEL_PASSWORD"),
-        };
-        let keys = keys?.in_database(endpoint.database);
-        reader.only_where_used(args, &endpoint);
-        endpoint.tls = endpoint.tls.map(|_| tls);
-        Some(Self {
-            endpoint,
-            timeout: timeout?,
-            keys,
-        })
-    }
+/// The times of the lease. What is not set follows from the TTL.
+fn lease_rules(
+    args: &RunArgs,
+    ttl: Duration,
+    miner_timeout: Duration,
+    redis: Option<&RedisSettings>,
+    reader: &mut Reader,
+) -> Option<LeaseRules> {
+    let renew_every = (ttl / 3).min(DEFAULT_RENEW_EVERY);
+    let renew_every = reader.duration("renew-every", &args.renew_every, renew_every);
+    let redis_timeout = redis.map_or(DEFAULT_REDIS_TIMEOUT, |redis| redis.timeout);
+    let rules = LeaseRules::new(ttl, renew_every, miner_timeout, redis_timeout)
+        .map_err(|broken| reader.unsafe_rules(args, &broken))
+        .ok()?;
+    let one_server =
+        redis.is_none_or(|redis| matches!(redis.endpoint.place, RedisPlace::Server(_)));
+    Some(if one_server {
+        rules
+    } else {
+        rules.with_failover()
+    })
 }
 
 // === impl BadSettings ===

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{
-    BadSettings, DEFAULT_GRPC_LISTEN, MinerProbe, Password, RedisArgs, RedisEndpoint, RedisPlace,
-    RunArgs, Secret, TlsFiles, instance, shown, shown_path, shown_value,
-};
+use super::{BadSettings, DEFAULT_GRPC_LISTEN, RedisArgs, RunArgs, instance};
 use crate::election::{LONGEST_TTL, Liveness, SHORTEST_TTL, UnsafeRules};
+use crate::endpoint::{
+    MinerProbe, Password, RedisEndpoint, RedisPlace, Secret, TlsFiles, redacted, redacted_path,
+    redacted_value,
+};
 
 const LONGEST_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -25,7 +26,7 @@ impl Reader {
     }
 
     pub(super) fn bad(&mut self, flag: &str, value: &str, expected: impl fmt::Display) {
-        let value = shown_value(value);
+        let value = redacted_value(value);
         self.bad
             .0
             .push(format!("--{flag}={value}: expected {expected}"));
@@ -49,7 +50,7 @@ impl Reader {
         value: &Option<String>,
         default: Duration,
     ) -> Duration {
-        let Some(text) = given(value) else {
+        let Some(text) = non_empty(value) else {
             return default;
         };
         match humantime::parse_duration(text) {
@@ -77,7 +78,7 @@ impl Reader {
             let least = humantime::format_duration(least);
             self.bad(
                 flag,
-                given(value).unwrap_or_default(),
+                non_empty(value).unwrap_or_default(),
                 format_args!("at least {least}"),
             );
             return None;
@@ -106,7 +107,7 @@ impl Reader {
         value: &Option<String>,
         choices: &[(&str, T)],
     ) -> Option<T> {
-        let Some(text) = given(value) else {
+        let Some(text) = non_empty(value) else {
             return choices.first().map(|(_, choice)| *choice);
         };
         let found = choices.iter().find(|(name, _)| *name == text);
@@ -123,7 +124,7 @@ impl Reader {
         value: &Option<String>,
         default: f64,
     ) -> Option<f64> {
-        let Some(text) = given(value) else {
+        let Some(text) = non_empty(value) else {
             return Some(default);
         };
         let ratio = text
@@ -139,7 +140,7 @@ impl Reader {
         value: &Option<String>,
         default: &str,
     ) -> Option<SocketAddr> {
-        let text = given(value).unwrap_or(default);
+        let text = non_empty(value).unwrap_or(default);
         self.keep(
             flag,
             text,
@@ -150,8 +151,8 @@ impl Reader {
 
     pub(super) fn grpc(&mut self, args: &RunArgs) -> (Option<SocketAddr>, Option<PathBuf>) {
         const FLAG: &str = "grpc-listen";
-        let socket = given(&args.grpc_socket).map(PathBuf::from);
-        if given(&args.grpc_listen) == Some("off") {
+        let socket = non_empty(&args.grpc_socket).map(PathBuf::from);
+        if non_empty(&args.grpc_listen) == Some("off") {
             if socket.is_none() {
                 self.bad(FLAG, "off", "--grpc-socket beside off");
             }
@@ -175,9 +176,9 @@ impl Reader {
         liveness: Option<Liveness>,
     ) -> Option<MinerProbe> {
         const FLAG: &str = "miner-probe";
-        let text = given(&args.miner_probe);
+        let text = non_empty(&args.miner_probe);
         // It may hold a secret where none belongs.
-        let shown = text.map(shown);
+        let shown = text.map(redacted);
         let probe = text.map(MinerProbe::parse);
         let probe =
             probe.and_then(|read| self.keep(FLAG, shown.as_deref().unwrap_or_default(), read));
@@ -206,7 +207,7 @@ impl Reader {
         let pod = std::env::var("POD_NAME")
             .ok()
             .filter(|name| !name.is_empty());
-        let name = given(value).map_or_else(|| pod.unwrap_or_else(host), Into::into);
+        let name = non_empty(value).map_or_else(|| pod.unwrap_or_else(host), Into::into);
         let short = self.keep(
             "instance",
             &name,
@@ -218,7 +219,7 @@ impl Reader {
 
     /// The files of TLS. They are read when they are needed, and need not be there before.
     pub(super) fn tls(&mut self, args: &RedisArgs) -> TlsFiles {
-        let file = |value| given(value).map(PathBuf::from);
+        let file = |value| non_empty(value).map(PathBuf::from);
         let pair = (file(&args.redis_cert_file), file(&args.redis_key_file));
         let client = match pair {
             (Some(cert), Some(key)) => Some((cert, key)),
@@ -256,10 +257,10 @@ impl Reader {
         ];
         for (flags, used, scheme) in unused {
             for (flag, value) in flags {
-                if let (Some(value), false) = (given(value), used) {
+                if let (Some(value), false) = (non_empty(value), used) {
                     self.bad(
                         flag,
-                        &shown_path(Path::new(value)),
+                        &redacted_path(Path::new(value)),
                         format_args!("only with a {scheme} URL"),
                     );
                 }
@@ -288,7 +289,7 @@ impl Reader {
                     ("redis-timeout", value, "50ms to 60s".into())
                 }
             };
-            self.bad(flag, given(value).unwrap_or("default"), expected);
+            self.bad(flag, non_empty(value).unwrap_or("default"), expected);
         }
     }
 }
@@ -304,7 +305,7 @@ fn time(length: Duration) -> String {
 
 /// A password that is set: the file before the variable. The file is read when it is needed, and need not be there before.
 pub(super) fn password(file: &Option<String>, variable: &str) -> Option<Password> {
-    if let Some(path) = given(file) {
+    if let Some(path) = non_empty(file) {
         return Some(Password::File(path.into()));
     }
     let set = std::env::var(variable).ok().map(Secret::new);
@@ -312,6 +313,6 @@ pub(super) fn password(file: &Option<String>, variable: &str) -> Option<Password
 }
 
 /// A flag that is set. An empty value counts as not set, as manifests often leave one.
-pub(super) fn given(value: &Option<String>) -> Option<&str> {
+pub(super) fn non_empty(value: &Option<String>) -> Option<&str> {
     value.as_deref().filter(|text| !text.is_empty())
 }

@@ -1,201 +1,63 @@
-//! Where Redis is and how to speak to it, checked. No secret leaves here by accident.
+//! The flags about Redis, read.
 
-use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::secret::Login;
+use super::read::{Reader, non_empty, password};
+use super::{BadSettings, DEFAULT_REDIS_TIMEOUT, RedisArgs};
+use crate::endpoint::{Keys, Login, RedisEndpoint, RedisSettings, redacted};
 
-/// How to reach Redis, and under which keys the election stands.
-#[derive(Debug, Clone)]
-pub struct RedisSettings {
-    pub endpoint: RedisEndpoint,
-    /// One command, connecting included.
-    pub timeout: Duration,
-    pub keys: Keys,
-}
+const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";
+const DEFAULT_LOCK_KEY: &str = "ha:miner:global_leader";
 
-/// A Redis: where it is, and how one gets in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RedisEndpoint {
-    pub place: RedisPlace,
-    pub database: i64,
-    pub login: Login,
-    /// For the sentinels themselves.
-    pub sentinel_login: Login,
-    /// `None`: without TLS.
-    pub tls: Option<TlsFiles>,
-    /// The names of query options that mean nothing here; `…` for each whose name may be a secret.
-    pub ignored: Vec<&'static str>,
-}
-
-/// Where the primary is found that holds the lock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RedisPlace {
-    Server(RedisAddress),
-    /// The sentinels say where the primary of that name is.
-    Sentinel {
-        sentinels: Vec<RedisAddress>,
-        master: String,
-    },
-    /// The nodes of a cluster say which of them owns the lock's slot.
-    Cluster {
-        seeds: Vec<RedisAddress>,
-    },
-}
-
-/// One server.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum RedisAddress {
-    Tcp { host: String, port: u16 },
-    Unix(PathBuf),
-}
-
-/// PEM files; each is read again for every connection, so that what is renewed on disk is used.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Whom to trust; `None`: the system's roots.
-    pub ca: Option<PathBuf>,
-    /// The agent's own certificate and its key.
-    pub client: Option<(PathBuf, PathBuf)>,
-}
-
-/// The names of everything that the election keeps in Redis, all in one cluster slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Keys {
-    pub lock: String,
-    /// In which they stand. Channels stand in none: a message is heard whatever database its reader has selected.
-    database: i64,
-}
-
-// === impl RedisEndpoint ===
-
-impl RedisEndpoint {
-    /// The one server that is meant runs on this host.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        match &self.place {
-            RedisPlace::Server(RedisAddress::Unix(_)) => true,
-            RedisPlace::Server(RedisAddress::Tcp { host, .. }) => {
-                ["127.0.0.1", "::1", "localhost"].contains(&host.as_str())
-            }
-            RedisPlace::Sentinel { .. } | RedisPlace::Cluster { .. } => false,
-        }
-    }
-}
-
-// === impl RedisPlace ===
-
-impl fmt::Display for RedisPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |addresses: &[RedisAddress]| {
-            let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-            texts.join(",")
-        };
-        match self {
-            Self::Server(address) => write!(f, "{address}"),
-            Self::Sentinel { sentinels, master } => {
-                write!(f, "{master} (by the sentinels {})", list(sentinels))
-            }
-            Self::Cluster { seeds } => write!(f, "the cluster of {}", list(seeds)),
-        }
-    }
-}
-
-impl fmt::Display for RedisAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "{}", path.display()),
-        }
-    }
-}
-
-// === impl Keys ===
-
-impl Keys {
+impl RedisArgs {
+    /// The settings of a command that asks Redis directly.
+    ///
     /// # Errors
-    /// The key would put its companions into another cluster slot.
-    pub fn new(lock: &str) -> Result<Self, &'static str> {
-        if lock.is_empty() {
-            return Err("a key that is not empty");
+    /// Every mistake, each with its flag, the value and what is expected.
+    pub fn check(&self) -> Result<RedisSettings, BadSettings> {
+        let mut reader = Reader::default();
+        let settings = self.read(&mut reader);
+        reader.finish(settings)
+    }
+
+    pub(super) fn read(&self, reader: &mut Reader) -> Option<RedisSettings> {
+        if self.redis_url.as_deref() == Some("") {
+            // A variable that was never set, most likely: not a wish for the default.
+            reader.bad(
+                "redis-url",
+                "",
+                "a URL such as redis://host:6379/0; leave the flag out for the default",
+            );
         }
-        if lock.contains('}') && !has_hash_tag(lock) {
-            return Err("a key without `}`, or with a hash tag such as `{miner}:leader`");
-        }
-        Ok(Self {
-            lock: lock.into(),
-            database: 0,
-        })
-    }
-
-    /// The same keys in this database.
-    #[must_use]
-    pub fn in_database(self, database: i64) -> Self {
-        Self { database, ..self }
-    }
-
-    #[must_use]
-    pub fn record(&self) -> String {
-        self.companion("record")
-    }
-
-    #[must_use]
-    pub fn events(&self) -> String {
-        match self.database {
-            0 => self.companion("events"),
-            database => self.companion(&format!("events:{database}")),
-        }
-    }
-
-    #[must_use]
-    pub fn probe(&self) -> String {
-        self.companion("probe")
-    }
-
-    /// The keys on which `holder` tries out what it would do on these.
-    #[must_use]
-    pub fn shadow(&self, holder: &str) -> Self {
-        Self {
-            lock: self.companion(&format!("shadow:{holder}")),
-            database: self.database,
-        }
-    }
-
-    fn companion(&self, suffix: &str) -> String {
-        if has_hash_tag(&self.lock) {
-            format!("{}:{suffix}", self.lock)
-        } else {
-            format!("{{{}}}:{suffix}", self.lock)
-        }
-    }
-}
-
-/// Redis hashes what stands between the first `{` and the first `}` after it, if that is not empty.
-/// <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags>
-fn has_hash_tag(key: &str) -> bool {
-    key.split_once('{')
-        .and_then(|(_, rest)| rest.split_once('}'))
-        .is_some_and(|(tag, _)| !tag.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn companions_share_the_locks_slot() {
-        let keys = Keys::new("ha:miner:global_leader").unwrap();
-        assert_eq!(keys.record(), "{ha:miner:global_leader}:record");
-        assert_eq!(
-            keys.shadow("a-1").record(),
-            "{ha:miner:global_leader}:shadow:a-1:record"
+        let url = non_empty(&self.redis_url).unwrap_or(DEFAULT_REDIS_URL);
+        let endpoint = reader.keep("redis-url", &redacted(url), RedisEndpoint::parse(url));
+        let tls = reader.tls(self);
+        let key = non_empty(&self.lock_key).unwrap_or(DEFAULT_LOCK_KEY);
+        let keys = reader.keep("lock-key", key, Keys::new(key));
+        let timeout = reader.at_least(
+            "redis-timeout",
+            &self.redis_timeout,
+            DEFAULT_REDIS_TIMEOUT,
+            Duration::from_millis(50),
         );
-        assert_eq!(Keys::new("{m}:lock").unwrap().record(), "{m}:lock:record");
-        assert_eq!(Keys::new("a{b").unwrap().events(), "{a{b}:events");
-        for bad in ["", "a}b", "a{}b", "}{"] {
-            assert!(Keys::new(bad).is_err(), "{bad}");
-        }
+        let mut endpoint = endpoint?;
+        let name = |value| non_empty(value).map(ToOwned::to_owned);
+        let redis_password = password(&self.redis_password_file, "UNDERSTUDY_REDIS_PASSWORD");
+        endpoint.login = Login {
+            username: name(&self.redis_username).or(endpoint.login.username),
+            password: redis_password.or(endpoint.login.password),
+        };
+        endpoint.sentinel_login = Login {
+            username: name(&self.sentinel_username),
+            password: password(&self.sentinel_password_file, "UNDERSTUDY_SENTINEL_PASSWORD"),
+        };
+        let keys = keys?.in_database(endpoint.database);
+        reader.only_where_used(self, &endpoint);
+        endpoint.tls = endpoint.tls.map(|_| tls);
+        Some(RedisSettings {
+            endpoint,
+            timeout: timeout?,
+            keys,
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! What a Redis user must be allowed.
 
-use crate::config::{Keys, Login, RedisPlace, RedisSettings};
+use crate::endpoint::{Keys, Login, RedisPlace, RedisSettings};
 
 /// What the scripts, the probe, the events and the connection itself run.
 const COMMANDS: [&str; 17] = [
@@ -67,13 +67,12 @@ mod tests {
 
     #[test]
     fn it_names_the_keys_and_nothing_else() {
-        let settings = RedisSettings::check(&RedisArgs {
+        let args = RedisArgs {
             redis_url: Some("redis://miner:hunter2@r".into()),
             lock_key: Some("my*lock".into()),
             ..RedisArgs::default()
-        })
-        .unwrap();
-        let line = acl_line(&settings);
+        };
+        let line = acl_line(&args.check().unwrap());
         let start = "ACL SETUSER miner on >… ~my\\*lock ~{my\\*lock}:* resetchannels &{my\\*lock}:* -@all +eval ";
         assert!(line.starts_with(start), "{line}");
         assert!(!line.contains("hunter2"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::time;
 use crate::config::Config;
 use crate::election::Liveness;
-use crate::memory::CHECK_EVERY;
+use crate::health::CHECK_EVERY;
 use crate::store::Survey;
 
 /// One kind of failure.

@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use super::{Finding, acl_line, time};
-use crate::config::{Config, RedisPlace};
+use crate::config::Config;
 use crate::election::RecordSeen;
+use crate::endpoint::RedisPlace;
 use crate::fault::{StoreError, StoreFault};
-use crate::memory::{EngineInfo, Health, field};
+use crate::health::{EngineInfo, Health, field};
 use crate::store::Survey;
 
 /// A round trip that takes longer is worth knowing of.
 const SLOW: Duration = Duration::from_millis(50);
-/// Engines older than this were never tried.
-const OLDEST: (u32, u32) = (6, 2);
 
 pub(super) fn reach(survey: &Survey, config: &Config) -> Finding {
     const CHECK: &str = "reach";
@@ -50,20 +49,16 @@ pub(super) fn engine(survey: &Survey) -> Finding {
         Ok(info) => info,
         Err(error) => return refused(CHECK, "INFO", error),
     };
-    let EngineInfo { engine, version } = EngineInfo::parse(info);
-    let says = format!("{engine} {version}");
-    let mut numbers = version.split('.').map(|part| part.parse().ok());
-    let number = (numbers.next().flatten(), numbers.next().flatten());
-    match (engine.as_str(), number) {
-        ("redis" | "valkey", (Some(major), Some(minor))) if (major, minor) >= OLDEST => {
-            Finding::ok(CHECK, says)
-        }
-        _ => Finding::warn(
-            CHECK,
-            format!("{says}: not among those that this version is tested with"),
-            "see the table in docs/redis.md, and rehearse a takeover before you rely on it",
-        ),
+    let engine = EngineInfo::parse(info);
+    let says = format!("{} {}", engine.engine, engine.version);
+    if engine.tried() {
+        return Finding::ok(CHECK, says);
     }
+    Finding::warn(
+        CHECK,
+        format!("{says}: not among those that this version is tested with"),
+        "see the table in docs/redis.md, and rehearse a takeover before you rely on it",
+    )
 }
 
 /// Every command that the agent needs was tried: the scripts, the probe, the channel.

@@ -4,7 +4,7 @@ use super::checks::refused;
 use super::{Finding, time};
 use crate::config::Config;
 use crate::fault::StoreError;
-use crate::memory::{MemoryReading, field};
+use crate::health::{MemoryReading, field};
 use crate::store::Survey;
 
 pub(super) fn eviction(survey: &Survey, config: &Config) -> Finding {

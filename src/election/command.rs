@@ -3,9 +3,9 @@
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use super::time::Instant;
 use super::view::{Token, View};
 use crate::fault::StoreError;
+use crate::time::Instant;
 
 /// One request to the store. `not_after` is on the store's own clock, in microseconds since 1970:
 /// a request that arrives later changes nothing.

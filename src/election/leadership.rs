@@ -1,8 +1,8 @@
 //! What the agent says about who leads, and until when it may be believed.
 
-use super::time::Instant;
 use super::view::Token;
 use crate::fault::StoreFault;
+use crate::time::Instant;
 
 /// What this agent is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use super::time::Instant;
+use crate::time::Instant;
 
 /// The longest time to live that is accepted, for our own lock and in the record of another agent.
 pub const LONGEST_TTL: Duration = Duration::from_secs(24 * 60 * 60);

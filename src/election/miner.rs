@@ -1,6 +1,6 @@
 //! The miner's side of the election: who is a candidate, and until when it may act.
 
-use super::time::Instant;
+use crate::time::Instant;
 
 /// How an agent knows that its miner lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -34,7 +34,6 @@ mod leadership;
 mod lease;
 mod miner;
 mod settings;
-mod time;
 mod view;
 mod watch;
 
@@ -50,5 +49,4 @@ pub use leadership::{Leadership, Reason, Role};
 pub use lease::{LONGEST_TTL, LeaseRules, SHORTEST_TTL, UnsafeRules};
 pub use miner::{CampaignId, CampaignRefused, EndedBy, Liveness};
 pub use settings::{Remembered, Settings};
-pub use time::Instant;
 pub use view::{LARGEST_TOKEN, Lock, Record, RecordFields, RecordSeen, SCHEMA, Token, View};

@@ -2,8 +2,8 @@
 
 use super::lease::LeaseRules;
 use super::miner::Liveness;
-use super::time::Instant;
 use super::view::Token;
+use crate::time::Instant;
 
 /// What an agent is told once.
 #[derive(Debug, Clone, Hash)]

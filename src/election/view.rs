@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::lease::LONGEST_TTL;
-use crate::memory::MemoryReading;
+use crate::health::MemoryReading;
 
 /// A fencing token. Every later term has a greater one.
 pub type Token = u64;

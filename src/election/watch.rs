@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::leadership::Reason;
 use super::lease::{LOOK_OFTEN, LeaseRules};
-use super::time::Instant;
 use super::view::{Lock, Record, RecordSeen, Token, View};
+use crate::time::Instant;
 
 /// A lock is looked at again this long after its end: its time to live is told in whole
 /// milliseconds, and a server that does not expire it must not be asked without a pause.

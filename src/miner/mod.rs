@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::election::{CampaignId, CampaignRefused, EndedBy, Instant, Token};
+use crate::election::{CampaignId, CampaignRefused, EndedBy, Token};
+use crate::time::Instant;
 
 /// How many messages may wait. Far more than 32 streams send in one turn of the loop.
 const WAITING: usize = 256;

@@ -13,7 +13,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::config::{MinerProbe, ProbeHow};
+use crate::endpoint::{MinerProbe, ProbeHow};
 
 /// # Errors
 /// It is not healthy, or did not say so within `limit`.

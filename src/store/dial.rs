@@ -13,7 +13,7 @@ use redis::{
 };
 
 use super::files::Credentials;
-use crate::config::{RedisAddress, RedisEndpoint, Secret};
+use crate::endpoint::{RedisAddress, RedisEndpoint, Secret};
 
 /// A peer that vanished without a word (its host died, a NAT forgot the connection) is found by the kernel's keepalive,
 /// within `KEEPALIVE_IDLE` and `USER_TIMEOUT`, so that the next command need not find it by waiting for its timeout. It

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::dial::{Guest, dial_to_listen};
 use super::error::store_error;
 use super::topology::Topology;
-use crate::config::{RedisAddress, RedisEndpoint, RedisPlace, RedisSettings};
+use crate::endpoint::{RedisAddress, RedisEndpoint, RedisPlace, RedisSettings};
 use crate::fault::StoreError;
 
 /// What sentinels publish when a primary has been replaced; the message begins with its name.

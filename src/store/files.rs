@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use crate::config::{Login, Password, RedisEndpoint, Secret, TlsFiles, shown_path};
+use crate::endpoint::{Login, Password, RedisEndpoint, Secret, TlsFiles, redacted_path};
 use crate::fault::{StoreError, StoreFault};
 
 /// All that is needed to be let in, wherever it came from.
@@ -61,7 +61,7 @@ impl Unusable {
     ) -> Option<T> {
         let tell = |why| {
             self.files
-                .push(format!("--{flag}={}: {why}", shown_path(path)));
+                .push(format!("--{flag}={}: {why}", redacted_path(path)));
             self.fault = Some(fault);
         };
         read.map_err(tell).ok()

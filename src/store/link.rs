@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::dial::{Guest, Try, on_open_connection};
 use super::error::store_error;
 use super::topology::Topology;
-use crate::config::{RedisAddress, RedisSettings};
+use crate::endpoint::{RedisAddress, RedisSettings};
 use crate::fault::{StoreError, StoreFault};
 
 pub(super) struct Link {

@@ -16,9 +16,10 @@ mod voice;
 use std::time::Duration;
 
 use crate::clock;
-use crate::config::RedisSettings;
-use crate::election::{Command, Instant, Reply};
+use crate::election::{Command, Reply};
+use crate::endpoint::RedisSettings;
 use crate::fault::{StoreError, StoreFault};
+use crate::time::Instant;
 use link::Link;
 use script::Scripts;
 

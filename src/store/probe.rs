@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::link::Link;
-use crate::config::RedisSettings;
+use crate::endpoint::RedisSettings;
 use crate::fault::{StoreError, StoreFault};
-use crate::memory::{EngineInfo, Health, MemoryReading};
+use crate::health::{EngineInfo, Health, MemoryReading};
 
 pub struct Probe {
     link: Link,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{OomRung, Store};
 use crate::clock;
-use crate::config::RedisSettings;
 use crate::election::{Answer, Command, Outcome, Stamp, View};
+use crate::endpoint::RedisSettings;
 use crate::fault::StoreError;
 
 /// Longer than any rehearsal takes: whatever one leaves behind that dies in the middle is gone by then.

@@ -7,12 +7,12 @@ use redis::{RedisResult, Value};
 
 use super::OomRung;
 use super::dial::Try;
-use crate::config::Keys;
 use crate::election::{
     Answer, Command, Lock, Outcome, RecordFields, RecordSeen, Refusal, Stamp, View,
 };
+use crate::endpoint::Keys;
 use crate::fault::StoreError;
-use crate::memory::MemoryReading;
+use crate::health::MemoryReading;
 
 /// A script, known to the server by its hash.
 pub(super) struct Script {

@@ -7,10 +7,10 @@ use redis::{FromRedisValue, Value};
 use super::link::Link;
 use super::{Events, Probe, Rehearsal, Rehearsed, Store};
 use crate::clock;
-use crate::config::{Login, RedisPlace, RedisSettings};
 use crate::election::{Command, View};
+use crate::endpoint::{Login, RedisPlace, RedisSettings};
 use crate::fault::{StoreError, StoreFault};
-use crate::memory::Health;
+use crate::health::Health;
 
 /// So many round trips are measured.
 const PINGS: usize = 5;
@@ -196,7 +196,7 @@ async fn guess(settings: &RedisSettings, error: &StoreError) -> Option<&'static 
             "a server without TLS answers there: write redis:// instead of rediss://",
         ),
         None if matches!(other.endpoint.place, RedisPlace::Server(_)) => (
-            Some(crate::config::TlsFiles::default()),
+            Some(crate::endpoint::TlsFiles::default()),
             "a server with TLS answers there: write rediss:// instead of redis://",
         ),
         None => return None,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::voice::{Answer, MOST_MEMBERS, Member, Question, Voice};
-use crate::config::{RedisAddress, RedisEndpoint, RedisPlace};
+use crate::endpoint::{RedisAddress, RedisEndpoint, RedisPlace};
 use crate::fault::{StoreError, StoreFault};
 
 pub(super) struct Topology {

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::dial::{Guest, on_open_connection};
 use super::error::store_error;
-use crate::config::{RedisAddress, RedisEndpoint};
+use crate::endpoint::{RedisAddress, RedisEndpoint};
 use crate::fault::StoreError;
 
 /// More than any deployment that elects by asking all of them should have.

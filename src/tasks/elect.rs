@@ -10,12 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Heard;
 use crate::clock;
-use crate::election::{Attempt, Election, Event, Instant, Leadership, Reason, Reply, Token};
+use crate::election::{Attempt, Election, Event, Leadership, Reason, Reply, Token};
 use crate::fault::StoreFault;
 use crate::metrics::Metrics;
 use crate::miner::{Message, ResignRefused};
 use crate::status::{ElectionStatus, Status};
 use crate::store::Store;
+use crate::time::Instant;
 
 /// The loop turns at least this often, to show that it lives.
 const TURN_EVERY: Duration = Duration::from_secs(1);
@@ -26,7 +27,7 @@ pub struct Elect {
     pub store: Store,
     pub desk: mpsc::Receiver<Message>,
     pub heard: mpsc::Receiver<Heard>,
-    pub board: watch::Sender<Status>,
+    pub status: watch::Sender<Status>,
     pub metrics: Metrics,
     pub instance: String,
 }
@@ -37,7 +38,7 @@ type Executed = (Store, Attempt, Reply);
 /// What the task itself keeps besides the election.
 struct Shell {
     election: Election,
-    board: watch::Sender<Status>,
+    status: watch::Sender<Status>,
     metrics: Metrics,
     instance: String,
     resigning: Resigning,
@@ -57,7 +58,7 @@ impl Elect {
         let mut shell = Shell {
             last: self.election.leadership().clone(),
             election: self.election,
-            board: self.board,
+            status: self.status,
             metrics: self.metrics,
             instance: self.instance,
             resigning: Vec::new(),
@@ -117,7 +118,7 @@ async fn execute(mut store: Store, attempt: Attempt) -> Executed {
 }
 
 impl Shell {
-    /// What the miner's side says. The board is written before an answer is given, so that whoever has
+    /// What the miner's side says. The status is published before an answer is given, so that whoever has
     /// the answer finds its effect there.
     fn told(&mut self, message: Message) {
         let now = clock::boottime();
@@ -185,7 +186,7 @@ impl Shell {
         }
         let leadership = self.election.leadership().clone();
         self.note_standing(&leadership);
-        self.board.send_if_modified(|status| {
+        self.status.send_if_modified(|status| {
             status.elect_turned = now;
             let mut leaderless = status.election.leaderless;
             leaderless.set(leadership.leader.is_none(), now);

@@ -1,4 +1,4 @@
-//! The loops: each owns its connection and what it writes on the board.
+//! The loops: each owns its connection and what it writes in the status.
 
 mod elect;
 mod listen;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock;
-use crate::config::MinerProbe;
+use crate::endpoint::MinerProbe;
 use crate::miner::{Desk, Message, probe};
 
 pub struct ProbeMiner {

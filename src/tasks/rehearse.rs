@@ -13,7 +13,7 @@ use crate::store::{Rehearsal, Rehearsed};
 
 pub struct Rehearse {
     pub rehearsal: Rehearsal,
-    pub board: watch::Sender<Status>,
+    pub status: watch::Sender<Status>,
     pub every: Duration,
     pub allow_eviction: bool,
     pub instance: String,
@@ -24,16 +24,16 @@ impl Rehearse {
     pub async fn run(mut self) {
         let mut tick = interval(self.every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut board = self.board.subscribe();
+        let mut published = self.status.subscribe();
         let mut leads = false;
         loop {
             // Whoever leads no more is to know at once whether it could again.
             tokio::select! {
                 _ = tick.tick() => {}
-                _ = board.wait_for(|status| !leading(status)), if leads => {}
+                _ = published.wait_for(|status| !leading(status)), if leads => {}
             }
             let before = {
-                let status = self.board.borrow();
+                let status = self.status.borrow();
                 leads = leading(&status);
                 status.takeover.clone()
             };
@@ -43,7 +43,7 @@ impl Rehearse {
                 let rehearsed = self.rehearsal.run().await;
                 Some(self.judge(rehearsed, before.as_ref()))
             };
-            self.board.send_if_modified(|status| {
+            self.status.send_if_modified(|status| {
                 let before = std::mem::replace(&mut status.takeover, takeover);
                 let fault = |takeover: Option<&Takeover>| takeover.map(|it| it.fault.clone());
                 fault(before.as_ref()) != fault(status.takeover.as_ref())

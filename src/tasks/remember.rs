@@ -14,18 +14,18 @@ const RETRY: Duration = Duration::from_secs(1);
 
 pub struct Remember {
     pub state: StateDir,
-    pub board: watch::Receiver<Status>,
+    pub published: watch::Receiver<Status>,
     pub miner_timeout: Duration,
 }
 
 impl Remember {
-    /// Runs until the board is gone. A disk that hangs holds up nothing but this.
+    /// Runs until the agent is gone. A disk that hangs holds up nothing but this.
     pub async fn run(mut self) {
         let state = Arc::new(self.state);
         let (mut written, mut told) = (None, None);
         loop {
             let (holder, highest) = {
-                let status = self.board.borrow_and_update();
+                let status = self.published.borrow_and_update();
                 (
                     status.identity.holder.clone(),
                     status.election.highest_token,
@@ -52,7 +52,7 @@ impl Remember {
                 // A full disk is not written to with every heartbeat.
                 sleep(RETRY).await;
             }
-            if self.board.changed().await.is_err() {
+            if self.published.changed().await.is_err() {
                 return;
             }
         }

@@ -8,12 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Heard;
 use crate::clock;
-use crate::election::Instant;
 use crate::fault::StoreFault;
-use crate::memory::{CHECK_EVERY, Health};
+use crate::health::{CHECK_EVERY, Health};
 use crate::metrics::Metrics;
 use crate::status::{MemoryStatus, Status};
 use crate::store::Probe;
+use crate::time::Instant;
 
 /// How long one check may take: `/ready` answers within 900 ms.
 const CHECK_LIMIT: Duration = Duration::from_millis(700);
@@ -23,7 +23,7 @@ pub struct WatchRedis {
     pub asked: mpsc::Receiver<oneshot::Sender<()>>,
     /// The election, which is told when Redis is back.
     pub heard: mpsc::Sender<Heard>,
-    pub board: watch::Sender<Status>,
+    pub status: watch::Sender<Status>,
     pub metrics: Metrics,
     pub memory_every: Duration,
     pub warn_ratio: f64,
@@ -54,7 +54,7 @@ impl WatchRedis {
             let before = last.replace(health.clone());
             if before
                 .as_ref()
-                .is_some_and(|it| it.usable_for() < health.usable_for())
+                .is_some_and(|it| it.usability() < health.usability())
             {
                 // Where so much waits to be heard that there is no room, a pause ends anyway.
                 let _ = self.heard.try_send(Heard::Back);
@@ -78,7 +78,7 @@ impl WatchRedis {
         let health = self.probe.check(CHECK_LIMIT).await;
         let now = clock::boottime();
         self.metrics.took("check", now.since(sent_at));
-        self.board.send_if_modified(|status| {
+        self.status.send_if_modified(|status| {
             status.watch_turned = now;
             status.redis.checked(health.clone(), now)
         });
@@ -111,7 +111,7 @@ impl WatchRedis {
             read_at: now,
             read_at_unix: clock::unix_seconds(),
         };
-        self.board.send_modify(|status| status.redis.read(memory));
+        self.status.send_modify(|status| status.redis.read(memory));
     }
 }
 

@@ -4,7 +4,8 @@ use std::hash::{Hash, Hasher};
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
-use understudy::election::{AttemptId, CampaignId, Command, Election, Instant, Reply, Token};
+use understudy::election::{AttemptId, CampaignId, Command, Election, Reply, Token};
+use understudy::time::Instant;
 
 #[derive(Clone)]
 pub struct Agent {

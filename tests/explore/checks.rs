@@ -1,6 +1,7 @@
 //! The invariants of the design, checked from outside after every step.
 
-use understudy::election::{Command, Instant, Liveness, Outcome, Role, Token};
+use understudy::election::{Command, Liveness, Outcome, Role, Token};
+use understudy::time::Instant;
 
 use super::redis::Data;
 use super::setting::YES;

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use understudy::election::{EndedBy, Instant, Remembered};
+use understudy::election::{EndedBy, Remembered};
+use understudy::time::Instant;
 
 use super::agent::{Agent, Message};
 use super::faults::Fault;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use understudy::election::{
-    Command, Election, Event, Instant, Liveness, Outcome, Reason, Remembered, Reply,
+    Command, Election, Event, Liveness, Outcome, Reason, Remembered, Reply,
 };
 use understudy::fault::StoreError;
+use understudy::time::Instant;
 
 use super::agent::{Agent, Agents, Message, Miner, What};
 use super::checks::Checks;

@@ -13,8 +13,9 @@ use std::time::Duration;
 use model::{Caller, Data, Memory};
 use stage::{Redis, engines};
 use understudy::clock::boottime;
-use understudy::config::{RedisArgs, RedisSettings};
+use understudy::config::RedisArgs;
 use understudy::election::{Answer, Command, Outcome, Record, RecordSeen, Stamp, Token, View};
+use understudy::endpoint::RedisSettings;
 use understudy::fault::StoreFault;
 use understudy::store::{OomRung, Store};
 
@@ -30,7 +31,7 @@ fn settings(redis: &Redis) -> RedisSettings {
         redis_url: Some(redis.url()),
         ..RedisArgs::default()
     };
-    RedisSettings::check(&args).expect("settings")
+    args.check().expect("settings")
 }
 
 fn store(redis: &Redis, holder: &str) -> Store {

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use stage::{Agent, Redis, wait_for};
-use understudy::config::{RedisArgs, RedisSettings};
+use understudy::config::RedisArgs;
 use understudy::doctor::acl_line;
 
 fn read(path: &str) -> String {
@@ -222,7 +222,7 @@ fn every_command_that_the_readme_names_works() {
 
 #[test]
 fn the_documents_have_the_acl_line_that_the_doctor_prints() {
-    let settings = RedisSettings::check(&RedisArgs::default()).expect("the defaults");
+    let settings = RedisArgs::default().check().expect("the defaults");
     let line = acl_line(&settings);
     assert!(
         read("docs/redis.md").contains(&format!("\n{line}\n")),

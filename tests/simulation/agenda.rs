@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use understudy::election::{AttemptId, CampaignId, Command, EndedBy, Instant, Reply, Token};
+use understudy::election::{AttemptId, CampaignId, Command, EndedBy, Reply, Token};
+use understudy::time::Instant;
 
 use super::go_miners::GoStep;
 use super::scene::Stranger;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use understudy::election::{Election, Event, Instant, LeaseRules, Reason, Remembered, Settings};
+use understudy::election::{Election, Event, LeaseRules, Reason, Remembered, Settings};
+use understudy::time::Instant;
 
 use super::agenda::Step;
 use super::clock::{Clock, MS};

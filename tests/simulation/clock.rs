@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use understudy::election::Instant;
+use understudy::time::Instant;
 
 use super::dice::Dice;
 use super::limit::Limit;

@@ -1,7 +1,8 @@
 //! The miners: each acts while its host's clock is below the end of its grant, unless it has acknowledged that it
 //! stopped before, and writes to a store that is fenced by the token.
 
-use understudy::election::{CampaignId, EndedBy, Instant, Liveness, Role, Token};
+use understudy::election::{CampaignId, EndedBy, Liveness, Role, Token};
+use understudy::time::Instant;
 
 use super::agenda::Step;
 use super::agents::MINER_TIMEOUTS;

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use understudy::election::{Election, Instant, Liveness, Role, Token};
+use understudy::election::{Election, Liveness, Role, Token};
+use understudy::time::Instant;
 
 use super::agenda::Step;
 use super::clock::MS;

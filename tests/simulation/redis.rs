@@ -9,7 +9,7 @@ use understudy::election::{
     Token, View,
 };
 use understudy::fault::StoreError;
-use understudy::memory::MemoryReading;
+use understudy::health::MemoryReading;
 
 use super::safeguard::Safeguard;
 

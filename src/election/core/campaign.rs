@@ -1,8 +1,8 @@
 //! What the miner's side does to the election.
 
 use super::super::miner::{CampaignId, CampaignRefused, EndedBy, Liveness, Miner};
-use super::super::time::Instant;
 use super::{Election, Phase};
+use crate::time::Instant;
 
 impl Election {
     /// A miner has opened a stream.

@@ -6,11 +6,11 @@ use super::super::command::{Answer, Attempt, Command, Outcome, Refusal};
 use super::super::event::Event;
 use super::super::leadership::Reason;
 use super::super::miner::Liveness;
-use super::super::time::Instant;
 use super::super::view::{RecordSeen, Token, View};
 use super::super::watch::Watch;
 use super::{Election, Phase, Term};
 use crate::fault::StoreError;
+use crate::time::Instant;
 
 impl Election {
     /// What the passing of time alone does. Runs before anything else is handled.

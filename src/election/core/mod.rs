@@ -13,10 +13,10 @@ use super::event::Event;
 use super::leadership::{Leadership, Reason};
 use super::miner::{Acting, CampaignId, Liveness, Miner};
 use super::settings::Settings;
-use super::time::Instant;
 use super::view::{Lock, Token};
 use super::watch::{Asker, Watch};
 use crate::fault::StoreError;
+use crate::time::Instant;
 
 /// Events cause one look per this time, and twenty at once, the first of which needs no room in the burst. Several hand-overs in
 /// a second must not use it up, and under a flood a release is seen this much later.

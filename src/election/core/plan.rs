@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::super::command::{Attempt, Command, Stamp};
 use super::super::leadership::Reason;
-use super::super::time::Instant;
 use super::super::view::{RecordSeen, Token};
 use super::super::watch::Judgement;
 use super::{Election, Phase};
+use crate::time::Instant;
 
 /// What to do next.
 enum Plan {

@@ -2,9 +2,9 @@
 
 use super::super::leadership::{Leadership, Reason, Role};
 use super::super::miner::{Acting, CampaignId, Liveness};
-use super::super::time::Instant;
 use super::super::watch::Judgement;
 use super::{Election, Phase};
+use crate::time::Instant;
 
 impl Election {
     /// Derives what this agent says from what it is, and grants what it may.

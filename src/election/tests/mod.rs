@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::fault::{StoreError, StoreFault};
-use crate::memory::MemoryReading;
+use crate::health::MemoryReading;
+use crate::time::Instant;
 
 const TTL: Duration = Duration::from_secs(30);
 /// The margin of that TTL: 1 % and 100 ms.

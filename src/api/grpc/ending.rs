@@ -3,22 +3,13 @@
 
 use std::error::Error;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use hyper::Request;
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use tonic::body::Body;
 
-/// Set once the miner has ended something, and never taken back.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Ended(Arc<AtomicBool>);
-
-/// The peer's FIN or RST was received on the connection of a request: a process that still acts has not
-/// closed its socket, and a killed one has. A connection that we or the transport gave up on is not.
-#[derive(Debug, Clone, Default)]
-pub(super) struct PeerGone(pub Ended);
+use crate::api::socket::Ended;
 
 /// END_STREAM or RST_STREAM was received for one request.
 #[derive(Debug, Clone, Default)]
@@ -28,16 +19,6 @@ pub(super) struct StreamEnded(pub Ended);
 struct Noted {
     body: Body,
     ended: Ended,
-}
-
-impl Ended {
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Release);
-    }
 }
 
 /// Puts a [`StreamEnded`] beside a request and has its body set it.

@@ -5,14 +5,14 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use super::Shared;
+use super::Context;
 use super::stream::{self, Out};
 use crate::clock;
-use crate::election::Instant;
-use crate::status::Status as Board;
+use crate::status::Status as AgentStatus;
+use crate::time::Instant;
 
 pub(super) struct Healths {
-    pub shared: Shared,
+    pub context: Context,
 }
 
 #[derive(Clone, Copy)]
@@ -32,7 +32,7 @@ impl Health for Healths {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let service = Service::of(&request.into_inner().service);
-        match service.status(&self.shared.board.borrow(), clock::boottime()) {
+        match service.status(&self.context.shared.published.borrow(), clock::boottime()) {
             ServingStatus::ServiceUnknown => Err(Status::not_found(
                 "the services are \"\" (live), \"ready\" and \"leader\"",
             )),
@@ -44,10 +44,10 @@ impl Health for Healths {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let place = self.shared.observe(&request)?;
+        let place = self.context.observe(&request)?;
         let service = Service::of(&request.into_inner().service);
         Ok(stream::watch(
-            &self.shared,
+            &self.context.shared,
             place,
             move |status, now| service.status(status, now),
             move |status, now| response(service.status(status, now)),
@@ -65,11 +65,11 @@ impl Service {
         }
     }
 
-    fn status(self, board: &Board, now: Instant) -> ServingStatus {
+    fn status(self, status: &AgentStatus, now: Instant) -> ServingStatus {
         let serving = match self {
-            Self::Live => board.live(now),
-            Self::Ready => board.not_ready(now).is_empty(),
-            Self::Leader => board.leadership(now).leads(),
+            Self::Live => status.live(now),
+            Self::Ready => status.not_ready(now).is_empty(),
+            Self::Leader => status.leadership(now).leads(),
             Self::Unknown => return ServingStatus::ServiceUnknown,
         };
         if serving {

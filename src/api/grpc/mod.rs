@@ -1,5 +1,12 @@
 //! The gRPC server: on loopback and on a unix socket, for the miner beside it.
 
+mod convert;
+mod election_service;
+mod ending;
+mod health_service;
+mod redis_health_service;
+mod stream;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,27 +17,30 @@ use hyper::http::HeaderValue;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tower::ServiceExt;
 
-use super::election_service::Elections;
-use super::health_service::Healths;
-use super::places::Place;
-use super::redis_health_service::RedisHealths;
+use self::election_service::Elections;
+use self::health_service::Healths;
+use self::redis_health_service::RedisHealths;
+use super::Shared;
+use super::places::{Held, Place};
 use super::server::{self, Listeners};
 use super::socket::Peer;
-use super::{Shared, ending};
 use crate::election::Liveness;
+use crate::miner::Desk;
 use crate::proto::DESCRIPTORS;
 use crate::proto::election_service_server::ElectionServiceServer;
 use crate::proto::redis_health_service_server::RedisHealthServiceServer;
 
 /// The longest message, in bytes.
-const MESSAGE: usize = 4 * 1024;
+const MAX_MESSAGE_BYTES: usize = 4 * 1024;
 /// How many connections are served at once. One more takes the place of the one that idles for longest.
-const CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 /// A connection without a single call by then is closed: clients dial when they have something to ask. After its
 /// first call it may idle for as long as its place is not needed, since clients keep a channel open between calls;
 /// when it is needed, the next call of that client costs it a new connection, and nothing else.
@@ -38,11 +48,27 @@ const FIRST_CALL_WITHIN: Duration = Duration::from_secs(5);
 /// How long the peer of such a connection has to hear of it.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
+/// How many streams that only watch may be open at once. A campaign needs none of these places: one counts at a
+/// time, and any other beside it is refused at once.
+const MAX_OBSERVERS: usize = 32;
+
 pub struct Grpc {
     pub shared: Shared,
+    pub desk: Desk,
     pub listeners: Listeners,
     pub liveness: Liveness,
 }
+
+/// What every service here needs.
+#[derive(Clone)]
+struct Context {
+    shared: Shared,
+    desk: Desk,
+    observers: Arc<Semaphore>,
+}
+
+/// A place among those that watch, and the connection's own for as long.
+type Observing = (OwnedSemaphorePermit, Option<Held>);
 
 impl Grpc {
     /// Serves until `shared.stop` is cancelled and every connection has ended: the caller bounds that.
@@ -52,39 +78,70 @@ impl Grpc {
     pub async fn serve(self) -> anyhow::Result<()> {
         let Self {
             shared,
+            desk,
             listeners,
             liveness,
         } = self;
+        let context = Context {
+            shared: shared.clone(),
+            desk,
+            observers: Arc::new(Semaphore::new(MAX_OBSERVERS)),
+        };
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()?;
         let elections = Elections {
-            shared: shared.clone(),
+            context: context.clone(),
             liveness,
         };
         let healths = Healths {
-            shared: shared.clone(),
+            context: context.clone(),
         };
-        let redis = RedisHealths {
-            shared: shared.clone(),
-        };
-        let routes =
-            Routes::new(ElectionServiceServer::new(elections).max_decoding_message_size(MESSAGE))
-                .add_service(
-                    RedisHealthServiceServer::new(redis).max_decoding_message_size(MESSAGE),
-                )
-                .add_service(
-                    tonic_health::pb::health_server::HealthServer::new(healths)
-                        .max_decoding_message_size(MESSAGE),
-                )
-                .add_service(reflection.max_decoding_message_size(MESSAGE))
-                .prepare();
+        let redis = RedisHealths { context };
+        let routes = Routes::new(
+            ElectionServiceServer::new(elections).max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            RedisHealthServiceServer::new(redis).max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            tonic_health::pb::health_server::HealthServer::new(healths)
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(reflection.max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .prepare();
         let stop = &shared.stop;
         let connection = |peer, place| connection(peer, place, routes.clone(), stop.clone());
-        server::serve("gRPC", listeners, CONNECTIONS, stop, connection).await;
+        server::serve("gRPC", listeners, MAX_CONNECTIONS, stop, connection).await;
         Ok(())
     }
+}
+
+// === impl Context ===
+
+impl Context {
+    /// A place for one more stream that watches.
+    #[allow(clippy::result_large_err, reason = "tonic's own error type")]
+    fn observe<T>(&self, request: &tonic::Request<T>) -> Result<Observing, Status> {
+        let place = Arc::clone(&self.observers).try_acquire_owned();
+        let place = place.map_err(|_| {
+            Status::resource_exhausted(format!(
+                "this agent serves at most {MAX_OBSERVERS} observers at once"
+            ))
+        })?;
+        Ok((place, hold(request)))
+    }
+}
+
+/// Keeps the connection of a request from being cut.
+fn hold<T>(request: &tonic::Request<T>) -> Option<Held> {
+    Some(request.extensions().get::<Arc<Place>>()?.hold())
+}
+
+/// What a stream says when the agent goes.
+fn shutting_down() -> Status {
+    Status::unavailable(crate::miner::Closed.to_string())
 }
 
 async fn connection(peer: Peer, place: Arc<Place>, routes: Routes, stop: CancellationToken) {

@@ -1,7 +1,6 @@
-//! The text of INFO: lines of `name:value`. <https://redis.io/docs/latest/commands/info/>
+//! Which server answers, and whether this version was tried with it.
 
-/// How many characters of a value are kept that may say anything.
-const LONGEST: usize = 40;
+use super::info::{field, shortened};
 
 /// Engines that tell a version of their own beside the `redis_version` that they claim to be like.
 const COMPATIBLE: [&str; 7] = [
@@ -14,16 +13,8 @@ const COMPATIBLE: [&str; 7] = [
     "upstash",
 ];
 
-/// INFO lacks a field, or a field makes no sense.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InfoError {
-    /// A field that every Redis tells is not there.
-    #[error("INFO has no field `{0}`: this is no Redis, or it hides the field")]
-    Missing(&'static str),
-    /// A field that holds no number of bytes; a long value is shortened.
-    #[error("INFO says `{field}:{value}`, which is no number of bytes")]
-    NoNumber { field: &'static str, value: String },
-}
+/// Major and minor number of the oldest Redis or Valkey that the tests run on.
+const OLDEST_TRIED: (u32, u32) = (6, 2);
 
 /// What kind of server answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,36 +23,6 @@ pub struct EngineInfo {
     pub engine: String,
     /// In the engine's own words: `7.0.15`, `df-v1.27.1`; empty if it does not say.
     pub version: String,
-}
-
-/// The value of a field, by its exact name; the first, should there be several. Lines may end in CRLF or LF.
-#[must_use]
-pub fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines()
-        .filter_map(|line| line.split_once(':'))
-        .find(|(key, _)| *key == name)
-        .map(|(_, value)| value.trim_end_matches('\r'))
-}
-
-/// A field that holds a number of bytes; `None` if it is not there.
-pub(super) fn number(text: &str, name: &'static str) -> Result<Option<u64>, InfoError> {
-    let Some(value) = field(text, name) else {
-        return Ok(None);
-    };
-    value.parse().map(Some).map_err(|_| InfoError::NoNumber {
-        field: name,
-        value: shortened(value),
-    })
-}
-
-/// A value fit for logs and answers: no control characters, and not longer than it has to be.
-pub(super) fn shortened(value: &str) -> String {
-    let visible = |it: char| if it.is_control() { '\u{fffd}' } else { it };
-    let mut kept: String = value.chars().take(LONGEST).map(visible).collect();
-    if value.chars().nth(LONGEST).is_some() {
-        kept.push('…');
-    }
-    kept
 }
 
 // === impl EngineInfo ===
@@ -87,10 +48,19 @@ impl EngineInfo {
             version: shortened(version),
         }
     }
+
+    /// This version was tried with it; what other engines lack is in the table of `docs/redis.md`.
+    #[must_use]
+    pub fn tried(&self) -> bool {
+        let mut numbers = self.version.split('.').map(|part| part.parse().ok());
+        let version = numbers.next().flatten().zip(numbers.next().flatten());
+        matches!(&*self.engine, "redis" | "valkey") && version.is_some_and(|it| it >= OLDEST_TRIED)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::info::LONGEST;
     use super::*;
 
     proptest::proptest! {
@@ -141,22 +111,6 @@ mod tests {
         assert_eq!(engine, "redis");
         assert_eq!(version.chars().count(), LONGEST + 1);
         assert!(version.starts_with("7\u{fffd}[31m9") && version.ends_with('…'));
-        assert_eq!(shortened(&"é".repeat(LONGEST)), "é".repeat(LONGEST));
-    }
-
-    #[test]
-    fn a_field_is_found_by_its_whole_name() {
-        let text = "# Memory\r\nused_memory_rss:9\r\nused_memory:5\r\nx:a:b\r\n";
-        assert_eq!(field(text, "used_memory"), Some("5"));
-        assert_eq!(field(text, "x"), Some("a:b"));
-        assert_eq!(field(text, "used"), None);
-        assert_eq!(field("", "used"), None);
-        assert_eq!(
-            field("used_memory:5\nused_memory:6", "used_memory"),
-            Some("5")
-        );
-        assert_eq!(field("used_memory:\r\n", "used_memory"), Some(""));
-        assert_eq!(field("used_memory\n:5", "used_memory"), None);
     }
 
     #[test]
@@ -176,10 +130,19 @@ mod tests {
             for second in pieces {
                 for third in pieces {
                     let text = format!("{first}{second}{third}{first}");
-                    let _ = (field(&text, first), number(&text, "used_memory"));
+                    let _ = field(&text, first);
                     let _ = EngineInfo::parse(&text);
                 }
             }
         }
+    }
+
+    #[test]
+    fn old_and_unknown_engines_are_untried() {
+        let tried = |text| EngineInfo::parse(text).tried();
+        assert!(tried("redis_version:6.2.0\n") && tried("redis_version:10.0\n"));
+        assert!(tried("server_name:valkey\nvalkey_version:9.1.2\n"));
+        assert!(!tried("redis_version:6.0.16\n") && !tried("redis_version:7\n"));
+        assert!(!tried("redis_version:7.0.0\nkvrocks_version:2.8.0\n") && !tried(""));
     }
 }

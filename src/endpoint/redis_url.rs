@@ -3,7 +3,7 @@
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::form::looks_like;
+use super::redact::looks_like;
 use super::redis::{RedisAddress, RedisEndpoint, RedisPlace, TlsFiles};
 use super::secret::{Login, Password, Secret};
 

@@ -51,7 +51,8 @@ impl Secret {
         Ok(secret)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 

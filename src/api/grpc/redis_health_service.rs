@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::stream::{self, Out};
-use super::{Shared, convert};
+use super::{Context, convert};
 use crate::clock;
 use crate::fault::StoreFault;
 use crate::proto::redis_health_service_server::RedisHealthService;
@@ -11,14 +11,14 @@ use crate::proto::{
     ClassifyErrorRequest, ClassifyErrorResponse, GetRedisHealthRequest, GetRedisHealthResponse,
     WatchRedisHealthRequest, WatchRedisHealthResponse,
 };
-use crate::status::Status as Board;
+use crate::status::Status as AgentStatus;
 
 pub(super) struct RedisHealths {
-    pub shared: Shared,
+    pub context: Context,
 }
 
 /// Another than before: it is sent again.
-pub(super) fn mark(status: &Board) -> impl PartialEq + use<> {
+pub(super) fn mark(status: &AgentStatus) -> impl PartialEq + use<> {
     let redis = &status.redis;
     let read_at = redis.memory().map(|memory| memory.read_at);
     (redis.reachable(), redis.writable(), redis.oom(), read_at)
@@ -32,7 +32,8 @@ impl RedisHealthService for RedisHealths {
         &self,
         _: Request<GetRedisHealthRequest>,
     ) -> Result<Response<GetRedisHealthResponse>, Status> {
-        let health = convert::redis_health(&self.shared.board.borrow(), clock::boottime());
+        let health =
+            convert::redis_health(&self.context.shared.published.borrow(), clock::boottime());
         Ok(Response::new(GetRedisHealthResponse {
             health: Some(health),
         }))
@@ -42,9 +43,9 @@ impl RedisHealthService for RedisHealths {
         &self,
         request: Request<WatchRedisHealthRequest>,
     ) -> Result<Response<Self::WatchRedisHealthStream>, Status> {
-        let place = self.shared.observe(&request)?;
+        let place = self.context.observe(&request)?;
         Ok(stream::watch(
-            &self.shared,
+            &self.context.shared,
             place,
             |status, _| mark(status),
             |status, now| WatchRedisHealthResponse {

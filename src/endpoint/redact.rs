@@ -42,7 +42,7 @@ const SEPARATORS: [char; 5] = [' ', ',', ';', '&', '?'];
 
 /// A URL that was not understood, as it may be shown: its scheme, if that is a known one.
 #[must_use]
-pub fn shown(url: &str) -> String {
+pub fn redacted(url: &str) -> String {
     let scheme = url.trim().split_once("://").map(|(scheme, _)| scheme);
     match scheme.filter(|scheme| SCHEMES.contains(scheme)) {
         Some(scheme) => format!("{scheme}://…"),
@@ -55,9 +55,9 @@ const LONGEST_PATH: usize = 4096;
 
 /// The value of any other flag, as it may be shown: a Redis URL, or a part of one, may have come to the wrong flag.
 #[must_use]
-pub fn shown_value(text: &str) -> String {
+pub fn redacted_value(text: &str) -> String {
     if text.contains("://") || text.contains('@') || text.split(SEPARATORS).any(is_setting) {
-        return shown(text);
+        return redacted(text);
     }
     text.into()
 }
@@ -65,7 +65,7 @@ pub fn shown_value(text: &str) -> String {
 /// A path, as it may be shown where it cannot be used: a secret may have been written in its place. Only what begins as
 /// a path does and has nothing but the letters of one is.
 #[must_use]
-pub fn shown_path(path: &Path) -> String {
+pub fn redacted_path(path: &Path) -> String {
     let text = path.to_string_lossy();
     let begins = ["/", "./", "../"].iter().any(|it| text.starts_with(it));
     let plain = |it: char| it.is_ascii_alphanumeric() || "/._-+ ".contains(it);
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_path_is_shown_only_if_it_looks_like_one() {
         for path in ["/run/secrets/redis-password", "./password", "../tls/ca.pem"] {
-            assert_eq!(shown_path(Path::new(path)), path);
+            assert_eq!(redacted_path(Path::new(path)), path);
         }
         let long = format!("/{}", "x".repeat(5000));
         let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQ";
@@ -140,25 +140,25 @@ mod tests {
             pem,
             &long,
         ] {
-            assert_eq!(shown_path(Path::new(secret)), "…", "{secret}");
+            assert_eq!(redacted_path(Path::new(secret)), "…", "{secret}");
         }
     }
 
     #[test]
     fn only_a_known_scheme_is_shown() {
-        assert_eq!(shown("rediss://u:hunter2@h"), "rediss://…");
+        assert_eq!(redacted("rediss://u:hunter2@h"), "rediss://…");
         for text in ["hunter2://h", "h:1,password=hunter2", "hunter2", "", "//h"] {
-            assert_eq!(shown(text), "…");
+            assert_eq!(redacted(text), "…");
         }
     }
 
     #[test]
     fn a_value_is_shown_unless_it_may_be_a_url() {
         for text in ["", "30s", "a b", "unix:/path", "[::]:9090", "x=y"] {
-            assert_eq!(shown_value(text), text);
+            assert_eq!(redacted_value(text), text);
         }
         for text in ["redis://:hunter2@h", "u:hunter2@h", "h,password=hunter2"] {
-            assert!(!shown_value(text).contains("hunter2"), "{text}");
+            assert!(!redacted_value(text).contains("hunter2"), "{text}");
         }
     }
 

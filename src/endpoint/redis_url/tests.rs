@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::shown;
+use crate::endpoint::redacted;
 
 fn tcp(url: &str) -> (String, u16, i64) {
     let endpoint = RedisEndpoint::parse(url).unwrap();
@@ -103,7 +103,7 @@ fn tells_nothing(url: &str, secret: &str) {
         Ok(endpoint) => format!("{endpoint:?} {}", endpoint.place),
         Err(expected) => expected.clone(),
     };
-    let told = format!("{told} {}", shown(url));
+    let told = format!("{told} {}", redacted(url));
     assert!(!told.contains(secret), "{url}: {told}");
 }
 

@@ -19,19 +19,20 @@ use super::places::Place;
 use super::server::{self, Listeners};
 use super::socket::Peer;
 use crate::clock;
-use crate::election::{Instant, Reason};
+use crate::election::Reason;
 use crate::metrics::Metrics;
 use crate::status::{Checkup, Status};
+use crate::time::Instant;
 
 /// How many connections are served at once. One more takes the place of the one that idles for longest. So many that
 /// a flood takes a tenth of a second to push out a probe that has connected and is slow to send its request.
-const CONNECTIONS: usize = 512;
+const MAX_CONNECTIONS: usize = 512;
 /// How many requests wait for a check of Redis at once: far fewer than there are places, since they hold theirs.
-const WAITING: usize = 32;
+const MAX_WAITING: usize = 32;
 /// A request's head must be there by then, and so must the next one on the same connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
 /// A check of Redis that is older than this is made again before `/ready` answers.
-const FRESH: Duration = Duration::from_millis(500);
+const FRESH_FOR: Duration = Duration::from_millis(500);
 /// `/ready` waits no longer than this for a check: it answers within 900 ms.
 const CHECK_WITHIN: Duration = Duration::from_millis(800);
 
@@ -47,7 +48,7 @@ type Answer = Response<String>;
 impl Http {
     #[must_use]
     pub fn new(shared: Shared, checkup: Checkup, metrics: Metrics) -> Self {
-        let waiting = Arc::new(Semaphore::new(WAITING));
+        let waiting = Arc::new(Semaphore::new(MAX_WAITING));
         Self {
             shared,
             checkup,
@@ -65,7 +66,7 @@ impl Http {
         let http = Arc::new(self);
         let stop = &http.shared.stop;
         let connection = |peer, place| Arc::clone(&http).connection(peer, place);
-        server::serve("HTTP", listeners, CONNECTIONS, stop, connection).await;
+        server::serve("HTTP", listeners, MAX_CONNECTIONS, stop, connection).await;
     }
 
     async fn connection(self: Arc<Self>, peer: Peer, place: Arc<Place>) {
@@ -123,15 +124,15 @@ impl Http {
     }
 
     async fn ready(&self) -> Answer {
-        let age = self.shared.board.borrow().redis.age(clock::boottime());
+        let age = self.shared.published.borrow().redis.age(clock::boottime());
         let mut reasons = Vec::new();
-        let stale = age.is_none_or(|age| age > FRESH);
+        let stale = age.is_none_or(|age| age > FRESH_FOR);
         // Where so many wait for a check already, the answer is that of the last one.
         let waiting = self.waiting.try_acquire().ok().filter(|_| stale);
         if waiting.is_some() && timeout(CHECK_WITHIN, self.checkup.ask()).await.is_err() {
             reasons.push(Reason::RedisTimeout);
         } else {
-            reasons = self.shared.board.borrow().not_ready(clock::boottime());
+            reasons = self.shared.published.borrow().not_ready(clock::boottime());
         }
         let ready = reasons.is_empty();
         let reasons: Vec<_> = reasons.into_iter().map(Reason::name).collect();
@@ -139,18 +140,18 @@ impl Http {
     }
 
     fn live(&self) -> Answer {
-        let live = self.shared.board.borrow().live(clock::boottime());
+        let live = self.shared.published.borrow().live(clock::boottime());
         json_answer(code(live), &json!({ "live": live }))
     }
 
     fn leader(&self) -> Answer {
-        let (status, now) = (self.shared.board.borrow(), clock::boottime());
+        let (status, now) = (self.shared.published.borrow(), clock::boottime());
         let leads = status.leadership(now).leads();
         json_answer(code(leads), &leadership(&status, now))
     }
 
     fn status(&self) -> Value {
-        let (status, now) = (self.shared.board.borrow(), clock::boottime());
+        let (status, now) = (self.shared.published.borrow(), clock::boottime());
         let election = &status.election;
         let seconds = |duration: Duration| duration.as_secs_f64();
         let mut all = leadership(&status, now);
@@ -181,7 +182,7 @@ impl Http {
     fn render(&self) -> Answer {
         let rendered = self
             .metrics
-            .render(&self.shared.board.borrow(), clock::boottime());
+            .render(&self.shared.published.borrow(), clock::boottime());
         match rendered {
             Ok(metrics) => with_type(StatusCode::OK, prometheus::TEXT_FORMAT, metrics),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),

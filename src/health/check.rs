@@ -20,7 +20,7 @@ pub enum Health {
 
 /// What an election can do there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Use {
+pub enum Usability {
     /// Not even look.
     Nothing,
     /// Look, and not write.
@@ -30,20 +30,20 @@ pub enum Use {
 }
 
 impl Health {
-    /// What this server is good for.
+    /// What an election can do with a server that answers so.
     #[must_use]
-    pub fn usable_for(&self) -> Use {
+    pub fn usability(&self) -> Usability {
         match self {
-            Self::Writable => Use::Everything,
+            Self::Writable => Usability::Everything,
             Self::Refusing(error) => match error.fault {
                 StoreFault::Loading
                 | StoreFault::Busy
                 | StoreFault::Unkillable
                 | StoreFault::Topology
-                | StoreFault::ReadOnly => Use::Nothing,
-                _ => Use::Looks,
+                | StoreFault::ReadOnly => Usability::Nothing,
+                _ => Usability::Looks,
             },
-            Self::Away(_) => Use::Nothing,
+            Self::Away(_) => Usability::Nothing,
         }
     }
 }

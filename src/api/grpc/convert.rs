@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::clock;
-use crate::election::{Instant, Liveness, Reason, Role};
+use crate::election::{Liveness, Reason, Role};
 use crate::fault::StoreFault;
 use crate::proto;
 use crate::status::Status;
+use crate::time::Instant;
 
 pub(super) fn leadership(status: &Status, now: Instant) -> proto::Leadership {
     let leadership = status.leadership(now);

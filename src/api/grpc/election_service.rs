@@ -7,10 +7,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::ending::{PeerGone, StreamEnded};
-use super::places::Held;
+use super::ending::StreamEnded;
 use super::stream::{self, Out};
-use super::{Shared, convert, hold, redis_health_service, shutting_down};
+use super::{Context, convert, hold, redis_health_service, shutting_down};
+use crate::api::places::Held;
+use crate::api::socket::PeerGone;
 use crate::clock;
 use crate::election::{CampaignId, CampaignRefused, EndedBy, Liveness};
 use crate::miner::{Closed, Message, ResignRefused};
@@ -19,7 +20,7 @@ use crate::proto::{
     CampaignRequest, CampaignResponse, GetLeadershipRequest, GetLeadershipResponse, ObserveRequest,
     ObserveResponse, ResignRequest, ResignResponse,
 };
-use crate::status::Status as Board;
+use crate::status::Status as AgentStatus;
 
 const DEFAULT_HOLD_OFF: Duration = Duration::from_secs(30);
 const LONGEST_HOLD_OFF: Duration = Duration::from_secs(60 * 60);
@@ -30,13 +31,13 @@ const LABEL_BYTES: usize = 63;
 const REMEMBERED_VERSIONS: usize = 16;
 
 pub(super) struct Elections {
-    pub shared: Shared,
+    pub context: Context,
     pub liveness: Liveness,
 }
 
 /// One miner's stream.
 struct Campaign {
-    shared: Shared,
+    context: Context,
     id: CampaignId,
     requests: Streaming<CampaignRequest>,
     responses: mpsc::Sender<Result<CampaignResponse, Status>>,
@@ -62,10 +63,10 @@ impl ElectionService for Elections {
         let (responses, receiver) = mpsc::channel(1);
         let (opened, answer) = oneshot::channel();
         let requests = request.into_inner();
-        let shared = self.shared.clone();
+        let context = self.context.clone();
         // On its own: this call may be dropped at any moment, and a campaign that is open must be served.
         tokio::spawn(async move {
-            let asked = shared.desk.ask(|reply| Message::Campaign { reply }).await;
+            let asked = context.desk.ask(|reply| Message::Campaign { reply }).await;
             let id = match asked
                 .map_err(closed)
                 .and_then(|opened| opened.map_err(refused))
@@ -78,7 +79,7 @@ impl ElectionService for Elections {
             };
             let _ = opened.send(Ok(()));
             let campaign = Campaign {
-                shared,
+                context,
                 id,
                 requests,
                 responses,
@@ -97,19 +98,20 @@ impl ElectionService for Elections {
         &self,
         request: Request<ObserveRequest>,
     ) -> Result<Response<Self::ObserveStream>, Status> {
-        let place = self.shared.observe(&request)?;
+        let place = self.context.observe(&request)?;
         let liveness = self.liveness;
-        let leadership = move |status: &Board, now| Some(convert::observed(status, liveness, now));
-        let version = |status: &Board, now| status.leadership(now).version;
+        let leadership =
+            move |status: &AgentStatus, now| Some(convert::observed(status, liveness, now));
+        let version = |status: &AgentStatus, now| status.leadership(now).version;
         if !request.get_ref().everything {
-            let view = move |status: &Board, now| ObserveResponse {
+            let view = move |status: &AgentStatus, now| ObserveResponse {
                 leadership: leadership(status, now),
                 ..ObserveResponse::default()
             };
-            return Ok(stream::watch(&self.shared, place, version, view));
+            return Ok(stream::watch(&self.context.shared, place, version, view));
         }
         Ok(stream::watch(
-            &self.shared,
+            &self.context.shared,
             place,
             move |status, now| {
                 let redis = redis_health_service::mark(status);
@@ -135,13 +137,13 @@ impl ElectionService for Elections {
                 ));
             }
             let extended = self
-                .shared
+                .context
                 .desk
                 .ask(|reply| Message::Extend { reply })
                 .await;
             extended.map_err(closed)?;
         }
-        let status = self.shared.board.borrow();
+        let status = self.context.shared.published.borrow();
         let now = clock::boottime();
         Ok(Response::new(GetLeadershipResponse {
             leadership: Some(convert::observed(&status, self.liveness, now)),
@@ -168,14 +170,14 @@ impl ElectionService for Elections {
         let hold_off = hold_off
             .filter(|hold_off| *hold_off <= LONGEST_HOLD_OFF)
             .ok_or_else(|| Status::invalid_argument("`hold_off` must be between 0 and 1 hour"))?;
-        if self.shared.board.borrow().redis.reachable() == Some(false) {
+        if self.context.shared.published.borrow().redis.reachable() == Some(false) {
             return Err(Status::failed_precondition(
                 "Redis does not answer: the lock cannot be given back, and nobody would lead until its TTL ends; \
                  resign when Redis is back",
             ));
         }
         let reason = request.reason;
-        let resigned = self.shared.desk.ask(|reply| Message::Resign {
+        let resigned = self.context.desk.ask(|reply| Message::Resign {
             reason,
             hold_off,
             reply,
@@ -210,16 +212,16 @@ impl Campaign {
             by,
         };
         // An agent that is shutting down has no use for it.
-        let _ = self.shared.desk.tell(ended).await;
+        let _ = self.context.desk.tell(ended).await;
     }
 
     /// Returns when the stream ends: with what the miner is to be told, if it is there to hear it.
     async fn serve(&mut self) -> Option<Status> {
-        let mut board = self.shared.board.clone();
+        let mut published = self.context.shared.published.clone();
         let mut answered = None;
         loop {
             let mark = {
-                let status = board.borrow_and_update();
+                let status = published.borrow_and_update();
                 let now = clock::boottime();
                 if status.election.campaign != Some(self.id) {
                     let why = "another miner campaigns now, because this one was silent";
@@ -227,7 +229,7 @@ impl Campaign {
                 }
                 (status.leadership(now).version, status.election.heartbeats)
             };
-            let stop = self.shared.stop.clone();
+            let stop = self.context.shared.stop.clone();
             tokio::select! {
                 request = self.requests.message() => match request {
                     Ok(Some(request)) => {
@@ -241,7 +243,7 @@ impl Campaign {
                 // The newest state, as soon as there is room for it.
                 Ok(room) = self.responses.reserve(), if answered != Some(mark) => {
                     let leadership = {
-                        let status = board.borrow();
+                        let status = published.borrow();
                         // Never another campaign's term, however late this task gets its turn.
                         if status.election.campaign != Some(self.id) {
                             continue;
@@ -257,7 +259,7 @@ impl Campaign {
                     }
                     room.send(Ok(CampaignResponse { leadership: Some(leadership) }));
                 }
-                _ = board.changed() => {}
+                _ = published.changed() => {}
                 () = stop.cancelled() => return Some(shutting_down()),
             }
         }
@@ -270,7 +272,7 @@ impl Campaign {
             miner: label(request.miner),
             acknowledged: Some(version).filter(|version| self.sent.contains(version)),
         };
-        self.shared.desk.tell(heartbeat).await
+        self.context.desk.tell(heartbeat).await
     }
 }
 

@@ -1,44 +1,45 @@
-//! Streams of what stands on the board: the newest state only, whenever it has changed.
+//! Streams of what stands on the published: the newest state only, whenever it has changed.
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status};
 
-use super::{Observing, Shared, shutting_down};
+use super::{Observing, shutting_down};
+use crate::api::Shared;
 use crate::clock;
-use crate::election::Instant;
-use crate::status::Status as Board;
+use crate::status::Status as AgentStatus;
+use crate::time::Instant;
 
 pub(super) type Out<T> = ReceiverStream<Result<T, Status>>;
 
-/// Sends what `view` makes of the board: at once, and again whenever its `mark` has changed.
+/// Sends what `view` makes of the published: at once, and again whenever its `mark` has changed.
 pub(super) fn watch<T, M>(
     shared: &Shared,
     place: Observing,
-    mark: impl Fn(&Board, Instant) -> M + Send + 'static,
-    view: impl Fn(&Board, Instant) -> T + Send + 'static,
+    mark: impl Fn(&AgentStatus, Instant) -> M + Send + 'static,
+    view: impl Fn(&AgentStatus, Instant) -> T + Send + 'static,
 ) -> Response<Out<T>>
 where
     T: Send + 'static,
     M: PartialEq + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(1);
-    let mut board = shared.board.clone();
+    let mut published = shared.published.clone();
     let stop = shared.stop.clone();
     tokio::spawn(async move {
         let _place = place;
         let mut sent = None;
         loop {
-            let next = mark(&board.borrow_and_update(), clock::boottime());
+            let next = mark(&published.borrow_and_update(), clock::boottime());
             tokio::select! {
                 // Looked at again once there is room: a slow reader gets the newest state only.
                 room = sender.reserve(), if sent.as_ref() != Some(&next) => {
                     let Ok(room) = room else { return };
-                    let (status, now) = (board.borrow(), clock::boottime());
+                    let (status, now) = (published.borrow(), clock::boottime());
                     sent = Some(mark(&status, now));
                     room.send(Ok(view(&status, now)));
                 }
-                changed = board.changed() => if changed.is_err() { return },
+                changed = published.changed() => if changed.is_err() { return },
                 () = sender.closed() => return,
                 () = stop.cancelled() => {
                     // No room: the reader learns it from the end of the stream.
