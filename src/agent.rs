@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use futures_util::FutureExt;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -25,11 +25,11 @@ use crate::config::Config;
 use crate::election::{Election, Remembered, Settings};
 use crate::endpoint::redacted_path;
 use crate::metrics::Metrics;
-use crate::miner::desk;
+use crate::miner::{Desk, Message, desk};
 use crate::state::StateDir;
-use crate::status::{Checkup, Identity, Status};
+use crate::status::{Checkup, Identity, Status, StatusWatch};
 use crate::store::{Events, Probe, Rehearsal, Store};
-use crate::tasks::{Elect, Listen, ProbeMiner, Rehearse, Remember, WatchRedis};
+use crate::tasks::{Elect, Listen, ProbeMiner, Rehearse, Remember, Signal, WatchRedis};
 
 /// How long open streams and half-sent requests may hold up the end of the process.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
@@ -159,99 +159,150 @@ impl Agent {
         let (holder, remembered) = who(&config, state.as_ref(), seed);
         announce(&config, &holder, &http);
 
-        let metrics = Metrics::new(&config.instance)?;
         let (status, published) = watch::channel(Status::new(identity(&config, &holder)));
         let (desk, messages) = desk();
         let (checkup, asked) = Checkup::new();
-        let (hearing, heard) = mpsc::channel(64);
-        // Streams and servers end after the term was given back.
-        let close = CancellationToken::new();
-        let probe_miner = config.miner_probe.clone().map(|probe| ProbeMiner {
-            probe,
-            desk: desk.clone(),
-            every: config.rules.heartbeat_every(),
-        });
+        let (signals_out, signals) = mpsc::channel(64);
+        let assembly = Assembly {
+            metrics: Metrics::new(&config.instance)?,
+            config,
+            holder,
+            seed,
+            status,
+            // Streams and servers end after the term was given back.
+            close: CancellationToken::new(),
+        };
+        let close = || assembly.close.clone();
         let shared = Shared {
             published: published.clone(),
-            stop: close.clone(),
+            stop: close(),
         };
 
-        let elect = Elect {
-            store: Store::new(&config.redis, &holder, config.rules.ttl()),
-            desk: messages,
-            heard,
-            status: status.clone(),
-            metrics: metrics.clone(),
-            instance: config.instance.clone(),
-            election: Election::new(Settings {
-                holder: holder.clone(),
-                rules: config.rules.clone(),
-                liveness: config.liveness,
-                under_oom: config.acquire_under_oom,
-                allow_eviction: config.allow_eviction,
-                nonce: seed,
-                remembered,
-            }),
-        };
-        let listen = Listen {
-            events: Events::new(&config.redis),
-            heard: hearing.clone(),
-            quiet: config.rules.renew_every(),
-            spread: u32::try_from(seed % 1000).unwrap_or(0),
-        };
-        let watch_redis = WatchRedis {
-            probe: Probe::new(&config.redis),
-            asked,
-            heard: hearing,
-            status: status.clone(),
-            metrics: metrics.clone(),
-            memory_every: config.memory_every,
-            warn_ratio: config.memory_warn_ratio,
-        };
-        let rehearse = Rehearse {
-            rehearsal: Rehearsal::new(&config.redis, &holder, config.acquire_under_oom),
-            status: status.clone(),
-            every: config.rules.renew_every(),
-            allow_eviction: config.allow_eviction,
-            instance: config.instance.clone(),
-        };
-        let remember = state.map(|state| Remember {
-            state,
-            published,
-            miner_timeout: config.rules.miner_timeout(),
-        });
-        let serve_http = Http::new(shared.clone(), checkup, metrics);
+        let done = |(): ()| Ok(());
+        let mut others = Named::default();
+        let listen = assembly.listen(signals_out.clone());
+        let listening = close().run_until_cancelled_owned(listen.run());
+        others.spawn("the listener", listening.map(|_| Ok(())));
+        let watching = assembly.watch_redis(asked, signals_out).run(close());
+        others.spawn("the watch on Redis", watching.map(done));
+        let rehearsing = close().run_until_cancelled_owned(assembly.rehearse().run());
+        others.spawn("the rehearsals", rehearsing.map(|_| Ok(())));
+        if let Some(probe_miner) = assembly.probe_miner(&desk) {
+            let probing = close().run_until_cancelled_owned(probe_miner.run());
+            others.spawn("the probe of the miner", probing.map(|_| Ok(())));
+        }
+        if let Some(state) = state {
+            let remember = assembly.remember(state, published);
+            others.spawn("the writer of --state-dir", remember.run().map(done));
+        }
+        let serve_http = Http::new(shared.clone(), checkup, assembly.metrics.clone());
+        others.spawn("the HTTP server", serve_http.serve(http).map(done));
         let serve_grpc = Grpc {
             shared,
             desk,
             listeners: grpc,
-            liveness: config.liveness,
+            liveness: assembly.config.liveness,
         };
-
-        let done = |(): ()| Ok(());
-        let watching = watch_redis.run(close.clone());
-        let listening = close.clone().run_until_cancelled_owned(listen.run());
-        let rehearsing = close.clone().run_until_cancelled_owned(rehearse.run());
-        let mut others = Named::default();
-        others.spawn("the listener", listening.map(|_| Ok(())));
-        others.spawn("the watch on Redis", watching.map(done));
-        others.spawn("the rehearsals", rehearsing.map(|_| Ok(())));
-        if let Some(probe_miner) = probe_miner {
-            let probing = close.clone().run_until_cancelled_owned(probe_miner.run());
-            others.spawn("the probe of the miner", probing.map(|_| Ok(())));
-        }
-        if let Some(remember) = remember {
-            others.spawn("the writer of --state-dir", remember.run().map(done));
-        }
         others.spawn("the gRPC server", serve_grpc.serve());
-        others.spawn("the HTTP server", serve_http.serve(http).map(done));
+        let elect = assembly.elect(messages, signals, remembered);
         Ok(Parts {
             election: tokio::spawn(elect.run(stop.clone())),
             others,
-            status,
-            close,
+            status: assembly.status,
+            close: assembly.close,
             _socket: socket,
         })
+    }
+}
+
+/// What the parts are made of.
+struct Assembly {
+    config: Config,
+    holder: String,
+    /// Random, one for each process.
+    seed: u64,
+    metrics: Metrics,
+    status: watch::Sender<Status>,
+    close: CancellationToken,
+}
+
+impl Assembly {
+    fn elect(
+        &self,
+        messages: mpsc::Receiver<Message>,
+        signals: mpsc::Receiver<Signal>,
+        remembered: Remembered,
+    ) -> Elect {
+        let config = &self.config;
+        Elect {
+            store: Store::new(&config.redis, &self.holder, config.rules.ttl()),
+            desk: messages,
+            signals,
+            status: self.status.clone(),
+            metrics: self.metrics.clone(),
+            instance: config.instance.clone(),
+            election: Election::new(Settings {
+                holder: self.holder.clone(),
+                rules: config.rules.clone(),
+                liveness: config.liveness,
+                under_oom: config.acquire_under_oom,
+                allow_eviction: config.allow_eviction,
+                nonce: self.seed,
+                remembered,
+            }),
+        }
+    }
+
+    fn listen(&self, signals: mpsc::Sender<Signal>) -> Listen {
+        Listen {
+            events: Events::new(&self.config.redis),
+            signals,
+            quiet: self.config.rules.renew_every(),
+            spread: u32::try_from(self.seed % 1000).unwrap_or(0),
+        }
+    }
+
+    fn watch_redis(
+        &self,
+        asked: mpsc::Receiver<oneshot::Sender<()>>,
+        signals: mpsc::Sender<Signal>,
+    ) -> WatchRedis {
+        WatchRedis {
+            probe: Probe::new(&self.config.redis),
+            asked,
+            signals,
+            status: self.status.clone(),
+            metrics: self.metrics.clone(),
+            memory_every: self.config.memory_every,
+            warn_ratio: self.config.memory_warn_ratio,
+        }
+    }
+
+    fn rehearse(&self) -> Rehearse {
+        let config = &self.config;
+        Rehearse {
+            rehearsal: Rehearsal::new(&config.redis, &self.holder, config.acquire_under_oom),
+            status: self.status.clone(),
+            every: config.rules.renew_every(),
+            allow_eviction: config.allow_eviction,
+            instance: config.instance.clone(),
+        }
+    }
+
+    fn probe_miner(&self, desk: &Desk) -> Option<ProbeMiner> {
+        Some(ProbeMiner {
+            probe: self.config.miner_probe.clone()?,
+            desk: desk.clone(),
+            every: self.config.rules.heartbeat_every(),
+        })
+    }
+
+    fn remember(&self, state: StateDir, published: StatusWatch) -> Remember {
+        Remember {
+            state,
+            published,
+            miner_timeout: self.config.rules.miner_timeout(),
+        }
     }
 }
 

@@ -53,6 +53,25 @@ pub enum StoreFault {
     Other,
 }
 
+/// What the contract calls these classes where it says why somebody does not lead or is not ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RedisFault {
+    Unreachable,
+    Timeout,
+    Oom,
+    ReadOnly,
+    Loading,
+    Busy,
+    Misconf,
+    NoReplicas,
+    Auth,
+    Tls,
+    NoPermission,
+    WrongType,
+    ClusterDown,
+    Error,
+}
+
 /// An error of the store: its class, and the words it came in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StoreError {
@@ -65,55 +84,6 @@ pub struct StoreError {
 // === impl StoreFault ===
 
 impl StoreFault {
-    /// Every class, in the order of the table in the documentation.
-    pub const ALL: [Self; 19] = [
-        Self::OutOfMemory,
-        Self::Misconf,
-        Self::ReadOnly,
-        Self::NoReplicas,
-        Self::Loading,
-        Self::Topology,
-        Self::Busy,
-        Self::Unkillable,
-        Self::Auth,
-        Self::NoPermission,
-        Self::NoScript,
-        Self::WrongType,
-        Self::ClientBug,
-        Self::TimedOut,
-        Self::Unreachable,
-        Self::Tls,
-        Self::PasswordFile,
-        Self::TlsFile,
-        Self::Other,
-    ];
-
-    /// Its name: for logs, labels and JSON.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::OutOfMemory => "out_of_memory",
-            Self::Misconf => "misconf",
-            Self::ReadOnly => "read_only",
-            Self::NoReplicas => "no_replicas",
-            Self::Loading => "loading",
-            Self::Topology => "topology",
-            Self::Busy => "busy",
-            Self::Unkillable => "unkillable",
-            Self::Auth => "auth",
-            Self::NoPermission => "no_permission",
-            Self::NoScript => "no_script",
-            Self::WrongType => "wrong_type",
-            Self::ClientBug => "client_bug",
-            Self::TimedOut => "timed_out",
-            Self::Unreachable => "unreachable",
-            Self::Tls => "tls",
-            Self::PasswordFile => "password_file",
-            Self::TlsFile => "tls_file",
-            Self::Other => "other",
-        }
-    }
-
     /// Whether the same command may succeed later without anyone changing it.
     #[must_use]
     pub fn retryable(self) -> bool {
@@ -207,6 +177,52 @@ impl StoreFault {
                 "write the files in PEM, or correct their paths: they are read again at every attempt, and nothing is sent to Redis before they are there"
             }
             Self::Other => "read the message: it is none that this version knows",
+        }
+    }
+}
+
+// === impl RedisFault ===
+
+impl RedisFault {
+    /// Its word as a reason.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unreachable => "redis_unreachable",
+            Self::Timeout => "redis_timeout",
+            Self::Oom => "redis_oom",
+            Self::ReadOnly => "redis_read_only",
+            Self::Loading => "redis_loading",
+            Self::Busy => "redis_busy",
+            Self::Misconf => "redis_misconf",
+            Self::NoReplicas => "redis_no_replicas",
+            Self::Auth => "redis_auth",
+            Self::Tls => "redis_tls",
+            Self::NoPermission => "redis_no_permission",
+            Self::WrongType => "redis_wrong_type",
+            Self::ClusterDown => "redis_cluster_down",
+            Self::Error => "redis_error",
+        }
+    }
+}
+
+impl From<StoreFault> for RedisFault {
+    fn from(fault: StoreFault) -> Self {
+        match fault {
+            StoreFault::OutOfMemory => Self::Oom,
+            StoreFault::Misconf => Self::Misconf,
+            StoreFault::ReadOnly => Self::ReadOnly,
+            StoreFault::NoReplicas => Self::NoReplicas,
+            StoreFault::Loading => Self::Loading,
+            StoreFault::Topology => Self::ClusterDown,
+            StoreFault::Busy | StoreFault::Unkillable => Self::Busy,
+            StoreFault::Auth | StoreFault::PasswordFile => Self::Auth,
+            StoreFault::Tls | StoreFault::TlsFile => Self::Tls,
+            StoreFault::NoPermission => Self::NoPermission,
+            StoreFault::WrongType => Self::WrongType,
+            StoreFault::TimedOut => Self::Timeout,
+            StoreFault::Unreachable => Self::Unreachable,
+            StoreFault::NoScript | StoreFault::ClientBug | StoreFault::Other => Self::Error,
         }
     }
 }

@@ -30,6 +30,13 @@ const REASONS: [&str; 2] = ["redis_oom", "redis_error"];
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
+    election: ElectionMetrics,
+    redis: RedisMetrics,
+}
+
+/// Those of this instance: each bears its name as a label.
+#[derive(Clone)]
+struct ElectionMetrics {
     leader_status: Gauge,
     elections: IntCounter,
     losses: IntCounter,
@@ -42,6 +49,11 @@ pub struct Metrics {
     leaderless: Counter,
     takeover_ready: GaugeVec,
     miner_connected: Gauge,
+}
+
+/// Those of Redis: the same for every agent. Without a child until something was read: absent, not 0.
+#[derive(Clone)]
+struct RedisMetrics {
     used_memory: GaugeVec,
     max_memory: GaugeVec,
     usage_ratio: GaugeVec,
@@ -53,19 +65,24 @@ pub struct Metrics {
     durations: HistogramVec,
 }
 
-impl Metrics {
-    /// # Errors
-    /// A metric is defined twice: a mistake of ours that a test finds.
-    #[allow(clippy::too_many_lines, reason = "every metric on one page")]
-    pub fn new(instance: &str) -> prometheus::Result<Self> {
+/// Registers what was just made.
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    made: prometheus::Result<C>,
+) -> prometheus::Result<C> {
+    let collector = made?;
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+impl ElectionMetrics {
+    fn new(registry: &Registry, instance: &str) -> prometheus::Result<Self> {
         let of = |name: &str, help: &str| Opts::new(name, help).const_label("instance", instance);
-        let gauge = |name, help| Gauge::with_opts(of(name, help));
-        let counter = |name, help| IntCounter::with_opts(of(name, help));
-        let by_reason = |name, help| IntCounterVec::new(of(name, help), &["reason"]);
-        // Without labels and without a child until something was read: absent, not 0.
-        let redis = |name: &str, help: &str| GaugeVec::new(Opts::new(name, help), &[]);
+        let gauge = |name, help| registered(registry, Gauge::with_opts(of(name, help)));
+        let counter = |name, help| registered(registry, IntCounter::with_opts(of(name, help)));
+        let by_reason =
+            |name, help| registered(registry, IntCounterVec::new(of(name, help), &["reason"]));
         let metrics = Self {
-            registry: Registry::new(),
             leader_status: gauge(
                 "ha_miner_leader_status",
                 "1 while this instance leads, else 0",
@@ -102,132 +119,134 @@ impl Metrics {
                 "ha_miner_leader_renewal_failures_total",
                 "Renewals that failed on an error of Redis",
             )?,
-            leaderless: Counter::with_opts(of(
-                "ha_miner_leaderless_seconds_total",
-                "Seconds in which this agent saw no leader",
-            ))?,
-            takeover_ready: GaugeVec::new(
-                of(
-                    "ha_miner_leader_takeover_ready",
-                    "1 if this instance leads or its last rehearsal took a shadow of the lock, else 0",
+            leaderless: registered(
+                registry,
+                Counter::with_opts(of(
+                    "ha_miner_leaderless_seconds_total",
+                    "Seconds in which this agent saw no leader",
+                )),
+            )?,
+            takeover_ready: registered(
+                registry,
+                GaugeVec::new(
+                    of(
+                        "ha_miner_leader_takeover_ready",
+                        "1 if this instance leads or its last rehearsal took a shadow of the lock, else 0",
+                    ),
+                    &[],
                 ),
-                &[],
             )?,
             miner_connected: gauge(
                 "ha_miner_miner_connected",
                 "1 while a live miner makes this agent a candidate (always, with --miner-liveness=always), else 0",
-            )?,
-            used_memory: redis(
-                "ha_miner_redis_used_memory_bytes",
-                "used_memory of INFO MEMORY",
-            )?,
-            max_memory: redis(
-                "ha_miner_redis_max_memory_bytes",
-                "maxmemory of INFO MEMORY; 0 without a limit",
-            )?,
-            usage_ratio: redis(
-                "ha_miner_redis_memory_usage_ratio",
-                "used_memory / maxmemory; -1 without a limit",
-            )?,
-            memory_checked: redis(
-                "ha_miner_redis_memory_last_check_timestamp_seconds",
-                "When INFO MEMORY was last read, in seconds since 1970",
-            )?,
-            evicting: redis(
-                "ha_miner_redis_evicting_policy",
-                "1 if Redis has a memory limit and a policy that may evict the lock, else 0",
-            )?,
-            up: redis(
-                "ha_miner_redis_up",
-                "1 if Redis answered the last check, else 0",
-            )?,
-            writable: redis(
-                "ha_miner_redis_writable",
-                "1 if Redis took the last write probe, else 0",
-            )?,
-            refused_ratio: redis(
-                "ha_miner_redis_write_refused_ratio",
-                "Share of write probes refused in the last 60 s",
-            )?,
-            durations: HistogramVec::new(
-                HistogramOpts::new(
-                    "ha_miner_redis_command_duration_seconds",
-                    "Time until Redis answered, or did not",
-                )
-                .buckets(BUCKETS.to_vec()),
-                &["command"],
             )?,
         };
         for reason in REASONS {
             metrics.acquisition_failures.with_label_values(&[reason]);
             metrics.renewal_failures.with_label_values(&[reason]);
         }
+        Ok(metrics)
+    }
+}
+
+impl RedisMetrics {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let gauge = |name: &str, help: &str| {
+            registered(registry, GaugeVec::new(Opts::new(name, help), &[]))
+        };
+        let metrics = Self {
+            used_memory: gauge(
+                "ha_miner_redis_used_memory_bytes",
+                "used_memory of INFO MEMORY",
+            )?,
+            max_memory: gauge(
+                "ha_miner_redis_max_memory_bytes",
+                "maxmemory of INFO MEMORY; 0 without a limit",
+            )?,
+            usage_ratio: gauge(
+                "ha_miner_redis_memory_usage_ratio",
+                "used_memory / maxmemory; -1 without a limit",
+            )?,
+            memory_checked: gauge(
+                "ha_miner_redis_memory_last_check_timestamp_seconds",
+                "When INFO MEMORY was last read, in seconds since 1970",
+            )?,
+            evicting: gauge(
+                "ha_miner_redis_evicting_policy",
+                "1 if Redis has a memory limit and a policy that may evict the lock, else 0",
+            )?,
+            up: gauge(
+                "ha_miner_redis_up",
+                "1 if Redis answered the last check, else 0",
+            )?,
+            writable: gauge(
+                "ha_miner_redis_writable",
+                "1 if Redis took the last write probe, else 0",
+            )?,
+            refused_ratio: gauge(
+                "ha_miner_redis_write_refused_ratio",
+                "Share of write probes refused in the last 60 s",
+            )?,
+            durations: registered(
+                registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "ha_miner_redis_command_duration_seconds",
+                        "Time until Redis answered, or did not",
+                    )
+                    .buckets(BUCKETS.to_vec()),
+                    &["command"],
+                ),
+            )?,
+        };
         for command in COMMANDS {
             metrics.durations.with_label_values(&[command]);
         }
-        metrics.register()?;
         Ok(metrics)
     }
+}
 
-    fn register(&self) -> prometheus::Result<()> {
-        let build = GaugeVec::new(
-            Opts::new(
-                "ha_miner_build_info",
-                "1; the version and the revision are in the labels",
-            ),
-            &["version", "revision"],
-        )?;
-        build
+impl Metrics {
+    /// # Errors
+    /// A metric is defined twice: a mistake of ours that a test finds.
+    pub fn new(instance: &str) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let build = Opts::new(
+            "ha_miner_build_info",
+            "1; the version and the revision are in the labels",
+        );
+        registered(&registry, GaugeVec::new(build, &["version", "revision"]))?
             .with_label_values(&[crate::VERSION, crate::REVISION])
             .set(1.0);
-        let all: [Box<dyn Collector>; 23] = [
-            Box::new(self.leader_status.clone()),
-            Box::new(self.elections.clone()),
-            Box::new(self.losses.clone()),
-            Box::new(self.acquisition_failures.clone()),
-            Box::new(self.consecutive_failures.clone()),
-            Box::new(self.elections_under_oom.clone()),
-            Box::new(self.fencing_token.clone()),
-            Box::new(self.lease_remaining.clone()),
-            Box::new(self.renewal_failures.clone()),
-            Box::new(self.leaderless.clone()),
-            Box::new(self.takeover_ready.clone()),
-            Box::new(self.miner_connected.clone()),
-            Box::new(self.used_memory.clone()),
-            Box::new(self.max_memory.clone()),
-            Box::new(self.usage_ratio.clone()),
-            Box::new(self.memory_checked.clone()),
-            Box::new(self.evicting.clone()),
-            Box::new(self.up.clone()),
-            Box::new(self.writable.clone()),
-            Box::new(self.refused_ratio.clone()),
-            Box::new(self.durations.clone()),
-            Box::new(build),
-            Box::new(ProcessCollector::for_self()),
-        ];
-        all.into_iter()
-            .try_for_each(|it| self.registry.register(it))
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        Ok(Self {
+            election: ElectionMetrics::new(&registry, instance)?,
+            redis: RedisMetrics::new(&registry)?,
+            registry,
+        })
     }
 
     pub fn acquisition_failed(&self, fault: StoreFault) {
-        self.acquisition_failures
+        self.election
+            .acquisition_failures
             .with_label_values(&[reason(fault)])
             .inc();
     }
 
     pub fn renewal_failed(&self, fault: StoreFault) {
-        self.renewal_failures
+        self.election
+            .renewal_failures
             .with_label_values(&[reason(fault)])
             .inc();
     }
 
     pub fn elected_under_oom(&self) {
-        self.elections_under_oom.inc();
+        self.election.elections_under_oom.inc();
     }
 
     /// `command` is one of those at the head of this file.
     pub fn took(&self, command: &'static str, duration: Duration) {
-        let histogram: Histogram = self.durations.with_label_values(&[command]);
+        let histogram: Histogram = self.redis.durations.with_label_values(&[command]);
         histogram.observe(duration.as_secs_f64());
     }
 
@@ -243,25 +262,39 @@ impl Metrics {
         let election = &status.election;
         let leadership = status.leadership(now);
         let leads = u64::from(leadership.leads());
-        self.leader_status.set(leads as f64);
+        self.election.leader_status.set(leads as f64);
         // elections − losses = status holds in every scrape, because it defines the losses.
-        self.elections
-            .inc_by(election.elections.saturating_sub(self.elections.get()));
-        let losses = self.elections.get().saturating_sub(leads);
-        self.losses.inc_by(losses.saturating_sub(self.losses.get()));
-        self.consecutive_failures
+        self.election.elections.inc_by(
+            election
+                .elections
+                .saturating_sub(self.election.elections.get()),
+        );
+        let losses = self.election.elections.get().saturating_sub(leads);
+        self.election
+            .losses
+            .inc_by(losses.saturating_sub(self.election.losses.get()));
+        self.election
+            .consecutive_failures
             .set(f64::from(election.consecutive_failures));
-        self.fencing_token.set(leadership.token.unwrap_or(0) as f64);
+        self.election
+            .fencing_token
+            .set(leadership.token.unwrap_or(0) as f64);
         let lease = leadership.lease_until.map(|end| end.since(now));
-        self.lease_remaining
+        self.election
+            .lease_remaining
             .set(lease.unwrap_or_default().as_secs_f64());
         let leaderless = election.leaderless.total(now).as_secs_f64();
-        self.leaderless
-            .inc_by((leaderless - self.leaderless.get()).max(0.0));
-        self.miner_connected
+        self.election
+            .leaderless
+            .inc_by((leaderless - self.election.leaderless.get()).max(0.0));
+        self.election
+            .miner_connected
             .set(f64::from(u8::from(election.candidate)));
         if let Some(takeover) = status.takeover(now) {
-            show(&self.takeover_ready, f64::from(u8::from(takeover.is_ok())));
+            show(
+                &self.election.takeover_ready,
+                f64::from(u8::from(takeover.is_ok())),
+            );
         }
         self.show_redis(status, now);
         TextEncoder::new().encode_to_string(&self.registry.gather())
@@ -271,17 +304,17 @@ impl Metrics {
     fn show_redis(&self, status: &Status, now: Instant) {
         let redis = &status.redis;
         if let (Some(up), Some(writable)) = (redis.reachable(), redis.writable()) {
-            show(&self.up, f64::from(u8::from(up)));
-            show(&self.writable, f64::from(u8::from(writable)));
-            show(&self.refused_ratio, redis.refused_ratio(now));
+            show(&self.redis.up, f64::from(u8::from(up)));
+            show(&self.redis.writable, f64::from(u8::from(writable)));
+            show(&self.redis.refused_ratio, redis.refused_ratio(now));
         }
         if let Some(memory) = redis.memory() {
-            show(&self.used_memory, memory.reading.used_bytes as f64);
-            show(&self.max_memory, memory.reading.max_bytes as f64);
-            show(&self.usage_ratio, memory.reading.usage_ratio());
-            show(&self.memory_checked, memory.read_at_unix);
+            show(&self.redis.used_memory, memory.reading.used_bytes as f64);
+            show(&self.redis.max_memory, memory.reading.max_bytes as f64);
+            show(&self.redis.usage_ratio, memory.reading.usage_ratio());
+            show(&self.redis.memory_checked, memory.read_at_unix);
             show(
-                &self.evicting,
+                &self.redis.evicting,
                 f64::from(u8::from(memory.reading.evicting())),
             );
         }

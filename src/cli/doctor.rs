@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Exit, fail, say};
 use crate::config::{Config, RunArgs};
-use crate::doctor::{Bound, Finding, Verdict, bounds, examine, untold};
+use crate::doctor::{Bound, Finding, Verdict, bounds, examine, poll_interval_without_events};
 use crate::store::Survey;
 
 #[derive(clap::Args)]
@@ -28,7 +28,7 @@ pub(super) async fn run(args: Args) -> Exit {
     let findings = examine(&survey, &config, local);
     // Of a server that was not reached nothing can be promised.
     let bounds = match survey.pings {
-        Ok(_) => bounds(&config, untold(&survey, &config)),
+        Ok(_) => bounds(&config, poll_interval_without_events(&survey, &config)),
         Err(_) => Vec::new(),
     };
     if args.json {

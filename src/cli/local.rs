@@ -10,7 +10,7 @@ use crate::config::DEFAULT_GRPC_LISTEN;
 use crate::endpoint::redacted_value;
 
 /// An agent on this machine answers sooner, unless it was stopped.
-pub(super) const WITHIN: Duration = Duration::from_secs(2);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct LocalArgs {
@@ -41,7 +41,7 @@ impl LocalArgs {
                 ),
             ));
         };
-        let endpoint = endpoint.connect_timeout(WITHIN).timeout(patience);
+        let endpoint = endpoint.connect_timeout(ANSWER_TIMEOUT).timeout(patience);
         endpoint.connect().await.map_err(|error| {
             // The library's own words say only that there was an error, those behind them which.
             let error = anyhow::Error::from(error);

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::config::DEFAULT_HTTP_LISTEN;
 use crate::endpoint::redacted_value;
 
-const WITHIN: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// No answer of the agent to a probe is longer.
 const LONGEST_ANSWER: u64 = 64 * 1024;
 
@@ -82,7 +82,9 @@ pub(super) fn run(args: &Args) -> Exit {
 
 /// An agent that listens everywhere is there on loopback: on IPv4's too, and on that alone where the kernel has no IPv6.
 fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let on = |ip: IpAddr| TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), WITHIN);
+    let on = |ip: IpAddr| {
+        TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), ANSWER_TIMEOUT)
+    };
     match address.ip() {
         IpAddr::V6(ip) if ip.is_unspecified() => {
             on(Ipv6Addr::LOCALHOST.into()).or_else(|_| on(Ipv4Addr::LOCALHOST.into()))
@@ -93,7 +95,7 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 fn ask(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
-    let deadline = clock::boottime() + WITHIN;
+    let deadline = clock::boottime() + ANSWER_TIMEOUT;
     let left = || match deadline.since(clock::boottime()) {
         Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
         left => Ok(Some(left)),

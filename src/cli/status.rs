@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use serde_json::{Value, json};
 use tonic::transport::Channel;
 
-use super::local::{LocalArgs, WITHIN, refusal};
+use super::local::{ANSWER_TIMEOUT, LocalArgs, refusal};
 use super::{Exit, fail, say};
 use crate::proto::election_service_client::ElectionServiceClient;
 use crate::proto::redis_health_service_client::RedisHealthServiceClient;
@@ -28,7 +28,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Exit {
-    let channel = match args.local.connect(WITHIN).await {
+    let channel = match args.local.connect(ANSWER_TIMEOUT).await {
         Ok(channel) => channel,
         Err(exit) => return exit,
     };

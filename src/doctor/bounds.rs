@@ -18,12 +18,12 @@ pub struct Bound {
 }
 
 /// What is needed to hear, to look and to begin, on a machine that is not overloaded.
-const HEARS: Duration = Duration::from_millis(100);
+const NOTICE: Duration = Duration::from_millis(100);
 
 /// How often standbys look, where they are not told of a change: often, if they cannot hear; rarely, if they
 /// can, and whoever changes something may not publish.
 #[must_use]
-pub fn untold(survey: &Survey, config: &Config) -> Option<Duration> {
+pub fn poll_interval_without_events(survey: &Survey, config: &Config) -> Option<Duration> {
     match (&survey.subscribe, &survey.publish) {
         (Ok(()), Ok(())) => None,
         (Err(_), _) => Some(config.rules.look_every(false)),
@@ -31,20 +31,31 @@ pub fn untold(survey: &Survey, config: &Config) -> Option<Duration> {
     }
 }
 
-/// `untold`: see there.
+/// `poll_interval`: what [`poll_interval_without_events`] says.
 #[must_use]
-pub fn bounds(config: &Config, untold: Option<Duration>) -> Vec<Bound> {
-    let rules = &config.rules;
-    let notice = HEARS + untold.unwrap_or_default();
-    let looks = rules.look_every(false);
-    let takeover = time(rules.takeover_after());
-    let unreleased = rules.takeover_after() + untold.unwrap_or(looks) + HEARS;
-    let bound = |failure, worst: Option<Duration>, why: &str| Bound {
+pub fn bounds(config: &Config, poll_interval: Option<Duration>) -> Vec<Bound> {
+    let notice = NOTICE + poll_interval.unwrap_or_default();
+    let polled = poll_interval.unwrap_or(config.rules.look_every(false));
+    let unreleased = config.rules.takeover_after() + polled + NOTICE;
+    [
+        of_the_miner(config, notice),
+        of_the_pod(config, notice, unreleased),
+        of_redis(config, unreleased),
+    ]
+    .concat()
+}
+
+fn bound(failure: &'static str, worst: Option<Duration>, why: impl Into<String>) -> Bound {
+    Bound {
         failure,
         worst,
-        why: why.to_owned(),
-    };
-    let miner = match config.liveness {
+        why: why.into(),
+    }
+}
+
+fn of_the_miner(config: &Config, notice: Duration) -> Vec<Bound> {
+    let timeout = config.rules.miner_timeout();
+    match config.liveness {
         Liveness::Campaign => vec![
             bound(
                 "the miner's process ends",
@@ -53,13 +64,13 @@ pub fn bounds(config: &Config, untold: Option<Duration>) -> Vec<Bound> {
             ),
             bound(
                 "the miner hangs",
-                Some(rules.miner_timeout() + notice),
+                Some(timeout + notice),
                 "--miner-timeout, then as if it had ended",
             ),
         ],
         Liveness::Probe => vec![bound(
             "the miner ends or hangs",
-            Some(rules.miner_timeout() * 2 + notice),
+            Some(timeout * 2 + notice),
             "--miner-timeout after its last healthy answer, and once more for whoever has just asked `/leader`",
         )],
         Liveness::Always => vec![bound(
@@ -67,43 +78,34 @@ pub fn bounds(config: &Config, untold: Option<Duration>) -> Vec<Bound> {
             None,
             "--miner-liveness=always: the agent leads on",
         )],
-    };
-    let oom = if config.acquire_under_oom {
-        (Some(Duration::ZERO), "renewed and taken over as otherwise")
-    } else {
-        (
-            None,
-            "--acquire-under-oom=false: nobody is elected until memory is freed",
-        )
-    };
-    let away = if rules.outlasts_a_hang() {
-        (
-            Some(Duration::ZERO),
-            "the leader stays, and tries again until its lease ends",
-        )
-    } else {
-        (
-            Some(rules.takeover_after().saturating_sub(rules.lease()) + looks + HEARS),
-            "one command that hangs for --redis-timeout may outlast the lease: make that shorter, or the lease longer",
-        )
-    };
-    let others = [
+    }
+}
+
+fn of_the_pod(config: &Config, notice: Duration, unreleased: Duration) -> Vec<Bound> {
+    let takeover = time(config.rules.takeover_after());
+    vec![
         bound(
             "planned: resign, SIGTERM of the agent",
-            Some(rules.miner_timeout() + notice),
+            Some(config.rules.miner_timeout() + notice),
             "until the miner acknowledges, at most until its grant ends",
         ),
         bound(
             "the pod or the node dies, agent and miner",
             Some(unreleased),
-            &format!("nobody releases: others wait for {takeover} after the last renewal"),
+            format!("nobody releases: others wait for {takeover} after the last renewal"),
         ),
-        bound("Redis is out of memory", oom.0, oom.1),
-        bound("Redis is away for less than the lease", away.0, away.1),
+    ]
+}
+
+fn of_redis(config: &Config, unreleased: Duration) -> Vec<Bound> {
+    let takeover = time(config.rules.takeover_after());
+    vec![
+        out_of_memory(config),
+        away_for_a_moment(config),
         bound(
             "Redis is away for longer",
             None,
-            &format!("while it is away nobody leads; after it, {takeover}"),
+            format!("while it is away nobody leads; after it, {takeover}"),
         ),
         bound(
             "Redis restarts without its data, the leader alive",
@@ -120,8 +122,32 @@ pub fn bounds(config: &Config, untold: Option<Duration>) -> Vec<Bound> {
             None,
             "nobody can be elected; the leader stays until its lease ends",
         ),
-    ];
-    miner.into_iter().chain(others).collect()
+    ]
+}
+
+fn out_of_memory(config: &Config) -> Bound {
+    const FAILURE: &str = "Redis is out of memory";
+    if config.acquire_under_oom {
+        let as_ever = "renewed and taken over as otherwise";
+        return bound(FAILURE, Some(Duration::ZERO), as_ever);
+    }
+    let nobody = "--acquire-under-oom=false: nobody is elected until memory is freed";
+    bound(FAILURE, None, nobody)
+}
+
+fn away_for_a_moment(config: &Config) -> Bound {
+    const FAILURE: &str = "Redis is away for less than the lease";
+    let rules = &config.rules;
+    if rules.outlasts_a_hang() {
+        let stays = "the leader stays, and tries again until its lease ends";
+        return bound(FAILURE, Some(Duration::ZERO), stays);
+    }
+    let unled = rules.takeover_after().saturating_sub(rules.lease());
+    bound(
+        FAILURE,
+        Some(unled + rules.look_every(false) + NOTICE),
+        "one command that hangs for --redis-timeout may outlast the lease: make that shorter, or the lease longer",
+    )
 }
 
 #[cfg(test)]
@@ -146,10 +172,10 @@ mod tests {
     #[test]
     fn they_follow_the_elections_own_rules() {
         let (look, margin) = (Duration::from_millis(500), Duration::from_millis(400));
-        let expected = Duration::from_secs(30) + margin + look + HEARS;
+        let expected = Duration::from_secs(30) + margin + look + NOTICE;
         assert_eq!(worst(["30s", "10s"], "the pod or the node"), expected);
         let (look, margin) = (Duration::from_millis(200), Duration::from_millis(110));
-        let expected = Duration::from_secs(1) + margin + look + HEARS;
+        let expected = Duration::from_secs(1) + margin + look + NOTICE;
         assert_eq!(worst(["1s", "200ms"], "the pod or the node"), expected);
     }
 }

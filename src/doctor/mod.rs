@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::store::Survey;
 
 pub use acl::acl_line;
-pub use bounds::{Bound, bounds, untold};
+pub use bounds::{Bound, bounds, poll_interval_without_events};
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

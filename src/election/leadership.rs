@@ -1,7 +1,7 @@
 //! What the agent says about who leads, and until when it may be believed.
 
 use super::view::Token;
-use crate::fault::StoreFault;
+use crate::fault::{RedisFault, StoreFault};
 use crate::time::Instant;
 
 /// What this agent is.
@@ -28,20 +28,8 @@ pub enum Reason {
     HoldOff,
     EvictionPolicy,
     Starting,
-    RedisUnreachable,
-    RedisTimeout,
-    RedisOom,
-    RedisReadOnly,
-    RedisLoading,
-    RedisBusy,
-    RedisMisconf,
-    RedisNoReplicas,
-    RedisAuth,
-    RedisTls,
-    RedisNoPermission,
-    RedisWrongType,
-    RedisClusterDown,
-    RedisError,
+    /// Redis refuses, or is not to be had.
+    Redis(RedisFault),
 }
 
 /// The agent's standing at one moment. It carries its own expiry: whoever reads it later asks
@@ -96,42 +84,14 @@ impl Reason {
             Self::HoldOff => "hold_off",
             Self::EvictionPolicy => "eviction_policy",
             Self::Starting => "starting",
-            Self::RedisUnreachable => "redis_unreachable",
-            Self::RedisTimeout => "redis_timeout",
-            Self::RedisOom => "redis_oom",
-            Self::RedisReadOnly => "redis_read_only",
-            Self::RedisLoading => "redis_loading",
-            Self::RedisBusy => "redis_busy",
-            Self::RedisMisconf => "redis_misconf",
-            Self::RedisNoReplicas => "redis_no_replicas",
-            Self::RedisAuth => "redis_auth",
-            Self::RedisTls => "redis_tls",
-            Self::RedisNoPermission => "redis_no_permission",
-            Self::RedisWrongType => "redis_wrong_type",
-            Self::RedisClusterDown => "redis_cluster_down",
-            Self::RedisError => "redis_error",
+            Self::Redis(fault) => fault.name(),
         }
     }
 }
 
 impl From<StoreFault> for Reason {
     fn from(fault: StoreFault) -> Self {
-        match fault {
-            StoreFault::OutOfMemory => Self::RedisOom,
-            StoreFault::Misconf => Self::RedisMisconf,
-            StoreFault::ReadOnly => Self::RedisReadOnly,
-            StoreFault::NoReplicas => Self::RedisNoReplicas,
-            StoreFault::Loading => Self::RedisLoading,
-            StoreFault::Topology => Self::RedisClusterDown,
-            StoreFault::Busy | StoreFault::Unkillable => Self::RedisBusy,
-            StoreFault::Auth | StoreFault::PasswordFile => Self::RedisAuth,
-            StoreFault::Tls | StoreFault::TlsFile => Self::RedisTls,
-            StoreFault::NoPermission => Self::RedisNoPermission,
-            StoreFault::WrongType => Self::RedisWrongType,
-            StoreFault::TimedOut => Self::RedisTimeout,
-            StoreFault::Unreachable => Self::RedisUnreachable,
-            StoreFault::NoScript | StoreFault::ClientBug | StoreFault::Other => Self::RedisError,
-        }
+        Self::Redis(fault.into())
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::leadership::Reason;
 use super::lease::{LOOK_OFTEN, LeaseRules};
 use super::view::{Lock, Record, RecordSeen, Token, View};
+use crate::fault::RedisFault;
 use crate::time::Instant;
 
 /// A lock is looked at again this long after its end: its time to live is told in whole
@@ -115,7 +116,7 @@ impl Watch {
     pub(super) fn judge(&self, asker: &Asker<'_>, now: Instant) -> Judgement {
         if let RecordSeen::Unknown(_) = self.view.record {
             return Judgement::Wait {
-                reason: Reason::RedisError,
+                reason: Reason::Redis(RedisFault::Error),
                 until: Instant::NEVER,
             };
         }

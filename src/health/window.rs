@@ -7,7 +7,7 @@ use std::time::Duration;
 /// How far back the window goes.
 const WINDOW: Duration = Duration::from_secs(60);
 /// More probes than this in a window displace the oldest: far more than one agent makes.
-const MOST: usize = 1024;
+const MAX_PROBES: usize = 1024;
 
 /// The write probes of the last 60 s.
 #[derive(Debug, Clone, Default)]
@@ -21,7 +21,7 @@ pub struct RefusalWindow {
 impl RefusalWindow {
     /// Takes a probe's outcome down; `now` is the time since boot.
     pub fn record(&mut self, now: Duration, refused: bool) {
-        while self.probes.len() >= MOST
+        while self.probes.len() >= MAX_PROBES
             || self.probes.front().is_some_and(|probe| !recent(probe, now))
         {
             self.probes.pop_front();
@@ -74,7 +74,7 @@ mod tests {
         for _ in 0..10_000 {
             window.record(at(1), true);
         }
-        assert!(window.probes.len() <= MOST);
+        assert!(window.probes.len() <= MAX_PROBES);
         assert!((window.ratio(at(1)) - 1.0).abs() < 1e-9);
     }
 

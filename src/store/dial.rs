@@ -12,7 +12,7 @@ use redis::{
     RedisResult,
 };
 
-use super::files::Credentials;
+use super::files::LoadedFiles;
 use crate::endpoint::{RedisAddress, RedisEndpoint, Secret};
 
 /// A peer that vanished without a word (its host died, a NAT forgot the connection) is found by the kernel's keepalive,
@@ -25,7 +25,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// As whom one comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Guest {
+pub(super) enum Credentials {
     /// Of a Redis server.
     Redis,
     /// Of a sentinel.
@@ -36,12 +36,12 @@ pub(super) enum Guest {
 pub(super) async fn dial(
     endpoint: &Arc<RedisEndpoint>,
     address: &RedisAddress,
-    guest: Guest,
+    credentials: Credentials,
 ) -> RedisResult<MultiplexedConnection> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None);
-    let client = client(endpoint, address, guest).await?;
+    let client = client(endpoint, address, credentials).await?;
     client
         .get_multiplexed_async_connection_with_config(&config)
         .await
@@ -66,7 +66,7 @@ pub(super) async fn on_open_connection<T, F: Future<Output = RedisResult<T>>>(
     kept: Option<MultiplexedConnection>,
     endpoint: &Arc<RedisEndpoint>,
     address: &RedisAddress,
-    guest: Guest,
+    credentials: Credentials,
     work: impl Fn(MultiplexedConnection, Try) -> F,
 ) -> (Option<MultiplexedConnection>, RedisResult<T>) {
     let mut nth = Try::First;
@@ -77,7 +77,7 @@ pub(super) async fn on_open_connection<T, F: Future<Output = RedisResult<T>>>(
             result => return (Some(kept), result),
         }
     }
-    match dial(endpoint, address, guest).await {
+    match dial(endpoint, address, credentials).await {
         Ok(connection) => {
             let result = work(connection.clone(), nth).await;
             (Some(connection), result)
@@ -89,9 +89,9 @@ pub(super) async fn on_open_connection<T, F: Future<Output = RedisResult<T>>>(
 pub(super) async fn dial_to_listen(
     endpoint: &Arc<RedisEndpoint>,
     address: &RedisAddress,
-    guest: Guest,
+    credentials: Credentials,
 ) -> RedisResult<PubSub> {
-    let client = client(endpoint, address, guest).await?;
+    let client = client(endpoint, address, credentials).await?;
     client.get_async_pubsub().await
 }
 
@@ -99,20 +99,24 @@ pub(super) async fn dial_to_listen(
 async fn client(
     endpoint: &Arc<RedisEndpoint>,
     address: &RedisAddress,
-    guest: Guest,
+    credentials: Credentials,
 ) -> RedisResult<Client> {
     let (endpoint, address) = (Arc::clone(endpoint), address.clone());
-    tokio::task::spawn_blocking(move || build(&endpoint, &address, guest))
+    tokio::task::spawn_blocking(move || build(&endpoint, &address, credentials))
         .await
         .map_err(io::Error::other)?
 }
 
-fn build(endpoint: &RedisEndpoint, address: &RedisAddress, guest: Guest) -> RedisResult<Client> {
+fn build(
+    endpoint: &RedisEndpoint,
+    address: &RedisAddress,
+    credentials: Credentials,
+) -> RedisResult<Client> {
     // Nothing is sent before everything that is named is there.
-    let credentials = Credentials::read(endpoint).map_err(io::Error::other)?;
-    let (login, password, database) = match guest {
-        Guest::Redis => (&endpoint.login, credentials.redis, endpoint.database),
-        Guest::Sentinel => (&endpoint.sentinel_login, credentials.sentinel, 0),
+    let loaded = LoadedFiles::read(endpoint).map_err(io::Error::other)?;
+    let (login, password, database) = match credentials {
+        Credentials::Redis => (&endpoint.login, loaded.redis, endpoint.database),
+        Credentials::Sentinel => (&endpoint.sentinel_login, loaded.sentinel, 0),
     };
     let place = match address {
         RedisAddress::Tcp { host, port } if endpoint.tls.is_some() => ConnectionAddr::TcpTls {
@@ -137,7 +141,7 @@ fn build(endpoint: &RedisEndpoint, address: &RedisAddress, guest: Guest) -> Redi
         .set_keepalive(keepalive)
         .set_user_timeout(USER_TIMEOUT);
     let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
-    match credentials.tls {
+    match loaded.tls {
         Some(certificates) => Client::build_with_tls(info, certificates),
         None => Client::open(info),
     }

@@ -9,7 +9,7 @@ use redis::RedisResult;
 use redis::aio::{PubSubSink, PubSubStream};
 use tokio::time::timeout;
 
-use super::dial::{Guest, dial_to_listen};
+use super::dial::{Credentials, dial_to_listen};
 use super::error::store_error;
 use super::topology::Topology;
 use crate::endpoint::{RedisAddress, RedisEndpoint, RedisPlace, RedisSettings};
@@ -71,7 +71,7 @@ impl Events {
             RedisPlace::Server(_) | RedisPlace::Cluster { .. } => None,
         };
         let address = self.topology.locate().await?;
-        let listening = listen(&endpoint, &address, Guest::Redis, &self.channel);
+        let listening = listen(&endpoint, &address, Credentials::Redis, &self.channel);
         let (sink, stream) = listening.await.map_err(store_error)?;
         Ok(Subscription {
             sink,
@@ -106,10 +106,12 @@ impl Events {
 async fn listen(
     endpoint: &Arc<RedisEndpoint>,
     address: &RedisAddress,
-    guest: Guest,
+    credentials: Credentials,
     channel: &str,
 ) -> RedisResult<(PubSubSink, PubSubStream)> {
-    let (mut sink, stream) = dial_to_listen(endpoint, address, guest).await?.split();
+    let (mut sink, stream) = dial_to_listen(endpoint, address, credentials)
+        .await?
+        .split();
     sink.subscribe(channel).await?;
     Ok((sink, stream))
 }
@@ -124,9 +126,9 @@ impl Switches {
         let mut dialling = tokio::task::JoinSet::new();
         for sentinel in sentinels {
             let (endpoint, sentinel) = (Arc::clone(endpoint), sentinel.clone());
-            dialling.spawn(
-                async move { listen(&endpoint, &sentinel, Guest::Sentinel, SWITCHED).await },
-            );
+            dialling.spawn(async move {
+                listen(&endpoint, &sentinel, Credentials::Sentinel, SWITCHED).await
+            });
         }
         let mut error = StoreError::unreachable("no sentinel");
         while let Some(dialled) = dialling.join_next().await {

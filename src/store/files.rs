@@ -15,7 +15,7 @@ use crate::endpoint::{Login, Password, RedisEndpoint, Secret, TlsFiles, redacted
 use crate::fault::{StoreError, StoreFault};
 
 /// All that is needed to be let in, wherever it came from.
-pub(super) struct Credentials {
+pub(super) struct LoadedFiles {
     pub redis: Option<Secret>,
     pub sentinel: Option<Secret>,
     /// `None`: without TLS.
@@ -29,7 +29,7 @@ struct Unusable {
     fault: Option<StoreFault>,
 }
 
-impl Credentials {
+impl LoadedFiles {
     /// Reads every file that is named, whichever of them is needed first: they are told of together.
     ///
     /// # Errors

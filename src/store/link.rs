@@ -8,7 +8,7 @@ use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::time::timeout;
 
-use super::dial::{Guest, Try, on_open_connection};
+use super::dial::{Credentials, Try, on_open_connection};
 use super::error::store_error;
 use super::topology::Topology;
 use crate::endpoint::{RedisAddress, RedisSettings};
@@ -90,7 +90,8 @@ async fn on_primary<T, F: Future<Output = RedisResult<T>>>(
     };
     let kept = kept.filter(|(to, _)| *to == address).map(|(_, it)| it);
     let endpoint = topology.endpoint();
-    let (kept, result) = on_open_connection(kept, endpoint, &address, Guest::Redis, work).await;
+    let (kept, result) =
+        on_open_connection(kept, endpoint, &address, Credentials::Redis, work).await;
     let kept = kept.map(|connection| (address, connection));
     (kept, result.map_err(store_error))
 }

@@ -15,7 +15,7 @@ use crate::health::Health;
 /// So many round trips are measured.
 const PINGS: usize = 5;
 
-/// Everything that was found. What could not be asked is an error in its place.
+/// Everything that was found. What could not be surveyor is an error in its place.
 pub struct Survey {
     /// How long a PING took; the first one with dialling.
     pub pings: Result<Vec<Duration>, StoreError>,
@@ -42,11 +42,11 @@ pub struct Survey {
 impl Survey {
     /// Asks one thing after the other, each within the timeout of one command.
     pub async fn take(settings: &RedisSettings, holder: &str, under_oom: bool) -> Self {
-        let mut asked = Asked {
+        let mut surveyor = Surveyor {
             link: Link::new(settings),
             limit: settings.timeout,
         };
-        let pings = asked.pings().await;
+        let pings = surveyor.pings().await;
         if let Err(error) = pings {
             let guess = guess(settings, &error).await;
             return Self::unreached(&error, guess);
@@ -55,12 +55,12 @@ impl Survey {
         let mut store = Store::reader(settings);
         let looked = store.execute(&Command::Look, deadline()).await;
         let shadow = settings.keys.shadow(holder).events();
-        let server = asked
+        let server = surveyor
             .link
             .server()
             .map_or_else(String::new, ToString::to_string);
         let slot = match settings.endpoint.place {
-            RedisPlace::Cluster { .. } => asked
+            RedisPlace::Cluster { .. } => surveyor
                 .ask(&["CLUSTER", "KEYSLOT", &settings.keys.lock])
                 .await
                 .ok(),
@@ -70,25 +70,25 @@ impl Survey {
             guess: None,
             server,
             slot,
-            info: asked.ask(&["INFO"]).await,
+            info: surveyor.ask(&["INFO"]).await,
             probe: Probe::new(settings).check(settings.timeout).await,
             view: looked.map(|answer| answer.view),
-            clock: asked.clock().await,
+            clock: surveyor.clock().await,
             rehearsed: Rehearsal::new(settings, holder, under_oom).run().await,
-            publish: asked
+            publish: surveyor
                 .ask::<i64>(&["PUBLISH", &shadow, "doctor"])
                 .await
                 .map(|_| ()),
             subscribe: Events::new(settings).subscribe().await.map(|_| ()),
-            min_replicas: asked.min_replicas().await,
-            way_past_oom: asked.way_past_oom().await,
+            min_replicas: surveyor.min_replicas().await,
+            way_past_oom: surveyor.way_past_oom().await,
             pings,
         }
     }
 }
 
 impl Survey {
-    /// Whatever else would be asked would be waited for in vain.
+    /// Whatever else would be surveyor would be waited for in vain.
     fn unreached(error: &StoreError, guess: Option<&'static str>) -> Self {
         let error = || error.clone();
         Self {
@@ -109,12 +109,12 @@ impl Survey {
     }
 }
 
-struct Asked {
+struct Surveyor {
     link: Link,
     limit: Duration,
 }
 
-impl Asked {
+impl Surveyor {
     async fn ask<T: FromRedisValue>(&mut self, words: &[&str]) -> Result<T, StoreError> {
         let run = |mut connection, _| async move {
             let mut words = words.iter();
@@ -205,11 +205,11 @@ async fn guess(settings: &RedisSettings, error: &StoreError) -> Option<&'static 
     // Whoever answers there has not shown who it is: it is told no secret.
     other.endpoint.login = Login::default();
     other.endpoint.sentinel_login = Login::default();
-    let mut asked = Asked {
+    let mut surveyor = Surveyor {
         link: Link::new(&other),
         limit: settings.timeout,
     };
-    let answers = match asked.ask::<Value>(&["PING"]).await {
+    let answers = match surveyor.ask::<Value>(&["PING"]).await {
         Ok(_) => true,
         // It speaks: of a certificate that we cannot judge here, or of a password.
         Err(error) => matches!(error.fault, StoreFault::Tls | StoreFault::Auth),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::voice::{Answer, MOST_MEMBERS, Member, Question, Voice};
+use super::voice::{MAX_MEMBERS, Member, Question, Voice, Vote};
 use crate::endpoint::{RedisAddress, RedisEndpoint, RedisPlace};
 use crate::fault::{StoreError, StoreFault};
 
@@ -75,30 +75,30 @@ impl Topology {
                 voices,
             } => (question, known, voices),
         };
-        let mut heard = Heard::default();
+        let mut ballot = Ballot::default();
         let mut asked = 0;
         // The hosts of the URL need not be all: whom they name is asked too, and whom those name.
         while asked < voices.len() {
             let asking = voices.get(asked..).unwrap_or_default();
-            ask(&self.endpoint, asking, question, known, &mut heard).await;
+            ask(&self.endpoint, asking, question, known, &mut ballot).await;
             asked = voices.len();
-            if heard.primary(known).is_none() {
-                let unheard = heard.unheard(voices);
+            if ballot.primary(known).is_none() {
+                let unheard = ballot.unheard(voices);
                 voices.extend(unheard.into_iter().map(Voice::new));
             }
         }
-        if !heard.answers.is_empty() {
-            voices.retain(|voice| known.contains(&voice.address) || heard.of(&voice.address));
+        if !ballot.answers.is_empty() {
+            voices.retain(|voice| known.contains(&voice.address) || ballot.of(&voice.address));
         }
-        heard.majority(known)
+        ballot.majority(known)
     }
 }
 
 /// What was said, until one server had a majority or nobody was left to ask.
 #[derive(Debug, Default)]
-struct Heard {
+struct Ballot {
     /// Who was asked, and what the answer was.
-    answers: Vec<(RedisAddress, Answer)>,
+    answers: Vec<(RedisAddress, Vote)>,
     /// Why some could not say.
     errors: Vec<StoreError>,
 }
@@ -109,7 +109,7 @@ async fn ask(
     voices: &[Voice],
     question: &Question,
     known: &[RedisAddress],
-    heard: &mut Heard,
+    ballot: &mut Ballot,
 ) {
     let mut asking = JoinSet::new();
     for voice in voices {
@@ -121,13 +121,13 @@ async fn ask(
     }
     while let Some(said) = asking.join_next().await {
         match said {
-            Ok((address, Ok(answer))) => heard.answers.push((address, answer)),
-            Ok((_, Err(error))) => heard.errors.push(error),
-            Err(panicked) => heard
+            Ok((address, Ok(answer))) => ballot.answers.push((address, answer)),
+            Ok((_, Err(error))) => ballot.errors.push(error),
+            Err(panicked) => ballot
                 .errors
                 .push(StoreError::nonsense(panicked.to_string())),
         }
-        if heard.primary(known).is_some() {
+        if ballot.primary(known).is_some() {
             // Who is slower need not be heard, and keeps the connection for the next time.
             asking.detach_all();
             return;
@@ -138,9 +138,9 @@ async fn ask(
 /// So many who know each other speak for themselves, whatever the URL says.
 const GROUP: usize = 3;
 
-impl Heard {
+impl Ballot {
     /// Those who name this primary.
-    fn voters<'a>(&'a self, primary: &'a RedisAddress) -> impl Iterator<Item = &'a Answer> {
+    fn voters<'a>(&'a self, primary: &'a RedisAddress) -> impl Iterator<Item = &'a Vote> {
         let answers = self.answers.iter().map(|(_, answer)| answer);
         answers.filter(move |answer| answer.primary == *primary)
     }
@@ -158,7 +158,7 @@ impl Heard {
 
     fn elects(&self, primary: &RedisAddress, known: &[RedisAddress]) -> bool {
         let ids = self.ids(primary);
-        let of_all_it_knows = |voter: &Answer| {
+        let of_all_it_knows = |voter: &Vote| {
             let agree = |member: &&Member| ids.contains(member.id.as_str());
             2 * voter.members.iter().filter(agree).count() > voter.members.len()
         };
@@ -194,7 +194,7 @@ impl Heard {
         let mut addresses: Vec<RedisAddress> = Vec::new();
         for member in self.answers.iter().flat_map(|(_, it)| &it.members) {
             let asked = voices.iter().any(|voice| voice.address == member.address);
-            let room = voices.len() + addresses.len() < MOST_MEMBERS;
+            let room = voices.len() + addresses.len() < MAX_MEMBERS;
             if room && !asked && !answered(&member.id) && !addresses.contains(&member.address) {
                 addresses.push(member.address.clone());
             }
@@ -250,12 +250,12 @@ mod tests {
     }
 
     /// `who` names `primary`, and knows itself and `others`, each at an address like its name.
-    fn says(who: &str, primary: &str, others: &[&str]) -> (RedisAddress, Answer) {
+    fn says(who: &str, primary: &str, others: &[&str]) -> (RedisAddress, Vote) {
         let member = |id: &&str| Member {
             id: (*id).into(),
             address: at(id),
         };
-        let answer = Answer {
+        let answer = Vote {
             id: who.into(),
             primary: at(primary),
             members: [&who].into_iter().chain(others).map(member).collect(),
@@ -263,8 +263,8 @@ mod tests {
         (at(who), answer)
     }
 
-    fn heard(answers: &[(RedisAddress, Answer)]) -> Heard {
-        Heard {
+    fn heard(answers: &[(RedisAddress, Vote)]) -> Ballot {
+        Ballot {
             answers: answers.to_vec(),
             errors: Vec::new(),
         }
@@ -273,21 +273,21 @@ mod tests {
     #[test]
     fn more_than_half_of_all_must_agree() {
         let known = [at("a"), at("b"), at("c"), at("d")];
-        let mut heard = heard(&[
+        let mut ballot = heard(&[
             says("a", "x", &["b", "c", "d"]),
             says("b", "y", &["a", "c", "d"]),
             says("c", "y", &["a", "b", "d"]),
         ]);
-        let error = heard.majority(&known).unwrap_err();
+        let error = ballot.majority(&known).unwrap_err();
         assert_eq!(error.fault, StoreFault::Topology);
         assert!(error.message.contains("only 2 of 4 name y:1"), "{error}");
-        heard.errors.push(StoreError::unreachable("gone"));
-        heard
+        ballot.errors.push(StoreError::unreachable("gone"));
+        ballot
             .errors
             .push(StoreError::new("NOAUTH Authentication required."));
-        assert_eq!(heard.majority(&known).unwrap_err().fault, StoreFault::Auth);
-        heard.answers.push(says("d", "y", &["a", "b", "c"]));
-        assert_eq!(heard.majority(&known), Ok(at("y")));
+        assert_eq!(ballot.majority(&known).unwrap_err().fault, StoreFault::Auth);
+        ballot.answers.push(says("d", "y", &["a", "b", "c"]));
+        assert_eq!(ballot.majority(&known), Ok(at("y")));
     }
 
     /// A node that was cast out, or a sentinel that has just been born, knows itself alone.

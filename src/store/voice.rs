@@ -9,13 +9,13 @@ use redis::{FromRedisValue, RedisResult, Value};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::dial::{Guest, on_open_connection};
+use super::dial::{Credentials, on_open_connection};
 use super::error::store_error;
 use crate::endpoint::{RedisAddress, RedisEndpoint};
 use crate::fault::StoreError;
 
 /// More than any deployment that elects by asking all of them should have.
-pub(super) const MOST_MEMBERS: usize = 256;
+pub(super) const MAX_MEMBERS: usize = 256;
 
 /// How long one that was not waited for may take to answer and keep its connection.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ pub(super) struct Voice {
 
 /// What one of them says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct Vote {
     /// Who says it: the same at whichever address it is asked.
     pub id: String,
     pub primary: RedisAddress,
@@ -65,7 +65,7 @@ impl Voice {
         &self,
         endpoint: &Arc<RedisEndpoint>,
         question: &Question,
-    ) -> Result<Answer, StoreError> {
+    ) -> Result<Vote, StoreError> {
         let asked = timeout(PATIENCE, self.ask_patiently(endpoint, question)).await;
         asked.unwrap_or_else(|_| {
             let late = format!("{}: no answer within {PATIENCE:.0?}", self.address);
@@ -77,7 +77,7 @@ impl Voice {
         &self,
         endpoint: &Arc<RedisEndpoint>,
         question: &Question,
-    ) -> Result<Answer, StoreError> {
+    ) -> Result<Vote, StoreError> {
         let address = &self.address;
         let at = |error| {
             let error = store_error(error);
@@ -90,9 +90,9 @@ impl Voice {
                 ..error
             }
         };
-        let guest = match question {
-            Question::Sentinel { .. } => Guest::Sentinel,
-            Question::Cluster { .. } => Guest::Redis,
+        let credentials = match question {
+            Question::Sentinel { .. } => Credentials::Sentinel,
+            Question::Cluster { .. } => Credentials::Redis,
         };
         let mut kept = self.connection.lock().await;
         let ask = |mut connection, _| async move {
@@ -102,7 +102,7 @@ impl Voice {
             }
         };
         let (connection, answer) =
-            on_open_connection(kept.take(), endpoint, address, guest, ask).await;
+            on_open_connection(kept.take(), endpoint, address, credentials, ask).await;
         let answer = answer.map_err(at)?.ok_or_else(|| match question {
             Question::Sentinel { master } => StoreError::nonsense(format!(
                 "the sentinel {address} knows no primary called {master}"
@@ -121,7 +121,7 @@ async fn primary_of(
     sentinel: &mut MultiplexedConnection,
     master: &str,
     from: &RedisAddress,
-) -> RedisResult<Option<Answer>> {
+) -> RedisResult<Option<Vote>> {
     type Said = (Option<(String, u16)>, String, Vec<HashMap<String, String>>);
     let mut ask = redis::pipe();
     ask.cmd("SENTINEL")
@@ -140,8 +140,8 @@ async fn primary_of(
             address: from.clone(),
         };
         let members: Option<Vec<_>> = [Some(itself)].into_iter().chain(others).collect();
-        let members = members.filter(|members| members.len() <= MOST_MEMBERS);
-        members.map(|members| Answer {
+        let members = members.filter(|members| members.len() <= MAX_MEMBERS);
+        members.map(|members| Vote {
             id,
             primary: named(&host, port, from),
             members,
@@ -160,7 +160,7 @@ async fn owner_of(
     node: &mut MultiplexedConnection,
     key: &str,
     from: &RedisAddress,
-) -> RedisResult<Option<Answer>> {
+) -> RedisResult<Option<Vote>> {
     let mut ask = redis::pipe();
     ask.cmd("CLUSTER").arg("KEYSLOT").arg(key);
     ask.cmd("CLUSTER").arg("NODES");
@@ -222,7 +222,7 @@ fn field<'a>(fields: &'a Value, name: &str) -> Option<&'a Value> {
 
 /// One line per node: id, address, flags, its primary, ping, pong, epoch, link, slots.
 /// <https://redis.io/docs/latest/commands/cluster-nodes/>
-fn read_nodes(text: &str, slot: u16, from: &RedisAddress, endpoints: &Endpoints) -> Option<Answer> {
+fn read_nodes(text: &str, slot: u16, from: &RedisAddress, endpoints: &Endpoints) -> Option<Vote> {
     let (mut itself, mut primary) = (None, None);
     let mut members = Vec::new();
     for line in text.lines() {
@@ -248,7 +248,7 @@ fn read_nodes(text: &str, slot: u16, from: &RedisAddress, endpoints: &Endpoints)
         }
         members.push(Member { id, address });
     }
-    (members.len() <= MOST_MEMBERS).then_some(Answer {
+    (members.len() <= MAX_MEMBERS).then_some(Vote {
         id: itself?,
         primary: primary?,
         members,

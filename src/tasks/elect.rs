@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::Heard;
+use super::Signal;
 use crate::clock;
 use crate::election::{Attempt, Election, Event, Leadership, Reason, Reply, Token};
 use crate::fault::StoreFault;
@@ -26,7 +26,7 @@ pub struct Elect {
     pub election: Election,
     pub store: Store,
     pub desk: mpsc::Receiver<Message>,
-    pub heard: mpsc::Receiver<Heard>,
+    pub signals: mpsc::Receiver<Signal>,
     pub status: watch::Sender<Status>,
     pub metrics: Metrics,
     pub instance: String,
@@ -101,7 +101,7 @@ impl Elect {
                     shell.election.handle_reply(attempt.id, reply, now);
                 }
                 Some(message) = self.desk.recv() => shell.told(message),
-                Some(heard) = self.heard.recv() => shell.heard(heard),
+                Some(signal) = self.signals.recv() => shell.signalled(signal),
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     shell.election.handle_stop(clock::boottime());
@@ -168,12 +168,12 @@ impl Shell {
         }
     }
 
-    fn heard(&mut self, heard: Heard) {
+    fn signalled(&mut self, signal: Signal) {
         let now = clock::boottime();
-        match heard {
-            Heard::Event { announces } => self.election.handle_heard(announces, now),
-            Heard::Back => self.election.handle_back(now),
-            Heard::Hears(hears) => {
+        match signal {
+            Signal::Event { announces } => self.election.handle_heard(announces, now),
+            Signal::Back => self.election.handle_back(now),
+            Signal::Hears(hears) => {
                 self.hears = hears;
                 self.election.handle_hearing(hears, now);
             }

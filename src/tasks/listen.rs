@@ -18,7 +18,7 @@ const PAUSE_REFUSED: Duration = Duration::from_secs(10);
 
 /// What the election hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
+pub enum Signal {
     /// Something was published: by one of us, about this lock?
     Event { announces: bool },
     /// The subscription stands, or is gone.
@@ -29,7 +29,7 @@ pub enum Heard {
 
 pub struct Listen {
     pub events: Events,
-    pub heard: mpsc::Sender<Heard>,
+    pub signals: mpsc::Sender<Signal>,
     /// A subscription on which nothing was heard for so long is asked whether it lives.
     pub quiet: Duration,
     /// Spreads the agents that lost the same Redis at the same moment, in 1/1000.
@@ -46,15 +46,15 @@ impl Listen {
                 Ok(mut subscription) => {
                     hears = true;
                     let since = clock::boottime();
-                    let mut heard = Heard::Hears(true);
+                    let mut signal = Signal::Hears(true);
                     loop {
-                        if self.heard.send(heard).await.is_err() {
+                        if self.signals.send(signal).await.is_err() {
                             return;
                         }
                         match self.events.next(&mut subscription, self.quiet).await {
                             Some(message) => {
                                 let announces = is_announcement(&message);
-                                heard = Heard::Event { announces };
+                                signal = Signal::Event { announces };
                             }
                             None => break,
                         }
@@ -83,8 +83,8 @@ impl Listen {
                     };
                 }
             }
-            if std::mem::take(&mut hears) && self.heard.send(Heard::Hears(false)).await.is_err()
-                || self.heard.is_closed()
+            if std::mem::take(&mut hears) && self.signals.send(Signal::Hears(false)).await.is_err()
+                || self.signals.is_closed()
             {
                 return;
             }

@@ -8,7 +8,7 @@ mod remember;
 mod watch_redis;
 
 pub use elect::Elect;
-pub use listen::{Heard, Listen};
+pub use listen::{Listen, Signal};
 pub use probe_miner::ProbeMiner;
 pub use rehearse::Rehearse;
 pub use remember::Remember;

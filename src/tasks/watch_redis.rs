@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::Heard;
+use super::Signal;
 use crate::clock;
 use crate::fault::StoreFault;
 use crate::health::{CHECK_EVERY, Health};
@@ -22,7 +22,7 @@ pub struct WatchRedis {
     pub probe: Probe,
     pub asked: mpsc::Receiver<oneshot::Sender<()>>,
     /// The election, which is told when Redis is back.
-    pub heard: mpsc::Sender<Heard>,
+    pub signals: mpsc::Sender<Signal>,
     pub status: watch::Sender<Status>,
     pub metrics: Metrics,
     pub memory_every: Duration,
@@ -57,7 +57,7 @@ impl WatchRedis {
                 .is_some_and(|it| it.usability() < health.usability())
             {
                 // Where so much waits to be heard that there is no room, a pause ends anyway.
-                let _ = self.heard.try_send(Heard::Back);
+                let _ = self.signals.try_send(Signal::Back);
             }
             if before.as_ref() != Some(&health) {
                 tell(&health);

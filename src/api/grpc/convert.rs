@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::election::{Liveness, Reason, Role};
-use crate::fault::StoreFault;
+use crate::fault::{RedisFault, StoreFault};
 use crate::proto;
 use crate::status::Status;
 use crate::time::Instant;
@@ -101,21 +101,14 @@ fn reason(reason: Reason) -> proto::Reason {
         Reason::HoldOff => proto::Reason::HoldOff,
         Reason::EvictionPolicy => proto::Reason::EvictionPolicy,
         Reason::Starting => proto::Reason::Starting,
-        Reason::RedisUnreachable => proto::Reason::RedisUnreachable,
-        Reason::RedisTimeout => proto::Reason::RedisTimeout,
-        Reason::RedisOom => proto::Reason::RedisOom,
-        Reason::RedisReadOnly => proto::Reason::RedisReadOnly,
-        Reason::RedisLoading => proto::Reason::RedisLoading,
-        Reason::RedisBusy => proto::Reason::RedisBusy,
-        Reason::RedisMisconf => proto::Reason::RedisMisconf,
-        Reason::RedisNoReplicas => proto::Reason::RedisNoReplicas,
-        Reason::RedisAuth => proto::Reason::RedisAuth,
-        Reason::RedisTls => proto::Reason::RedisTls,
-        Reason::RedisNoPermission => proto::Reason::RedisNoPermission,
-        Reason::RedisWrongType => proto::Reason::RedisWrongType,
-        Reason::RedisClusterDown => proto::Reason::RedisClusterDown,
-        Reason::RedisError => proto::Reason::RedisError,
+        Reason::Redis(fault) => redis_fault(fault),
     }
+}
+
+/// The contract's words are the same here in capitals.
+fn redis_fault(fault: RedisFault) -> proto::Reason {
+    let name = format!("REASON_{}", fault.name().to_uppercase());
+    proto::Reason::from_str_name(&name).unwrap_or(proto::Reason::RedisError)
 }
 
 pub(super) fn error_class(fault: StoreFault) -> proto::ErrorClass {
@@ -137,5 +130,33 @@ pub(super) fn error_class(fault: StoreFault) -> proto::ErrorClass {
         StoreFault::Unreachable => proto::ErrorClass::Unreachable,
         StoreFault::Tls | StoreFault::TlsFile => proto::ErrorClass::Tls,
         StoreFault::Other => proto::ErrorClass::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fault_has_its_reason() {
+        use RedisFault as It;
+        let all = [
+            It::Unreachable,
+            It::Timeout,
+            It::Oom,
+            It::ReadOnly,
+            It::Loading,
+            It::Busy,
+            It::Misconf,
+            It::NoReplicas,
+            It::Auth,
+            It::Tls,
+            It::NoPermission,
+            It::WrongType,
+            It::ClusterDown,
+        ];
+        for fault in all {
+            assert_ne!(redis_fault(fault), proto::Reason::RedisError, "{fault:?}");
+        }
     }
 }

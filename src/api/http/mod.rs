@@ -20,6 +20,7 @@ use super::server::{self, Listeners};
 use super::socket::Peer;
 use crate::clock;
 use crate::election::Reason;
+use crate::fault::RedisFault;
 use crate::metrics::Metrics;
 use crate::status::{Checkup, Status};
 use crate::time::Instant;
@@ -130,7 +131,7 @@ impl Http {
         // Where so many wait for a check already, the answer is that of the last one.
         let waiting = self.waiting.try_acquire().ok().filter(|_| stale);
         if waiting.is_some() && timeout(CHECK_WITHIN, self.checkup.ask()).await.is_err() {
-            reasons.push(Reason::RedisTimeout);
+            reasons.push(Reason::Redis(RedisFault::Timeout));
         } else {
             reasons = self.shared.published.borrow().not_ready(clock::boottime());
         }

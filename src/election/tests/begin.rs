@@ -77,7 +77,10 @@ fn a_refusal_without_a_reason_is_a_failure_and_is_followed_by_a_pause() {
         stage.look();
         let begin = stage.next();
         stage.answer(&begin, Outcome::Refused(refusal));
-        assert_eq!(stage.says(), (Role::Standby, Reason::RedisError));
+        assert_eq!(
+            stage.says(),
+            (Role::Standby, Reason::Redis(RedisFault::Error))
+        );
         stage.nothing();
         assert!(stage.election.poll_timeout(stage.now) >= stage.now + Duration::from_secs(1));
     }
@@ -198,7 +201,10 @@ fn nothing_is_begun_on_a_record_that_is_not_understood() {
     stage.view.record = RecordSeen::Unknown("its schema is 2".into());
     stage.look();
     stage.nothing();
-    assert_eq!(stage.says(), (Role::Standby, Reason::RedisError));
+    assert_eq!(
+        stage.says(),
+        (Role::Standby, Reason::Redis(RedisFault::Error))
+    );
     assert!(matches!(
         &stage.events()[..],
         [Event::AcquisitionFailed { .. }]
@@ -331,7 +337,10 @@ fn failures_to_acquire_are_told_one_by_one_with_a_growing_pause() {
             }
         ));
         stage.fail(&begin, error(oom));
-        assert_eq!(stage.says(), (Role::Standby, Reason::RedisOom));
+        assert_eq!(
+            stage.says(),
+            (Role::Standby, Reason::Redis(RedisFault::Oom))
+        );
         let [Event::AcquisitionFailed { error, consecutive }] = &stage.events()[..] else {
             panic!("one event");
         };
@@ -345,7 +354,10 @@ fn failures_to_acquire_are_told_one_by_one_with_a_growing_pause() {
     }
     assert_eq!(pauses, [1, 2, 4, 8, 10, 10]);
     stage.look();
-    assert_eq!(stage.says(), (Role::Standby, Reason::RedisOom));
+    assert_eq!(
+        stage.says(),
+        (Role::Standby, Reason::Redis(RedisFault::Oom))
+    );
     stage.begin(1);
     let events = stage.events();
     assert!(

@@ -11,7 +11,7 @@ mod term;
 use std::time::Duration;
 
 use super::*;
-use crate::fault::{StoreError, StoreFault};
+use crate::fault::{RedisFault, StoreError, StoreFault};
 use crate::health::MemoryReading;
 use crate::time::Instant;
 
