@@ -1,6 +1,6 @@
 //! What a Redis error means: pure, from the text of the error alone.
 //!
-//! The text is whatever a client in any language hands over: a bare error, or a chain that ends in one
+//! The text may come from a client in any language: a bare error, or a chain that ends in one
 //! (`renewing: redis script failed: OOM command not allowed when …`). An error is known by its leading
 //! token and never by a substring: servers echo what they were sent, and an instance may be called
 //! `OOM-1`.

@@ -16,7 +16,7 @@
 //! | [`status`] | what is known, published |
 //! | [`api`] | gRPC and HTTP |
 //! | [`agent`] | puts it together |
-//! | [`doctor`] | what a survey of Redis means for whoever will be paged. Pure |
+//! | [`doctor`] | what a survey of Redis means for the operator. Pure |
 //! | [`inject`] | puts the agent into a manifest, line by line. Pure |
 //! | [`config`], [`cli`] | the settings, the commands |
 //! | [`state`] | the file of `--state-dir` |

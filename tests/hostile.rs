@@ -1,4 +1,4 @@
-//! Whoever speaks nonsense to the agent, or too much, or nothing at all: the election goes on, memory stays
+//! Clients that send nonsense, too much, or nothing at all: the election goes on, memory stays
 //! bounded, and afterwards everything answers as before.
 
 use std::io::{Read, Write};
@@ -272,7 +272,7 @@ impl Crowd {
                     for _ in 0..each {
                         tokio::spawn(async move {
                             loop {
-                                // Whoever is refused and whoever is closed both come again.
+                                // A client that is refused or closed comes again.
                                 let _ = manner.behave(port).await;
                                 sleep(manner.away()).await;
                             }

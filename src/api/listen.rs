@@ -25,7 +25,7 @@ pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn bind_both(socket: io::Result<TcpSocket>, port: u16) -> io::Result<TcpListener> {
     let both = socket.and_then(|socket| {
-        // Whatever net.ipv6.bindv6only says.
+        // Independent of net.ipv6.bindv6only.
         set_ipv6_v6only(&socket, false)?;
         listen(socket, (Ipv6Addr::UNSPECIFIED, port).into())
     });
@@ -78,7 +78,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         assert_eq!(address.ip(), Ipv4Addr::UNSPECIFIED);
         assert!(answers(Ipv4Addr::LOCALHOST, address.port()));
-        // Whatever else is wrong is told.
+        // Any other error is reported.
         assert!(bind_both(Err(io::Error::from(Errno::MFILE)), 0).is_err());
     }
 

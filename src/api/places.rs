@@ -2,7 +2,7 @@
 //!
 //! A newcomer to a full server takes the place of the connection that has been inactive for longest: its peer
 //! idles, sends its request in drops, or does not read its answer. A connection that is *held* waits for the
-//! agent, and is never cut. Whatever holds a place for more than a moment has a limit of its own that is smaller
+//! agent, and is never cut. Each kind of request that holds a place for more than a moment has a limit of its own that is smaller
 //! than the number of places, so that a newcomer always finds one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -57,8 +57,8 @@ impl Places {
         }))
     }
 
-    /// A place for a newcomer, held at first, so that whoever has sent a request when it comes is answered however
-    /// many come after it. Waits only while every connection is held.
+    /// A place for a newcomer, held at first: a client that connects and sends at once is answered, however many
+    /// connect after it. Waits only while every connection is held.
     pub async fn enter(&self) -> Held {
         loop {
             let entered = self.table().enter();

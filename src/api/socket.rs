@@ -49,7 +49,7 @@ impl Peer {
         self.gone.clone()
     }
 
-    /// Notes that the peer has sent RST, which whoever reads or writes next is told.
+    /// Notes that the peer has sent RST: the next read or write reports it.
     fn reset<T>(&self, result: &Poll<io::Result<T>>) {
         if let Poll::Ready(Err(error)) = result
             && error.kind() == io::ErrorKind::ConnectionReset
@@ -111,7 +111,7 @@ impl SocketGuard {
 impl Drop for SocketGuard {
     fn drop(&mut self) {
         if self.inode.is_some() && inode(&self.path) == self.inode {
-            // Whatever goes wrong here, the next agent replaces a stale file.
+            // If this fails, the next agent replaces the stale file.
             let _ = std::fs::remove_file(&self.path);
         }
     }

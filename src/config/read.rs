@@ -163,7 +163,7 @@ impl Reader {
             self.bad(
                 FLAG,
                 &address.to_string(),
-                "a loopback address such as 127.0.0.1:50051: whoever can reach it can lead",
+                "a loopback address such as 127.0.0.1:50051: anyone who can reach it can lead",
             );
         }
         (address, socket)
@@ -239,7 +239,7 @@ impl Reader {
         }
     }
 
-    /// A flag that would be ignored is a mistake: whoever set it believes that it works.
+    /// A flag that would be ignored is a mistake: its user believes that it works.
     pub(super) fn only_where_used(&mut self, args: &RedisArgs, endpoint: &RedisEndpoint) {
         let tls = [
             ("redis-ca-file", &args.redis_ca_file),

@@ -20,8 +20,8 @@ pub struct Bound {
 /// What is needed to hear, to look and to begin, on a machine that is not overloaded.
 const NOTICE: Duration = Duration::from_millis(100);
 
-/// How often standbys look, where they are not told of a change: often, if they cannot hear; rarely, if they
-/// can, and whoever changes something may not publish.
+/// How often standbys look, where they are not told of a change: often if they cannot subscribe, rarely if
+/// they can but the writers may not publish.
 #[must_use]
 pub fn poll_interval_without_events(survey: &Survey, config: &Config) -> Option<Duration> {
     match (&survey.subscribe, &survey.publish) {
@@ -71,7 +71,7 @@ fn of_the_miner(config: &Config, notice: Duration) -> Vec<Bound> {
         Liveness::Probe => vec![bound(
             "the miner ends or hangs",
             Some(timeout * 2 + notice),
-            "--miner-timeout after its last healthy answer, and once more for whoever has just asked `/leader`",
+            "--miner-timeout after its last healthy answer, and once more for a client that has just asked `/leader`",
         )],
         Liveness::Always => vec![bound(
             "the miner dies or hangs",

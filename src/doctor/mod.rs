@@ -1,4 +1,4 @@
-//! What a survey of Redis means for whoever will be paged: pure.
+//! What a survey of Redis means for the operator: pure.
 
 mod acl;
 mod bounds;

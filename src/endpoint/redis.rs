@@ -64,14 +64,14 @@ pub struct TlsFiles {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
     pub lock: String,
-    /// In which they stand. Channels stand in none: a message is heard whatever database its reader has selected.
+    /// Keys are per database, channels are not: a message reaches subscribers in every database.
     database: i64,
 }
 
 // === impl RedisEndpoint ===
 
 impl RedisEndpoint {
-    /// The one server that is meant runs on this host.
+    /// Redis is one server, and it runs on this host.
     #[must_use]
     pub fn is_local(&self) -> bool {
         match &self.place {

@@ -181,7 +181,7 @@ fn servers(url: &str, hosts: &[String], port: u16) -> Result<Vec<RedisAddress>, 
         address(&url, port)
     };
     let all: Option<Vec<_>> = hosts.iter().map(read).collect();
-    // Whoever is named twice has one vote.
+    // A host that is named twice has one vote.
     let once = |all: Vec<RedisAddress>| {
         let seen = |at: usize| all.iter().take(at).any(|it| all.get(at) == Some(it));
         (0..all.len()).all(|at| !seen(at)).then_some(all)

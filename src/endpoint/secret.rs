@@ -26,7 +26,7 @@ pub enum Password {
 // === impl Secret ===
 
 impl Secret {
-    /// Without one line end behind it, which editors and `echo` add: a secret is the same whatever way it came.
+    /// Strips one trailing line end, which editors and `echo` add, so that a file and a variable give the same secret.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         let mut text = text.into();

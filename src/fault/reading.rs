@@ -66,11 +66,11 @@ const UNREACHABLE: &str = "connection refused|connection reset|connection aborte
 
 impl StoreFault {
     /// Finds the Redis error in a message, or in a chain of errors that ends in one. Takes time in
-    /// proportion to the message's length, whatever stands in it.
+    /// proportion to the message's length, for any content.
     #[must_use]
     pub fn classify(message: &str) -> Self {
         // A Redis error starts where the message starts, or after a link of the chain. The first one
-        // decides: whatever follows it is its own text, which may echo anything.
+        // decides: the text after it may echo anything.
         links(message)
             .find_map(at_start)
             .unwrap_or_else(|| of_transport(message))

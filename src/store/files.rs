@@ -30,7 +30,7 @@ struct Unusable {
 }
 
 impl LoadedFiles {
-    /// Reads every file that is named, whichever of them is needed first: they are told of together.
+    /// Reads every file that the settings name, so that all problems are reported together.
     ///
     /// # Errors
     /// Some cannot be used.

@@ -112,7 +112,7 @@ impl Store {
         }
     }
 
-    /// Removes the keys, whoever holds them: for a rehearsal, on keys that nobody else uses.
+    /// Removes the keys without a check of their holder: for a rehearsal, on keys that nobody else uses.
     async fn forget(&mut self, limit: Duration) -> Result<(), StoreError> {
         let keys = &self.scripts.keys();
         let remove = |mut connection, _| async move {

@@ -1,4 +1,4 @@
-//! What a Redis shows of itself to whoever asks before trouble. Changes nothing.
+//! What the doctor asks a Redis, before trouble. Changes nothing.
 
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ impl Survey {
 }
 
 impl Survey {
-    /// Whatever else would be surveyor would be waited for in vain.
+    /// Redis did not answer the first question: the others would only time out.
     fn unreached(error: &StoreError, guess: Option<&'static str>) -> Self {
         let error = || error.clone();
         Self {
@@ -202,7 +202,7 @@ async fn guess(settings: &RedisSettings, error: &StoreError) -> Option<&'static 
         None => return None,
     };
     other.endpoint.tls = tls;
-    // Whoever answers there has not shown who it is: it is told no secret.
+    // The server there has not proved its identity: it is sent no secret.
     other.endpoint.login = Login::default();
     other.endpoint.sentinel_login = Login::default();
     let mut surveyor = Surveyor {

@@ -135,7 +135,7 @@ async fn ask(
     }
 }
 
-/// So many who know each other speak for themselves, whatever the URL says.
+/// A group of this size needs no confirmation by the hosts of the URL.
 const GROUP: usize = 3;
 
 impl Ballot {
@@ -221,7 +221,7 @@ impl Ballot {
             }
             None => format!("none of {} names a primary", known.len()),
         };
-        // Whoever refuses tells more than whoever is silent.
+        // A refusal says more than a timeout.
         let telling = |error: &&StoreError| !error.fault.lost_connection();
         let errors = &self.errors;
         Err(match errors.iter().find(telling).or(errors.first()) {
@@ -302,7 +302,7 @@ mod tests {
             Ok(at("alien")),
             "a group of one"
         );
-        // The others outvote it, whoever answers first; half of them are enough seeds for all.
+        // The others outvote it in any order of answers; half of them are enough seeds for all.
         let both = heard(&[
             says("alien", "alien", &[]),
             says("b", "x", &["c", "d"]),
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(both.unheard(&[]), [at("d")]);
     }
 
-    /// One name for all of them: whoever answers tells of the others.
+    /// One name for all of them: the one that answers names the others.
     #[test]
     fn one_voice_of_three_is_no_majority_however_the_url_names_it() {
         let mut one = heard(&[says("a", "x", &["b", "c"])]);

@@ -1,4 +1,4 @@
-//! Whoever can say where the primary is: a sentinel, or a node of a cluster.
+//! A server that can say where the primary is: a sentinel, or a node of a cluster.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) struct Voice {
 /// What one of them says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Vote {
-    /// Who says it: the same at whichever address it is asked.
+    /// The voter's id: the same at each of its addresses.
     pub id: String,
     pub primary: RedisAddress,
     /// All who have a say, as far as it knows, itself included.
@@ -308,7 +308,7 @@ d :0@0 slave,noaddr b 0 1 2 disconnected
             id: id.into(),
             address,
         });
-        assert_eq!(answer.members, members, "whoever failed still has a say");
+        assert_eq!(answer.members, members, "a failed node still has a say");
         let first = read_nodes(nodes, 99, &asked, &Endpoints::new()).unwrap();
         assert_eq!(first.primary, at("10.0.0.1", 6379));
         for slot in [159, 170, 300] {

@@ -174,7 +174,7 @@ impl Chaos {
             send(pod.elector(), Signal::CONT);
             send(pod.miner(), Signal::CONT);
         }
-        // Whoever was asked to stop has done so by then.
+        // Processes that were asked to stop have done so by then.
         std::thread::sleep(2 * TTL);
         for pod in &mut self.pods {
             pod.complete(false);

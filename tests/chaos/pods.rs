@@ -184,7 +184,7 @@ impl Pod {
         send(self.elector(), Signal::TERM);
     }
 
-    /// Whatever of it is not running is started again.
+    /// Starts what is not running.
     pub fn complete(&mut self, blocked: bool) {
         if let Some(agent) = &mut self.agent
             && ended(agent)

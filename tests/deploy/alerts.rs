@@ -7,7 +7,7 @@ use stage::{Agent, Redis, wait_for};
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Whoever reads `status` at night finds the word that it shows.
+/// Each word that `status` shows stands in a runbook.
 #[test]
 fn the_runbooks_know_every_reason() {
     let proto = read("proto/understudy/v1/election.proto");
@@ -205,7 +205,7 @@ fn every_expression_parses_and_names_metrics_that_exist() {
             "the combined view has {query}"
         );
     }
-    // Whatever the job is called; and time without a leader is what the alerts take for it.
+    // The rules depend on no job name, and define time without a leader as the alerts do.
     for expression in &expressions {
         assert!(!expression.contains("job="), "{expression}");
         let own = expression.contains("min by") && expression.contains("leaderless_seconds");

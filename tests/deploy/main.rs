@@ -36,7 +36,7 @@ fn output(program: &Path, words: &[&str], input: &str) -> Output {
     let text = input.to_owned();
     let writer = std::thread::spawn(move || stdin.write_all(text.as_bytes()));
     let output = child.wait_with_output().expect("it ends");
-    // Whoever does not read is judged by its exit code.
+    // A program that does not read its input is judged by its exit code.
     let _ = writer.join().expect("no panic while writing");
     output
 }

@@ -16,7 +16,7 @@ fn understudy(words: &[&str], input: &str) -> Output {
         .spawn()
         .expect("it runs");
     let mut stdin = child.stdin.take().expect("piped");
-    // Whoever refuses its flags does not read.
+    // A program that refuses its flags does not read its input.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
     child.wait_with_output().expect("it ends")

@@ -1,4 +1,4 @@
-//! What comes into a pod, by whichever way, and what stands beside it.
+//! What the chart, the component and `inject` put into a pod, compared.
 
 use super::*;
 

@@ -394,73 +394,84 @@ fn an_unset_variable_is_no_wish_for_the_default() {
     );
 }
 
-#[test]
-fn the_commands_tell_who_leads() {
+/// An agent that leads for its miner.
+struct Led {
+    redis: Redis,
+    agent: Agent,
+    _miner: Miner,
+}
+
+fn led() -> Led {
     let redis = Redis::start();
-    let url = redis.url();
-    let nobody = understudy(&["leader", "--redis-url", &url]);
+    let agent = Agent::start("a", &redis, &["--lease-ttl", "3s"]);
+    agent.wait_until_up();
+    let miner = Miner::start("m", &agent, &redis);
+    miner.wait_until_acting(0, SOON);
+    Led {
+        redis,
+        agent,
+        _miner: miner,
+    }
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    assert_eq!(code(output), Some(0), "{}", text(output));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn that_nobody_leads_is_told_and_why() {
+    let redis = Redis::start();
+    let nobody = understudy(&["leader", "--redis-url", &redis.url()]);
     assert_eq!(code(&nobody), Some(1), "{}", text(&nobody));
     let agent = Agent::start("a", &redis, &["--lease-ttl", "3s"]);
     agent.wait_until_up();
-    let address = agent.address();
-    let status = understudy(&["status", "--agent", &address]);
-    assert!(
-        text(&status).contains("idle (no_miner)"),
-        "{}",
-        text(&status)
-    );
-    assert_eq!(code(&understudy(&["resign", "--agent", &address])), Some(1));
-    let miner = Miner::start("m", &agent, &redis);
-    miner.wait_until_acting(0, SOON);
+    let status = text(&understudy(&["status", "--agent", &agent.address()]));
+    assert!(status.contains("idle (no_miner)"), "{status}");
+    let resigned = understudy(&["resign", "--agent", &agent.address()]);
+    assert_eq!(code(&resigned), Some(1), "{}", text(&resigned));
+}
+
+#[test]
+fn the_commands_tell_who_leads() {
+    let led = led();
+    let (address, url) = (led.agent.address(), led.redis.url());
     let status = understudy(&["status", "--agent", &address]);
     assert_eq!(code(&status), Some(0));
-    assert!(
-        text(&status).contains("leader (elected)"),
-        "{}",
-        text(&status)
-    );
-    let status = understudy(&["status", "--json", "--agent", &address]);
-    let status: serde_json::Value = serde_json::from_slice(&status.stdout).expect("JSON");
+    let said = text(&status);
+    assert!(said.contains("leader (elected)"), "{said}");
+    let status = json(&understudy(&["status", "--json", "--agent", &address]));
     assert_eq!(status["role"], "leader");
     assert!(status["lease_remaining_seconds"].as_f64() > Some(0.0));
     assert_eq!(status["redis"]["writable"], true);
-    let leader = understudy(&["leader", "--json", "--redis-url", &url]);
-    assert_eq!(code(&leader), Some(0));
-    let leader: serde_json::Value = serde_json::from_slice(&leader.stdout).expect("JSON");
+    let leader = json(&understudy(&["leader", "--json", "--redis-url", &url]));
     assert_eq!(leader["leader_id"], status["instance_id"]);
     assert_eq!(leader["fencing_token"], status["fencing_token"]);
-    let http = format!("127.0.0.1:{}", agent.http);
+    let http = format!("127.0.0.1:{}", led.agent.http);
     for question in ["ready", "live", "leader"] {
         let probe = understudy(&["probe", question, "--http-listen", &http]);
         assert_eq!(code(&probe), Some(0), "{question}: {}", text(&probe));
     }
-    assert_eq!(
-        code(&understudy(&["resign", "--agent", &address, "--to", "b"])),
-        Some(2)
-    );
-    assert_eq!(
-        code(&understudy(&[
-            "resign",
-            "--agent",
-            &address,
-            "--hold-off",
-            "2h"
-        ])),
-        Some(64)
-    );
-    assert_eq!(
-        code(&understudy(&[
-            "resign",
-            "--agent",
-            &address,
-            "--hold-off",
-            "1h"
-        ])),
-        Some(0)
-    );
+}
+
+#[test]
+fn resign_hands_over_and_refuses_what_it_cannot_do() {
+    let led = led();
+    let address = led.agent.address();
+    let resign = |flags: &[&str]| {
+        let command = ["resign", "--agent", &address];
+        code(&understudy(&[&command[..], flags].concat()))
+    };
+    assert_eq!(resign(&["--to", "b"]), Some(2));
+    assert_eq!(resign(&["--hold-off", "2h"]), Some(64));
+    assert_eq!(resign(&["--hold-off", "1h"]), Some(0));
+    let http = format!("127.0.0.1:{}", led.agent.http);
     let probe = understudy(&["probe", "leader", "--http-listen", &http]);
     assert_eq!(code(&probe), Some(1), "{}", text(&probe));
+}
 
+#[test]
+fn an_agent_that_is_not_there_is_told_from_a_bad_address() {
     let nothing = format!("127.0.0.1:{}", free_port());
     let refused = understudy(&["status", "--agent", &nothing]);
     assert_eq!(code(&refused), Some(2));

@@ -382,7 +382,7 @@ fn a_replica_that_was_promoted_is_seen_at_once() {
     agent.wait_for_reason("store_settling", Duration::from_secs(4));
 }
 
-/// Whoever stays connected to the old primary would see the same lock there, and judge it by another generation.
+/// A standby that stays connected to the old primary would see the same lock there, and judge it by another generation.
 #[test]
 fn standbys_follow_a_name_to_the_next_primary() {
     let [old, new] = [Redis::start(), Redis::start()];

@@ -630,7 +630,7 @@ async fn those_who_say_nothing_keep_no_miner_out() {
     };
     let campaign = timeout(SOON / 2, campaigning).await;
     let mut campaign = campaign.expect("the miner finds a place");
-    // And it keeps it, whoever comes.
+    // It keeps its place when others come.
     let token = campaign.until_leading().await.fencing_token;
     for manner in 0..150 {
         idlers.push(idler(&address, manner).await.expect("a connection"));

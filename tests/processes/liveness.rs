@@ -21,7 +21,7 @@ const FLAGS: [&str; 6] = [
     "probe",
 ];
 
-/// A miner that serves HTTP and answers with whatever code is set; 0: not at all.
+/// A miner that serves HTTP and answers with the code that is set; 0: not at all.
 struct Served {
     port: u16,
     code: Arc<AtomicU16>,
@@ -44,7 +44,7 @@ impl Served {
                     0 => silent.push(stream),
                     code => {
                         let answer = format!("HTTP/1.1 {code} Said\r\nContent-Length: 0\r\n\r\n");
-                        // Whoever asked may be gone.
+                        // The client may be gone.
                         let _ = stream.write_all(answer.as_bytes());
                     }
                 }
@@ -154,7 +154,7 @@ fn a_grpc_health_service_is_asked() {
     assert_eq!(other.reason(), "no_miner");
 }
 
-/// Whoever polls `/leader` may act on a yes until it asks again. When a lease runs out, docs/safety.md promises 1 % of the TTL
+/// A client that polls `/leader` may act on a yes until it asks again. When a lease runs out, docs/safety.md promises 1 % of the TTL
 /// and 200 ms between the last yes of one and the first of the other, whatever else happens then: here the one that has
 /// lost its lease is told to stop. `RUNS=1000` for more of them.
 #[test]

@@ -111,7 +111,7 @@ fn over_tls_with_a_certificate_of_ones_own() {
         said.contains("write rediss:// instead of redis://"),
         "{said}"
     );
-    // Whoever the server cannot know, or who does not know the server, is told so.
+    // A client that the server rejects, or that rejects the server, is told so.
     let other = Papers::new();
     let stranger = ["--redis-ca-file", &other.path("ca.pem")];
     let without = &whole[..2];
@@ -373,7 +373,7 @@ fn a_url_that_is_not_understood_is_never_shown() {
         assert_eq!(code, Some(64), "{words:?}: {said}");
         assert!(!said.contains("hunter2"), "{words:?}: {said}");
     }
-    // A wrong word that can hold no secret helps whoever typed it.
+    // A wrong word that can hold no secret is shown to help its author.
     assert!(told(&["statos"]).1.contains("'statos'"));
 }
 

@@ -1,4 +1,4 @@
-//! Others on the same Redis: another fleet in another database, whoever may publish, agents of the version before.
+//! Others on the same Redis: another fleet in another database, clients that may publish, agents of the version before.
 
 use std::path::Path;
 use std::time::Duration;
@@ -53,7 +53,7 @@ fn a_fleet_in_another_database_keeps_nobody_from_leading() {
 }
 
 #[test]
-fn whoever_publishes_what_is_not_so_delays_nobody_while_a_record_stands() {
+fn forged_events_delay_nobody_while_a_record_stands() {
     let redis = Redis::start();
     let mut pods = pair(&redis, 0, &redis);
     let channel = "{ha:miner:global_leader}:events";
@@ -102,7 +102,7 @@ fn two_versions_lead_in_turn_and_never_at_once() {
     let mut miners = Vec::new();
     let start = |it: usize| Miner::start(&agents[it].name, &agents[it], &redis);
     let mut present = [start(0), start(1)];
-    // Whoever leads loses its miner, in calm and out of memory.
+    // The leader loses its miner, in calm and out of memory.
     for turn in 0..8 {
         wait_for("somebody leads", 3 * SOON, || {
             agents.iter().any(Agent::leads).then_some(())

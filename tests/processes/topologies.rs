@@ -131,7 +131,7 @@ fn without_a_majority_of_sentinels_nobody_leads() {
     let warned = pair.agents[0].logged(&["WARN", "renewal failed", "only 1 of 3 name"]);
     assert!(!warned.is_empty(), "it says why");
     never("the standby leads", 2 * TTL, || pair.agents[1].leads());
-    // Whoever cannot be found does not answer.
+    // A host that cannot be found does not answer.
     assert_eq!(pair.agents[1].metric("ha_miner_redis_up"), Some(0.0));
     assert_eq!(pair.agents[1].status()["redis"]["reachable"], false);
     for sentinel in &mut set.sentinels[1..] {

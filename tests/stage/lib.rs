@@ -28,7 +28,7 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut done: impl FnMut() -> Opt
         if let Some(found) = done() {
             return found;
         }
-        assert!(!late, "waited {deadline:?} in vain for: {what}");
+        assert!(!late, "waited {deadline:?} for: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -183,7 +183,7 @@ impl Drop for Sentinel {
     }
 }
 
-/// Whoever speaks TLS has a port for it.
+/// With TLS each server has a port for it.
 fn tls_port(options: &[&str], free: fn() -> u16) -> Option<u16> {
     options.contains(&"--tls-cert-file").then(free)
 }

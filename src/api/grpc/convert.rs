@@ -27,8 +27,8 @@ pub(super) fn leadership(status: &Status, now: Instant) -> proto::Leadership {
     }
 }
 
-/// What those are told who are not granted anything: under `campaign` the grant belongs to one stream, and
-/// ends with it, whatever others still believe.
+/// What a client without a grant is told: under `campaign` the grant belongs to one stream and ends with it, so
+/// others must not act on its deadline.
 pub(super) fn observed(status: &Status, liveness: Liveness, now: Instant) -> proto::Leadership {
     let mut observed = leadership(status, now);
     if liveness == Liveness::Campaign {

@@ -95,7 +95,7 @@ fn what_is_not_known_to_be_an_option_is_not_named() {
 #[track_caller]
 fn tells_nothing(url: &str, secret: &str) {
     let parsed = RedisEndpoint::parse(url).map(|mut endpoint| {
-        // Whoever comes as the secret shows it.
+        // A secret in the place of the user name would be shown.
         endpoint.login.username = None;
         endpoint
     });
