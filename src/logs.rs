@@ -3,6 +3,7 @@
 
 use std::io;
 
+use tracing::Level;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -12,8 +13,9 @@ use crate::config::LogFormat;
 /// Lines that may wait for a slow reader.
 const WAITING_LINES: usize = 2048;
 
-/// Starts logging to standard output. What is still waiting is written when the guard is dropped.
-pub fn start(format: LogFormat) -> WorkerGuard {
+/// Starts logging to standard output, from `level` on unless RUST_LOG says more. What is still waiting is written when the
+/// guard is dropped.
+pub fn start(format: LogFormat, level: Level) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(WAITING_LINES)
@@ -21,11 +23,11 @@ pub fn start(format: LogFormat) -> WorkerGuard {
         .finish(io::stdout());
     let wanted = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
     let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
+        .with_default_directive(LevelFilter::from_level(level).into())
         .parse(&wanted);
     let (filter, mistake) = match filter {
         Ok(filter) => (filter, None),
-        Err(mistake) => (EnvFilter::new("info"), Some(mistake)),
+        Err(mistake) => (EnvFilter::new(level.as_str()), Some(mistake)),
     };
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -36,7 +38,7 @@ pub fn start(format: LogFormat) -> WorkerGuard {
         LogFormat::Json => logs.json().flatten_event(true).init(),
     }
     if let Some(mistake) = mistake {
-        tracing::warn!(%mistake, "RUST_LOG makes no sense: logging at info");
+        tracing::warn!(%mistake, "RUST_LOG is malformed: logging by --log-level");
     }
     guard
 }

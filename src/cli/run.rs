@@ -2,7 +2,7 @@
 
 use super::{Exit, fail};
 use crate::agent::Agent;
-use crate::config::{Config, RunArgs};
+use crate::config::{Config, RunArgs, Unknown, unknown_settings};
 use crate::{logs, shutdown};
 
 pub(super) async fn run(args: &RunArgs) -> Exit {
@@ -10,7 +10,14 @@ pub(super) async fn run(args: &RunArgs) -> Exit {
         Ok(config) => config,
         Err(bad) => return fail(Exit::BadFlags, format_args!("bad settings\n{bad}")),
     };
-    let _logs = logs::start(config.log_format);
+    let _logs = logs::start(config.log_format, config.log_level);
+    for Unknown { name, similar } in unknown_settings() {
+        tracing::warn!(
+            name,
+            similar,
+            "this environment variable is no setting, and does nothing"
+        );
+    }
     let ran = async {
         let stop = shutdown::on_signal()?;
         Agent::bind(config)?.run(stop).await

@@ -103,9 +103,13 @@ pub struct RunArgs {
     /// 0.0.0.0 where the kernel has no IPv6; 0.0.0.0 is IPv4 only [default: [::]:9090]
     #[arg(long, value_name = "ADDR")]
     pub http_listen: Option<String>,
-    /// `text` or `json`; filter with RUST_LOG [default: text]
+    /// `text` or `json` [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
+    /// `error`, `warn`, `info`, `debug` or `trace`; the variable RUST_LOG, where it is set, is used instead: it can say more
+    /// [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
     /// The longest that a hand-over waits for the miner; at least --miner-timeout [default: 5s]
     #[arg(long, value_name = "DURATION")]
     pub drain_timeout: Option<String>,

@@ -4,17 +4,21 @@ mod args;
 mod instance;
 mod read;
 mod redis;
+mod unknown;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing::Level;
+
 use crate::election::{LeaseRules, Liveness};
 use crate::endpoint::{MinerProbe, RedisPlace, RedisSettings};
 use read::{Reader, non_empty};
 
 pub use args::{RedisArgs, RunArgs};
+pub use unknown::{Unknown, must_be_read, unknown_settings};
 
 /// Where a miner finds the agent unless told otherwise.
 pub const DEFAULT_GRPC_LISTEN: &str = "127.0.0.1:50051";
@@ -48,6 +52,7 @@ pub struct Config {
     pub grpc_socket: Option<PathBuf>,
     pub http_listen: SocketAddr,
     pub log_format: LogFormat,
+    pub log_level: Level,
     pub drain_timeout: Duration,
     pub state_dir: Option<PathBuf>,
 }
@@ -110,6 +115,17 @@ impl Config {
             &args.log_format,
             &[("text", LogFormat::Text), ("json", LogFormat::Json)],
         );
+        let log_level = reader.choice(
+            "log-level",
+            &args.log_level,
+            &[
+                ("info", Level::INFO),
+                ("error", Level::ERROR),
+                ("warn", Level::WARN),
+                ("debug", Level::DEBUG),
+                ("trace", Level::TRACE),
+            ],
+        );
         let drain_timeout = reader.at_least(
             "drain-timeout",
             &args.drain_timeout,
@@ -132,6 +148,7 @@ impl Config {
             grpc_socket,
             http_listen: http_listen?,
             log_format: log_format?,
+            log_level: log_level?,
             drain_timeout: drain_timeout?,
             state_dir: non_empty(&args.state_dir).map(PathBuf::from),
         })
@@ -201,6 +218,7 @@ mod tests {
         assert_eq!(config.grpc_listen, "127.0.0.1:50051".parse().ok());
         assert_eq!(config.http_listen, "[::]:9090".parse().unwrap());
         assert_eq!(config.log_format, LogFormat::Text);
+        assert_eq!(config.log_level, Level::INFO);
         assert_eq!((config.grpc_socket, config.state_dir), (None, None));
         assert!(config.acquire_under_oom && !config.allow_eviction);
     }
@@ -238,6 +256,7 @@ mod tests {
             grpc_listen: set("0.0.0.0:50051"),
             http_listen: set("9090"),
             log_format: set("xml"),
+            log_level: set("loud"),
             ..RunArgs::default()
         })
         .unwrap_err()
@@ -257,6 +276,7 @@ mod tests {
             "grpc-listen",
             "http-listen",
             "log-format",
+            "log-level",
         ] {
             assert!(
                 bad.contains(&format!("--{flag}=")),

@@ -127,6 +127,64 @@ fn a_flag_wins_over_its_environment_twin() {
     );
 }
 
+/// The agent's log from its start to the first line that has `until`, with these variables in its environment.
+fn log_with(variables: &[(&str, &str)], flags: &[&str], until: &str) -> String {
+    let mut run = Command::new(program("UNDERSTUDY_BIN", "understudy"));
+    run.args(["run", "--instance", "a", "--grpc-listen", "127.0.0.1:0"])
+        .args(["--http-listen", "127.0.0.1:0"])
+        .args(["--redis-url", "redis://127.0.0.1:1"])
+        .args(flags)
+        .env_remove("RUST_LOG")
+        .env("NO_COLOR", "1")
+        .envs(variables.iter().copied());
+    let mut agent = Running(run.stdout(Stdio::piped()).spawn().expect("it starts"));
+    let lines = BufReader::new(agent.0.stdout.take().expect("piped")).lines();
+    let mut log = String::new();
+    for line in lines.map_while(Result::ok) {
+        log += &line;
+        log.push('\n');
+        if line.contains(until) {
+            break;
+        }
+    }
+    log
+}
+
+/// A setting that is mistyped would silently do nothing.
+#[test]
+fn a_variable_that_is_no_setting_is_told_with_the_one_that_was_meant() {
+    let variables = [
+        ("UNDERSTUDY_LEASE_TLL", "hunter2"),
+        ("UNDERSTUDY_LEASE_TTL", "20s"),
+        ("UNDERSTUDY_SERVICE_HOST", "10.0.0.1"),
+        ("UNDERSTUDY_PORT_9095_TCP", "tcp://10.0.0.1:9095"),
+    ];
+    let log = log_with(&variables, &[], "started");
+    let told: Vec<_> = log.lines().filter(|it| it.contains("no setting")).collect();
+    let [line] = told[..] else {
+        panic!("one line, not {told:?} in:\n{log}")
+    };
+    for part in ["WARN", "UNDERSTUDY_LEASE_TLL", "UNDERSTUDY_LEASE_TTL"] {
+        assert!(line.contains(part), "{line}");
+    }
+    assert!(!log.contains("hunter2"), "{log}");
+}
+
+#[test]
+fn the_level_of_the_log_is_a_flag_and_rust_log_says_more() {
+    let failed = "acquisition failed";
+    let campaign = ["--miner-liveness", "always"];
+    let quiet = log_with(
+        &[],
+        &[&campaign[..], &["--log-level", "warn"]].concat(),
+        failed,
+    );
+    assert!(!quiet.contains("INFO") && quiet.contains("WARN"), "{quiet}");
+    let loud = [("RUST_LOG", "info"), ("UNDERSTUDY_LOG_LEVEL", "error")];
+    let log = log_with(&loud, &campaign, failed);
+    assert!(log.contains("INFO"), "{log}");
+}
+
 #[test]
 fn a_taken_port_is_told() {
     let redis = Redis::start();
