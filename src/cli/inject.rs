@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use super::{Exit, fail};
+use crate::config::{Unknown, must_be_read};
 use crate::inject::{Done, Id, Name, Options, Part, fixed, inject, join, kinds, quantity};
 
 #[derive(Debug, clap::Args)]
@@ -20,7 +21,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "[KIND/]NAME")]
     name: Vec<String>,
     /// The label of the workloads that get an agent
-    #[arg(long, value_name = "KEY=VALUE", default_value = "understudy=enabled")]
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        default_value = "understudy/agent=enabled"
+    )]
     selector: String,
     /// The miner's container [default: the one called miner, or the only one]
     #[arg(long, value_name = "NAME")]
@@ -28,13 +33,17 @@ pub(super) struct Args {
     /// The agent's image [default: understudy of this version]
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
-    /// A setting of the agent, such as UNDERSTUDY_REDIS_URL=redis://redis:6379; may be repeated. Without it: the ConfigMap and
-    /// the Secret called understudy
+    /// A setting of the agent, such as UNDERSTUDY_REDIS_URL=redis://redis:6379; may be repeated. All others come from
+    /// the ConfigMap and the Secret called understudy; with UNDERSTUDY_REDIS_URL set here the ConfigMap need not exist
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
     /// The agent's port for HTTP [default: 9095]
     #[arg(long, value_name = "PORT")]
     http_port: Option<String>,
+    /// Leave out the probe by which the pod is ready only while Redis takes writes: for a rollout while it is out of memory, or for
+    /// pods behind a Service that must keep its endpoints
+    #[arg(long)]
+    no_readiness_probe: bool,
     /// The agent's CPU, requested and at most [default: 10m requested; in a Guaranteed pod 100m]
     #[arg(long, value_name = "QUANTITY")]
     cpu: Option<String>,
@@ -135,6 +144,11 @@ fn options(args: &Args) -> Result<Options, String> {
         if fixed().any(|it| it == name) {
             return Err(format!("--env={name}=…: the manifest sets it itself: expected any other setting"));
         }
+        must_be_read(&name).map_err(|Unknown { name, similar }| {
+            let meant = similar.map(|it| format!(", such as {it}"));
+            let meant = meant.unwrap_or_default();
+            format!("--env={name}=…: expected the environment twin of a flag of `run`{meant}")
+        })?;
         Ok((name, value))
     });
     let names = args.name.iter().map(|text| {
@@ -158,6 +172,7 @@ fn options(args: &Args) -> Result<Options, String> {
         image: args.image.clone(),
         env: env.collect::<Result<_, _>>()?,
         http_port: args.http_port.as_ref().map(port).transpose()?,
+        readiness_probe: !args.no_readiness_probe,
         cpu: amount("cpu", args.cpu.as_ref(), &["", "m"], "100m or 0.5")?,
         memory: amount(
             "memory",

@@ -2,7 +2,7 @@
 //! label.
 
 use super::Id;
-use super::pod::{ENABLED, NAME, Work};
+use super::pod::{ENABLED, LABEL, Work};
 use super::value::Value;
 use super::yaml::Refused;
 
@@ -79,11 +79,11 @@ impl Work<'_> {
     pub(super) fn label(&mut self) -> Result<(), Refused> {
         if self
             .plan
-            .at(&self.on.in_pod(&["metadata", "labels", NAME]))
+            .at(&self.on.in_pod(&["metadata", "labels", LABEL]))
             .is_some()
         {
             return Ok(());
         }
-        self.set(&["metadata", "labels"], NAME, Value::string(ENABLED))
+        self.set(&["metadata", "labels"], LABEL, Value::string(ENABLED))
     }
 }

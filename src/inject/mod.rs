@@ -48,6 +48,8 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// Its port for HTTP, if it is another one.
     pub http_port: Option<u16>,
+    /// Whether the pod is ready only while Redis takes writes.
+    pub readiness_probe: bool,
     /// What the agent asks for and is held to; without it, what the container says, or what the pod's quality of
     /// service needs.
     pub cpu: Option<String>,

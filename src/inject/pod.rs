@@ -8,8 +8,10 @@ use super::value::{Data, Step, Value};
 use super::workload::Workload;
 use super::yaml::Refused;
 
-/// The container, its volume, and the label of the pod.
+/// The container and its volume.
 pub(super) const NAME: &str = "understudy";
+/// The label of the pod, and its value.
+pub(super) const LABEL: &str = "understudy/agent";
 pub(super) const ENABLED: &str = "enabled";
 const SOCKET_FOLDER: &str = "/run/understudy";
 const ADDRESS: (&str, &str) = ("UNDERSTUDY_GRPC_ADDR", "unix:/run/understudy/grpc.sock");
@@ -94,7 +96,7 @@ impl Work<'_> {
         if self.group_is_ours() {
             self.remove_group();
         }
-        let label = self.on.in_pod(&["metadata", "labels", NAME]);
+        let label = self.on.in_pod(&["metadata", "labels", LABEL]);
         let is_ours = self.plan.at(&label).and_then(Value::text) == Some(ENABLED);
         // A pod may have been labelled by hand, to be selected.
         if is_ours && self.on.kind.name != "Pod" && !self.on.selects_by_label(&self.plan.value) {
@@ -143,10 +145,10 @@ impl Work<'_> {
                 "{variable} leads elsewhere, and the agent will listen at {address} only: take it out"
             ));
         }
-        let label = self.plan.at(&to.in_pod(&["metadata", "labels", NAME]));
+        let label = self.plan.at(&to.in_pod(&["metadata", "labels", LABEL]));
         if let Some(label) = label.filter(|it| it.text() != Some(ENABLED)) {
             return self.refuse_at(label, format!(
-                "the pod's label {NAME} must be {ENABLED}, by which NetworkPolicy, PodDisruptionBudget and PodMonitor find it"
+                "the pod's label {LABEL} must be {ENABLED}, by which NetworkPolicy, PodDisruptionBudget and PodMonitor find it"
             ));
         }
         Ok(())

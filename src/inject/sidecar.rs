@@ -11,6 +11,8 @@ use super::{Id, Options};
 pub const SIDECAR: &str = include_str!("../../deploy/kubernetes/sidecar.yaml");
 
 const HTTP_PORT: &str = "9095";
+/// The one setting that an agent in a pod cannot do without.
+const REDIS_URL: &str = "UNDERSTUDY_REDIS_URL";
 /// In a pod that is guaranteed its resources: a limit that a takeover does not feel.
 const GUARANTEED_CPU: &str = "100m";
 
@@ -48,6 +50,18 @@ pub(super) fn sidecar(options: &Options, guaranteed: bool) -> Result<Value, Refu
             ("value", Value::string(value)),
         ];
         plan.insert(&["env".into(), Step::Item(at)], Value::mapping(set));
+    }
+    if options.env.iter().any(|(name, _)| name == REDIS_URL) {
+        // Then nothing else needs the ConfigMap.
+        let optional = ["envFrom", "configMapRef", "optional"];
+        let [list, source, optional] = optional.map(Step::from);
+        plan.put(
+            &[list, Step::Item(0), source, optional],
+            Value::typed("true"),
+        );
+    }
+    if !options.readiness_probe {
+        plan.remove(&way(&["readinessProbe"]));
     }
     if options.http_port.is_some() {
         listen(&mut plan, &http_port(options));

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Options;
-use super::pod::NAME;
+use super::pod::LABEL;
 use super::value::{Step, Value};
 
 /// Lists in lists, deeper than anybody nests them.
@@ -150,8 +150,10 @@ impl Workload {
             .get("matchExpressions")
             .map(Value::items)
             .unwrap_or_default();
-        selector.at_keys(&["matchLabels", NAME]).is_some()
-            || expressions.iter().any(|it| it.word(&["key"]) == Some(NAME))
+        selector.at_keys(&["matchLabels", LABEL]).is_some()
+            || expressions
+                .iter()
+                .any(|it| it.word(&["key"]) == Some(LABEL))
     }
 }
 

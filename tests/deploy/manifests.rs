@@ -146,7 +146,7 @@ fn what_cannot_be_done_is_refused_with_file_and_line_and_nothing_is_printed() {
         (
             &["inject"][..],
             1,
-            "no Deployment, StatefulSet, DaemonSet, ReplicaSet, Pod, Job or CronJob with the label understudy=enabled",
+            "no Deployment, StatefulSet, DaemonSet, ReplicaSet, Pod, Job or CronJob with the label understudy/agent=enabled",
         ),
         (&["inject", "--name", "x"], 1, "called x"),
         (
@@ -170,6 +170,11 @@ fn what_cannot_be_done_is_refused_with_file_and_line_and_nothing_is_printed() {
             &["inject", "--env", "PATH=/"],
             64,
             "expected the environment twin",
+        ),
+        (
+            &["inject", "--env", "UNDERSTUDY_LEASE_TLL=20s"],
+            64,
+            "such as UNDERSTUDY_LEASE_TTL",
         ),
         (&["inject", "--name", "pod/other"], 1, "called Pod/other"),
         (

@@ -55,7 +55,7 @@ impl Parts {
                 .clone(),
             group: spec["securityContext"]["fsGroup"].clone(),
             policy: spec["securityContext"]["fsGroupChangePolicy"].clone(),
-            label: pod["metadata"]["labels"]["understudy"].clone(),
+            label: pod["metadata"]["labels"]["understudy/agent"].clone(),
         }
     }
 }
@@ -65,7 +65,7 @@ apiVersion: apps/v1
 kind: Deployment
 metadata:
   name: miner
-  labels: {understudy: enabled}
+  labels: {understudy/agent: enabled}
 spec:
   selector:
     matchLabels: {app: miner}
@@ -177,7 +177,7 @@ fn what_is_not_labelled_is_left_alone_by_the_component() {
     if tool("kubectl").is_none() {
         return;
     }
-    let plain = MANIFEST.replace("  labels: {understudy: enabled}\n", "");
+    let plain = MANIFEST.replace("  labels: {understudy/agent: enabled}\n", "");
     assert_eq!(
         documents(&kustomize("component", &plain)),
         documents(&plain)
@@ -215,6 +215,8 @@ fn every_manifest_is_valid() {
         "",
     );
     must_be_valid(&example);
+    // Where the operator is missing it would keep `kubectl apply -k` from all the rest.
+    assert!(!example.contains("PodMonitor"));
     let helm_itself = tool("helm").expect("the tools");
     run(
         &helm_itself,
@@ -226,7 +228,11 @@ fn every_manifest_is_valid() {
     must_be_valid(&helm(&WITH_MINER));
     must_be_valid(&helm(&[&WITH_MINER[..], &["classic=true"]].concat()));
     // The chart and the plain manifests agree on what stands beside the pods.
-    let (chart, plain) = (documents(&beside), documents(&example));
+    let monitored = documents(&kustomize("podmonitor", MANIFEST));
+    let (chart, plain) = (
+        documents(&beside),
+        [documents(&example), monitored].concat(),
+    );
     for (kind, name) in [
         ("NetworkPolicy", "understudy"),
         ("PodDisruptionBudget", "understudy"),

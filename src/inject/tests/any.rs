@@ -185,7 +185,9 @@ fn bare(value: &Value) -> Value {
             let kept = kept.filter(|(key, value)| {
                 let key = key.text().unwrap_or_default();
                 let policy = key == "fsGroupChangePolicy" && value.text() == Some("OnRootMismatch");
-                !value.is_empty() && key != "understudy" && !(own && (key == "fsGroup" || policy))
+                !value.is_empty()
+                    && key != "understudy/agent"
+                    && !(own && (key == "fsGroup" || policy))
             });
             *entries = kept.collect();
         }

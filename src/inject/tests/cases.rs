@@ -112,11 +112,11 @@ fn an_anchor_on_a_block_moves_no_line() {
     for (anchored, added) in [
         (
             "metadata: &m\n  annotations:\n    a: b\nspec:\n  containers:\n  - name: miner",
-            "metadata: &m\n      annotations:\n        a: b\n      labels:\n        understudy: enabled\n",
+            "metadata: &m\n      annotations:\n        a: b\n      labels:\n        understudy/agent: enabled\n",
         ),
         (
             "metadata:\n  labels: &x\n    app: miner\nspec:\n  containers:\n  - name: miner",
-            "labels: &x\n        app: miner\n        understudy: enabled\n",
+            "labels: &x\n        app: miner\n        understudy/agent: enabled\n",
         ),
         (
             "spec: &s\n  containers:\n  - name: miner",
@@ -151,7 +151,7 @@ spec:
     let with = injected(&text);
     must_have(
         &with,
-        "labels: &labels\n        app: miner\n        understudy: enabled\n",
+        "labels: &labels\n        app: miner\n        understudy/agent: enabled\n",
     );
     must_have(
         &with,

@@ -174,3 +174,36 @@ fn the_platform_may_give_user_and_group() {
     );
     assert!(injected(&other).contains("fsGroup: 3000"));
 }
+
+/// A ConfigMap that is forgotten is told by the kubelet, and one that is not needed is not asked for.
+#[test]
+fn the_config_map_must_exist_unless_the_url_is_set_otherwise() {
+    let source = |env: &[(&str, &str)]| {
+        let pairs = env
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
+        let options = Options {
+            env: pairs.collect(),
+            ..options()
+        };
+        let agent = agent(POD, &options);
+        let from = agent.get("envFrom").unwrap().items()[0].clone();
+        from.word(&["configMapRef", "optional"]).map(str::to_owned)
+    };
+    assert_eq!(source(&[]), None);
+    assert_eq!(source(&[("UNDERSTUDY_LEASE_TTL", "20s")]), None);
+    let set = [("UNDERSTUDY_REDIS_URL", "redis://r")];
+    assert_eq!(source(&set).as_deref(), Some("true"));
+}
+
+#[test]
+fn the_probe_of_readiness_can_be_left_out() {
+    assert!(agent(POD, &options()).get("readinessProbe").is_some());
+    let without = Options {
+        readiness_probe: false,
+        ..options()
+    };
+    let agent = agent(POD, &without);
+    assert!(agent.get("readinessProbe").is_none());
+    assert!(agent.get("livenessProbe").is_some());
+}

@@ -11,11 +11,12 @@ use super::*;
 fn options() -> Options {
     Options {
         names: vec![Name::parse("miner").unwrap()],
-        label: ("understudy".into(), "enabled".into()),
+        label: ("understudy/agent".into(), "enabled".into()),
         container: None,
         image: None,
         env: Vec::new(),
         http_port: None,
+        readiness_probe: true,
         cpu: None,
         memory: None,
         run_as_user: Id::Ours,
@@ -30,16 +31,11 @@ fn injected(text: &str) -> String {
 }
 
 fn uninjected(text: &str) -> String {
-    let uninject = true;
-    inject(
-        text,
-        &Options {
-            uninject,
-            ..options()
-        },
-    )
-    .unwrap()
-    .text
+    let back = Options {
+        uninject: true,
+        ..options()
+    };
+    inject(text, &back).unwrap().text
 }
 
 /// What a text says, document by document.
@@ -107,7 +103,7 @@ fn a_pod_gets_all_that_it_needs_and_loses_it_again() {
         uninjected(&with),
         POD.replace(
             "  name: miner\nspec",
-            "  name: miner\n  labels:\n    understudy: enabled\nspec"
+            "  name: miner\n  labels:\n    understudy/agent: enabled\nspec"
         )
     );
     assert_eq!(uninjected(POD), POD, "nothing of ours is in it");
@@ -182,7 +178,7 @@ fn what_is_not_selected_is_left_alone() {
     assert!(inject(POD, &labelled).unwrap().selected.is_empty());
     let pod = POD.replace(
         "  name: miner\nspec",
-        "  name: any\n  labels: {understudy: enabled}\nspec",
+        "  name: any\n  labels: {understudy/agent: enabled}\nspec",
     );
     assert_eq!(inject(&pod, &labelled).unwrap().selected, ["Pod/any"]);
     let list = format!(
@@ -225,7 +221,7 @@ spec:
     metadata:
       labels:
         app: miner
-        understudy: enabled
+        understudy/agent: enabled
     spec:
       containers:
       - env:
@@ -280,11 +276,11 @@ metadata:
 spec:
   selector:
     matchLabels:
-      understudy: enabled
+      understudy/agent: enabled
   template:
     metadata:
       labels:
-        understudy: enabled
+        understudy/agent: enabled
     spec:
       securityContext:
         fsGroup: 1000
@@ -367,8 +363,8 @@ fn what_cannot_be_done_is_refused_with_its_line() {
             "leads elsewhere",
         ),
         (
-            "understudy: enabled",
-            "understudy: disabled",
+            "understudy/agent: enabled",
+            "understudy/agent: disabled",
             13,
             "must be enabled",
         ),

@@ -14,7 +14,7 @@ yours have the agent's container as `understudy inject` knows it: with the Confi
 {{/* The pods that all else is about. */}}
 {{- define "understudy.selector" -}}
 matchLabels:
-  understudy: enabled
+  understudy/agent: enabled
   {{- if .Values.miner.enabled }}
   app.kubernetes.io/instance: {{ .Release.Name }}
   {{- end }}
