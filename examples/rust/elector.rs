@@ -347,6 +347,7 @@ impl Campaigns {
             let _ = requests.try_send(CampaignRequest {
                 miner,
                 acknowledged_version,
+                ..CampaignRequest::default()
             });
         }
     }

@@ -45,6 +45,8 @@ pub enum CampaignRefused {
 pub(super) struct Miner {
     pub id: CampaignId,
     pub last_heard: Instant,
+    /// It lives, and says that it is no candidate.
+    pub stands_down: bool,
 }
 
 /// A miner of this agent that may still act: nothing of ours is released, and no other term begun,

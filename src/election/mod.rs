@@ -8,13 +8,14 @@
 //!                │   │ lease over      ┌─────────┐
 //!                │   │ lock lost       │ Leading │  ← Renew
 //!                │   └──────────────── └─────────┘
-//!                │ Released, or            │ miner gone or silent, resigned, stopping,
+//!                │ Released, or            │ miner gone, silent or standing down, resigned, stopping,
 //!                │ too late for it         ↓ the store may evict the lock
 //!                │                     ┌────────┐
 //!                └──────────────────── │ Ending │  ← Release, once no miner can still act
 //!                                      └────────┘
 //!   events →  handle_reply  handle_timeout  handle_campaign  handle_heartbeat  handle_campaign_end
 //!             handle_extend  handle_resign  handle_stop  handle_heard  handle_hearing  handle_back
+//!             handle_standing_down  handle_acknowledgement
 //!   ← what it wants: next_command, poll_timeout;  what it says: leadership, poll_event
 //! ```
 //!

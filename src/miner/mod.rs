@@ -21,6 +21,7 @@ pub enum Message {
     Heartbeat {
         campaign: CampaignId,
         miner: String,
+        says: Says,
         /// A version that was sent on this campaign's own stream.
         acknowledged: Option<u64>,
     },
@@ -40,6 +41,17 @@ pub enum Message {
         hold_off: Duration,
         reply: oneshot::Sender<Result<Token, ResignRefused>>,
     },
+}
+
+/// What a miner says of itself with each request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Says {
+    /// Its work goes on.
+    Beats,
+    /// It lives, and is no candidate.
+    StandsDown,
+    /// The part of its work by this name is late. No heartbeat.
+    Late(String),
 }
 
 /// Why a resignation came to nothing.

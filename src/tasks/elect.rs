@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Signal;
 use crate::clock;
-use crate::election::{Attempt, Election, Event, Leadership, Reason, Reply, Token};
+use crate::election::{Attempt, CampaignId, Election, Event, Leadership, Reason, Reply, Token};
 use crate::fault::StoreFault;
 use crate::metrics::Metrics;
-use crate::miner::{Message, ResignRefused};
+use crate::miner::{Message, ResignRefused, Says};
 use crate::status::{ElectionStatus, Status};
 use crate::store::Store;
 use crate::time::Instant;
@@ -135,13 +135,17 @@ impl Shell {
             Message::Heartbeat {
                 campaign,
                 miner,
+                says,
                 acknowledged,
             } => {
-                if self.election.campaign() == Some(campaign) {
-                    self.miner = miner;
-                }
                 self.heartbeats += 1;
-                self.election.handle_heartbeat(campaign, acknowledged, now);
+                self.said(campaign, miner, &says);
+                let election = &mut self.election;
+                match says {
+                    Says::Beats => election.handle_heartbeat(campaign, acknowledged, now),
+                    Says::StandsDown => election.handle_standing_down(campaign, acknowledged, now),
+                    Says::Late(_) => election.handle_acknowledgement(campaign, acknowledged, now),
+                }
             }
             Message::CampaignEnded { campaign, by } => {
                 self.election.handle_campaign_end(campaign, by, now);
@@ -166,6 +170,20 @@ impl Shell {
                 }
             },
         }
+    }
+
+    /// The label by which the miner is known, and what of its work is late.
+    fn said(&mut self, campaign: CampaignId, mut miner: String, says: &Says) {
+        if self.election.campaign() != Some(campaign) {
+            return;
+        }
+        if let Says::Late(late) = says {
+            miner = format!("{miner} (late: {late})");
+            if self.miner != miner {
+                tracing::warn!(instance = %self.instance, miner, late, "part of the miner's work is late: no heartbeats until it goes on");
+            }
+        }
+        self.miner = miner;
     }
 
     fn signalled(&mut self, signal: Signal) {

@@ -99,6 +99,7 @@ async fn campaign(
         let beat = CampaignRequest {
             miner: args.name.clone(),
             acknowledged_version: version,
+            ..CampaignRequest::default()
         };
         requests.send(beat).await?;
         let heard = tokio::time::timeout(Duration::from_millis(300), responses.next()).await;

@@ -105,6 +105,7 @@ impl Generous {
                 heartbeat_every: OFTEN.try_into().ok(),
                 ..Leadership::default()
             }),
+            ..CampaignResponse::default()
         }
     }
 

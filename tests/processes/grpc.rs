@@ -51,7 +51,20 @@ impl Campaign {
         let request = CampaignRequest {
             miner: "by hand".into(),
             acknowledged_version,
+            ..CampaignRequest::default()
         };
+        self.send(request).await;
+    }
+
+    async fn stand_down(&self) {
+        let request = CampaignRequest {
+            standing_down: true,
+            ..CampaignRequest::default()
+        };
+        self.send(request).await;
+    }
+
+    async fn send(&self, request: CampaignRequest) {
         self.requests
             .send(request)
             .await
@@ -211,6 +224,66 @@ async fn a_demotion_is_released_when_it_is_acknowledged_and_else_waited_out() {
 
 /// A miner may end its call in either way that HTTP/2 has, END_STREAM and RST_STREAM: both times the lock is
 /// released at once, long before the grant runs out.
+#[tokio::test]
+async fn a_miner_that_stands_down_holds_no_lock_and_keeps_its_stream() {
+    let (redis, agent, channel) = start(&[]).await;
+    let mut campaign = Campaign::open(&channel).await.expect("a campaign");
+    let first = campaign.until_leading().await;
+    let until = first.valid_until_boottime_ns;
+    let stood_down = |told: &Leadership| told.reason() == Reason::NotCandidate;
+    campaign.stand_down().await;
+    while !stood_down(&campaign.next().await.expect("the stream goes on")) {}
+    // Nothing is claimed to have stopped: the lock stays for as long as the last grant may be acted on.
+    let mut freed = None;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
+        let held = redis.tell(&["EXISTS", "ha:miner:global_leader"]) == ":1";
+        let now = stage::boottime_ns();
+        if !held && freed.is_none() {
+            freed = Some(now);
+        }
+        assert!(
+            !held || freed.is_none(),
+            "it was taken by a miner that stands down"
+        );
+        campaign.stand_down().await;
+        let told = campaign.next().await.expect("the stream goes on");
+        assert!(stood_down(&told) && told.role() == Role::Idle, "{told:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    let freed = freed.expect("the lock is given back");
+    assert!(freed >= until, "{} ms early", (until - freed) / 1_000_000);
+    agent.wait_for_reason("not_candidate", SOON);
+    let second = campaign.until_leading().await;
+    assert!(second.fencing_token > first.fencing_token);
+}
+
+#[tokio::test]
+async fn what_is_late_is_shown_and_is_no_heartbeat() {
+    let (_redis, agent, channel) = start(&[]).await;
+    let mut campaign = Campaign::open(&channel).await.expect("a campaign");
+    campaign.until_leading().await;
+    let began = Instant::now();
+    let silent = |told: &Leadership| told.reason() == Reason::MinerSilent;
+    loop {
+        let late = CampaignRequest {
+            miner: "by hand".into(),
+            late: "blocks\n".into(),
+            ..CampaignRequest::default()
+        };
+        campaign.send(late).await;
+        if silent(&campaign.next().await.expect("the stream goes on")) {
+            break;
+        }
+        assert!(began.elapsed() < SOON, "it counts as a heartbeat");
+        sleep(Duration::from_millis(20)).await;
+    }
+    let label = agent.status()["miner"]["label"].clone();
+    assert_eq!(label, "by hand (late: blocks)");
+    agent.wait_for_log(&["late=\"blocks\""]);
+    campaign.until_leading().await;
+}
+
 #[tokio::test]
 async fn the_miners_own_end_releases_at_once_however_it_is_said() {
     let redis = Redis::start();
@@ -403,6 +476,7 @@ async fn the_limits_hold() {
     let request = CampaignRequest {
         miner: long,
         acknowledged_version: 0,
+        ..CampaignRequest::default()
     };
     campaign
         .requests

@@ -94,6 +94,7 @@ fn reason(reason: Reason) -> proto::Reason {
         Reason::StoreSettling => proto::Reason::StoreSettling,
         Reason::NoMiner => proto::Reason::NoMiner,
         Reason::MinerSilent => proto::Reason::MinerSilent,
+        Reason::NotCandidate => proto::Reason::NotCandidate,
         Reason::LeaseExpired => proto::Reason::LeaseExpired,
         Reason::LockLost => proto::Reason::LockLost,
         Reason::Resigned => proto::Reason::Resigned,

@@ -14,7 +14,7 @@ use crate::api::places::Held;
 use crate::api::socket::PeerGone;
 use crate::clock;
 use crate::election::{CampaignId, CampaignRefused, EndedBy, Liveness};
-use crate::miner::{Closed, Message, ResignRefused};
+use crate::miner::{Closed, Message, ResignRefused, Says};
 use crate::proto::election_service_server::ElectionService;
 use crate::proto::{
     CampaignRequest, CampaignResponse, GetLeadershipRequest, GetLeadershipResponse, ObserveRequest,
@@ -26,6 +26,8 @@ const DEFAULT_HOLD_OFF: Duration = Duration::from_secs(30);
 const LONGEST_HOLD_OFF: Duration = Duration::from_secs(60 * 60);
 /// How much of a miner's label is kept.
 const LABEL_BYTES: usize = 63;
+/// What this agent understands of a request: `standing_down` and `late`.
+const REVISION: u32 = 1;
 /// How many of the versions that were sent on a stream are remembered: an acknowledgement of one of
 /// them counts. A miner acknowledges what it has just received.
 const REMEMBERED_VERSIONS: usize = 16;
@@ -257,7 +259,7 @@ impl Campaign {
                             self.sent.pop_front();
                         }
                     }
-                    room.send(Ok(CampaignResponse { leadership: Some(leadership) }));
+                    room.send(Ok(CampaignResponse { leadership: Some(leadership), revision: REVISION }));
                 }
                 _ = published.changed() => {}
                 () = stop.cancelled() => return Some(shutting_down()),
@@ -267,9 +269,15 @@ impl Campaign {
 
     async fn heard(&self, request: CampaignRequest) -> Result<(), Closed> {
         let version = request.acknowledged_version;
+        let says = match label(request.late) {
+            late if !late.is_empty() => Says::Late(late),
+            _ if request.standing_down => Says::StandsDown,
+            _ => Says::Beats,
+        };
         let heartbeat = Message::Heartbeat {
             campaign: self.id,
             miner: label(request.miner),
+            says,
             acknowledged: Some(version).filter(|version| self.sent.contains(version)),
         };
         self.context.desk.tell(heartbeat).await

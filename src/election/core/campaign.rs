@@ -1,5 +1,6 @@
 //! What the miner's side does to the election.
 
+use super::super::leadership::Reason;
 use super::super::miner::{CampaignId, CampaignRefused, EndedBy, Liveness, Miner};
 use super::{Election, Phase};
 use crate::time::Instant;
@@ -17,7 +18,7 @@ impl Election {
         if self.settings.liveness != Liveness::Campaign {
             return Err(CampaignRefused::NotCampaigning);
         }
-        if self.candidate(now).is_ok() {
+        if matches!(self.candidate(now), Ok(_) | Err(Reason::NotCandidate)) {
             return Err(CampaignRefused::AlreadyCampaigning);
         }
         let id = self.welcome(now);
@@ -31,6 +32,7 @@ impl Election {
         self.miner = Some(Miner {
             id,
             last_heard: now,
+            stands_down: false,
         });
         self.look_due = now;
         id
@@ -55,13 +57,50 @@ impl Election {
     /// and nothing that it began under an earlier one still acts.
     pub fn handle_heartbeat(&mut self, id: CampaignId, acknowledged: Option<u64>, now: Instant) {
         self.elapse(now);
+        self.heard(id, false, now);
+        self.acknowledge(id, acknowledged);
+        self.settle(now);
+    }
+
+    /// The miner of this campaign is alive and no candidate. A term that it was granted ends; what it may still
+    /// do under its last grant is waited out, unless acknowledged.
+    pub fn handle_standing_down(
+        &mut self,
+        id: CampaignId,
+        acknowledged: Option<u64>,
+        now: Instant,
+    ) {
+        self.elapse(now);
+        self.heard(id, true, now);
+        self.acknowledge(id, acknowledged);
+        // Before it is settled: nothing is granted on this.
+        self.elapse(now);
+        self.settle(now);
+    }
+
+    /// The miner of this campaign says something that is no heartbeat.
+    pub fn handle_acknowledgement(
+        &mut self,
+        id: CampaignId,
+        acknowledged: Option<u64>,
+        now: Instant,
+    ) {
+        self.elapse(now);
+        self.acknowledge(id, acknowledged);
+        self.settle(now);
+    }
+
+    fn heard(&mut self, id: CampaignId, stands_down: bool, now: Instant) {
         if let Some(miner) = self.miner.as_mut().filter(|miner| miner.id == id) {
             miner.last_heard = now;
+            miner.stands_down = stands_down;
         }
+    }
+
+    fn acknowledge(&mut self, id: CampaignId, version: Option<u64>) {
         self.acting.take_if(|acting| {
-            acting.campaign == id && acknowledged.is_some_and(|version| version > acting.version)
+            acting.campaign == id && version.is_some_and(|version| version > acting.version)
         });
-        self.settle(now);
     }
 
     /// A stream has ended. Only if the miner ended it is it known that nobody acts on its grant.

@@ -320,8 +320,9 @@ impl Election {
         match (self.settings.liveness, &self.miner) {
             (Liveness::Always, _) => Ok(CampaignId(0)),
             (Liveness::Campaign | Liveness::Probe, None) => Err(Reason::NoMiner),
-            (_, Some(miner)) if now < self.silent_from(miner) => Ok(miner.id),
-            (_, Some(_)) => Err(Reason::MinerSilent),
+            (_, Some(miner)) if now >= self.silent_from(miner) => Err(Reason::MinerSilent),
+            (_, Some(miner)) if miner.stands_down => Err(Reason::NotCandidate),
+            (_, Some(miner)) => Ok(miner.id),
         }
     }
 

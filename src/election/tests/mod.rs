@@ -6,6 +6,7 @@ mod begin;
 mod events;
 mod last_yes;
 mod restart;
+mod standing_down;
 mod term;
 
 use std::time::Duration;
