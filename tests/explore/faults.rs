@@ -110,7 +110,8 @@ impl World {
         }
         if !agent.paused {
             faults.push(Fault::AgentStops(index));
-            if !agent.stopping {
+            // Its successor is newly born.
+            if !agent.stopping && self.may_be_born() {
                 faults.push(Fault::ToldToStop(index));
             }
             if agent.election.leadership().leads() {
