@@ -20,7 +20,7 @@
 //! | [`inject`] | puts the agent into a manifest, line by line. Pure |
 //! | [`config`], [`cli`] | the settings, the commands |
 //! | [`state`] | the file of `--state-dir` |
-//! | [`clock`], [`logs`], [`metrics`], [`shutdown`], [`proto`] | one small thing each |
+//! | [`clock`], [`http_client`], [`logs`], [`metrics`], [`shutdown`], [`proto`] | one small thing each |
 //!
 //! The library is the program's own: only `proto/` and the command line are stable.
 
@@ -53,6 +53,7 @@ pub mod election;
 pub mod endpoint;
 pub mod fault;
 pub mod health;
+pub mod http_client;
 pub mod inject;
 pub mod logs;
 pub mod metrics;

@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
             Command::Leader(args) => leader::run(args).await,
             Command::Doctor(args) => doctor::run(*args).await,
             Command::Resign(args) => resign::run(args).await,
-            Command::Probe(args) => probe::run(&args),
+            Command::Probe(args) => probe::run(&args).await,
             Command::Inject(args) => inject::run(&args),
             Command::Completions(args) => generated::completions(&args),
             Command::Man(args) => generated::man(&args),

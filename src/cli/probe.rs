@@ -1,17 +1,19 @@
 //! `understudy probe`: over HTTP, within a second. The image has no curl.
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use anyhow::anyhow;
+use tokio::time::timeout;
+
 use super::{Exit, fail, say};
-use crate::clock;
 use crate::config::DEFAULT_HTTP_LISTEN;
 use crate::endpoint::redacted_value;
+use crate::http_client;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// No answer of the agent to a probe is longer.
-const LONGEST_ANSWER: u64 = 64 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, clap::Args)]
 #[allow(
@@ -39,7 +41,7 @@ enum Question {
     Leader,
 }
 
-pub(super) fn run(args: &Args) -> Exit {
+pub(super) async fn run(args: &Args) -> Exit {
     let given = args
         .http_listen
         .as_deref()
@@ -60,7 +62,9 @@ pub(super) fn run(args: &Args) -> Exit {
         Question::Live => "/live",
         Question::Leader => "/leader",
     };
-    match ask(address, path) {
+    let asked = timeout(ANSWER_TIMEOUT, ask(address, path)).await;
+    let late = |_| Err(anyhow!("it did not answer within {ANSWER_TIMEOUT:?}"));
+    match asked.unwrap_or_else(late) {
         Ok((200, body)) => {
             say(body.trim_end());
             Exit::Yes
@@ -75,55 +79,22 @@ pub(super) fn run(args: &Args) -> Exit {
         ),
         Err(error) => fail(
             Exit::CouldNotAsk,
-            format_args!("no agent answers at {address}: {error}"),
+            format_args!("no agent answers at {address}: {error:#}"),
         ),
     }
 }
 
 /// An agent that listens everywhere is there on loopback: on IPv4's too, and on that alone where the kernel has no IPv6.
-fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let on = |ip: IpAddr| {
-        TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), ANSWER_TIMEOUT)
+async fn ask(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
+    let on = |ip: IpAddr| http_client::get(SocketAddr::new(ip, address.port()), path);
+    let answer = match address.ip() {
+        IpAddr::V6(ip) if ip.is_unspecified() => match on(Ipv6Addr::LOCALHOST.into()).await {
+            Err(_) => on(Ipv4Addr::LOCALHOST.into()).await?,
+            answer => answer?,
+        },
+        IpAddr::V4(ip) if ip.is_unspecified() => on(Ipv4Addr::LOCALHOST.into()).await?,
+        ip => on(ip).await?,
     };
-    match address.ip() {
-        IpAddr::V6(ip) if ip.is_unspecified() => {
-            on(Ipv6Addr::LOCALHOST.into()).or_else(|_| on(Ipv4Addr::LOCALHOST.into()))
-        }
-        IpAddr::V4(ip) if ip.is_unspecified() => on(Ipv4Addr::LOCALHOST.into()),
-        ip => on(ip),
-    }
-}
-
-fn ask(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
-    let deadline = clock::boottime() + ANSWER_TIMEOUT;
-    let left = || match deadline.since(clock::boottime()) {
-        Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
-        left => Ok(Some(left)),
-    };
-    let mut stream = connect(address)?;
-    stream.set_write_timeout(left()?)?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = Vec::new();
-    let mut part = [0; 4096];
-    loop {
-        stream.set_read_timeout(left()?)?;
-        match stream.read(&mut part)? {
-            0 => break,
-            read => answer.extend_from_slice(part.get(..read).unwrap_or_default()),
-        }
-        if answer.len() as u64 > LONGEST_ANSWER {
-            break;
-        }
-    }
-    let answer = String::from_utf8_lossy(&answer);
-    let code = answer
-        .split_ascii_whitespace()
-        .nth(1)
-        .and_then(|code| code.parse().ok());
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    let code = code.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
-    Ok((code, body.to_owned()))
+    let code = answer.status().as_u16();
+    Ok((code, http_client::body(answer, MAX_ANSWER_BYTES).await?))
 }

@@ -3,9 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use hyper::header::HOST;
-use hyper::{Request, Response, body::Incoming};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tonic::transport::Endpoint;
@@ -14,6 +11,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::endpoint::{MinerProbe, ProbeHow};
+use crate::http_client;
 
 /// # Errors
 /// It is not healthy, or did not say so within `limit`.
@@ -29,7 +27,7 @@ async fn ask_at_leisure(probe: &MinerProbe) -> anyhow::Result<()> {
             TcpStream::connect(probe.address).await?;
         }
         ProbeHow::Http { path } => {
-            let status = get(probe, path).await?.status();
+            let status = http_client::get(probe.address, path).await?.status();
             if !(status.is_success() || status.is_redirection()) {
                 bail!("it answers {status}");
             }
@@ -47,16 +45,4 @@ async fn ask_at_leisure(probe: &MinerProbe) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-async fn get(probe: &MinerProbe, path: &str) -> anyhow::Result<Response<Incoming>> {
-    let stream = TcpStream::connect(probe.address).await?;
-    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await?;
-    // It ends with the sender, or with the peer.
-    tokio::spawn(connection);
-    let request = Request::get(path)
-        .header(HOST, probe.address.to_string())
-        .body(String::new())?;
-    Ok(sender.send_request(request).await?)
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Signal;
 use crate::clock;
 use crate::election::{Attempt, CampaignId, Election, Event, Leadership, Reason, Reply, Token};
-use crate::fault::StoreFault;
+use crate::fault::{StoreError, StoreFault};
 use crate::metrics::Metrics;
 use crate::miner::{Message, ResignRefused, Says};
 use crate::status::{ElectionStatus, Status};
@@ -230,85 +230,106 @@ impl Shell {
 
     /// Logs and counts, by the contract's table.
     fn note(&mut self, event: Event) {
-        let instance = &self.instance;
         match event {
             Event::Elected {
                 token,
                 under_oom,
                 after_failures,
-            } => {
-                self.elections += 1;
-                if under_oom {
-                    self.metrics.elected_under_oom();
-                    tracing::warn!(%instance, token, after_failures, "elected, although Redis is out of memory");
-                } else {
-                    tracing::info!(%instance, token, after_failures, "elected");
-                }
-            }
-            Event::Lost { token, reason } => match reason {
-                Reason::Resigned | Reason::Draining => {
-                    tracing::info!(%instance, token, reason = reason.name(), "resigned");
-                }
-                reason => tracing::warn!(%instance, token, reason = reason.name(), "lost"),
-            },
+            } => self.note_elected(token, under_oom, after_failures),
+            Event::Lost { token, reason } => self.note_lost(token, reason),
             Event::Released { token } => {
-                tracing::info!(%instance, token, "lock released");
+                tracing::info!(instance = %self.instance, token, "lock released");
                 self.resigned(Ok(token));
             }
             Event::NotReleased { token } => {
-                tracing::warn!(%instance, token, "lock not released: its TTL ends it");
+                tracing::warn!(instance = %self.instance, token, "lock not released: its TTL ends it");
                 self.resigned(Err(ResignRefused::NotReleased));
             }
             Event::AcquisitionFailed { error, consecutive } => {
-                self.metrics.acquisition_failed(error.fault);
-                let hint = error.fault.hint();
-                if error.fault == StoreFault::OutOfMemory {
-                    tracing::error!(%instance, %error, consecutive_failures = consecutive, hint,
-                        "acquisition refused: Redis is out of memory, and this instance cannot lead");
-                } else {
-                    tracing::warn!(%instance, %error, consecutive_failures = consecutive, hint,
-                        "acquisition failed: this instance cannot lead");
-                }
+                self.note_acquisition_failed(&error, consecutive);
             }
             Event::LookFailed { error } => {
-                tracing::warn!(%instance, %error, hint = error.fault.hint(), "cannot see the lock");
+                tracing::warn!(instance = %self.instance, %error, hint = error.fault.hint(), "cannot see the lock");
             }
             Event::RenewalFailed {
                 error,
                 lease_remaining,
-            } => {
-                self.metrics.renewal_failed(error.fault);
-                if error.fault == StoreFault::OutOfMemory {
-                    tracing::error!(%instance, %error, ?lease_remaining, hint = error.fault.hint(),
-                        "renewal refused: still leader until the lease ends, trying again");
-                } else {
-                    tracing::warn!(%instance, %error, ?lease_remaining, hint = error.fault.hint(),
-                        "renewal failed: still leader until the lease ends, trying again");
-                }
-            }
-            // Tried many times within one TTL: told ever more rarely.
-            Event::ReleaseFailed { error, consecutive } if consecutive.is_power_of_two() => {
-                tracing::warn!(%instance, %error, consecutive_failures = consecutive, hint = error.fault.hint(),
-                    "release failed: nothing is granted any more; trying again until the TTL ends the lock");
-            }
-            Event::ReleaseFailed { error, .. } => {
-                tracing::debug!(%instance, %error, "release failed: trying again");
+            } => self.note_renewal_failed(&error, lease_remaining),
+            Event::ReleaseFailed { error, consecutive } => {
+                self.note_release_failed(&error, consecutive);
             }
             Event::LongerTtl { ttl } => {
-                tracing::warn!(%instance, ?ttl, "another agent's --lease-ttl is longer than this one's: for as long as this \
+                tracing::warn!(instance = %self.instance, ?ttl, "another agent's --lease-ttl is longer than this one's: for as long as this \
                     process runs it waits that long before it takes over; give all agents the same, and restart this \
                     one if that was a mistake");
             }
-            Event::HeldByOther { leader, endless } => {
-                tracing::debug!(%instance, %leader, "another instance holds the lock");
-                let known = self.endless.as_ref() == Some(&leader);
-                if endless && !known {
-                    tracing::warn!(%instance, %leader, "the lock has no TTL and never ends: nobody else can lead; if its \
-                        holder is gone, delete the key");
-                }
-                self.endless = endless.then_some(leader);
-            }
+            Event::HeldByOther { leader, endless } => self.note_held(leader, endless),
         }
+    }
+
+    fn note_elected(&mut self, token: Token, under_oom: bool, after_failures: u32) {
+        let instance = &self.instance;
+        self.elections += 1;
+        if under_oom {
+            self.metrics.elected_under_oom();
+            tracing::warn!(%instance, token, after_failures, "elected, although Redis is out of memory");
+        } else {
+            tracing::info!(%instance, token, after_failures, "elected");
+        }
+    }
+
+    fn note_lost(&self, token: Token, reason: Reason) {
+        let (instance, name) = (&self.instance, reason.name());
+        if matches!(reason, Reason::Resigned | Reason::Draining) {
+            tracing::info!(%instance, token, reason = name, "resigned");
+        } else {
+            tracing::warn!(%instance, token, reason = name, "lost");
+        }
+    }
+
+    fn note_acquisition_failed(&self, error: &StoreError, consecutive: u32) {
+        let (instance, hint) = (&self.instance, error.fault.hint());
+        self.metrics.acquisition_failed(error.fault);
+        if error.fault == StoreFault::OutOfMemory {
+            tracing::error!(%instance, %error, consecutive_failures = consecutive, hint,
+                "acquisition refused: Redis is out of memory, and this instance cannot lead");
+        } else {
+            tracing::warn!(%instance, %error, consecutive_failures = consecutive, hint,
+                "acquisition failed: this instance cannot lead");
+        }
+    }
+
+    fn note_renewal_failed(&self, error: &StoreError, lease_remaining: Duration) {
+        let (instance, hint) = (&self.instance, error.fault.hint());
+        self.metrics.renewal_failed(error.fault);
+        if error.fault == StoreFault::OutOfMemory {
+            tracing::error!(%instance, %error, ?lease_remaining, hint,
+                "renewal refused: still leader until the lease ends, trying again");
+        } else {
+            tracing::warn!(%instance, %error, ?lease_remaining, hint,
+                "renewal failed: still leader until the lease ends, trying again");
+        }
+    }
+
+    /// It is tried many times within one TTL, and told ever more rarely.
+    fn note_release_failed(&self, error: &StoreError, consecutive: u32) {
+        let instance = &self.instance;
+        if consecutive.is_power_of_two() {
+            tracing::warn!(%instance, %error, consecutive_failures = consecutive, hint = error.fault.hint(),
+                "release failed: nothing is granted any more; trying again until the TTL ends the lock");
+        } else {
+            tracing::debug!(%instance, %error, "release failed: trying again");
+        }
+    }
+
+    fn note_held(&mut self, leader: String, endless: bool) {
+        let instance = &self.instance;
+        tracing::debug!(%instance, %leader, "another instance holds the lock");
+        if endless && self.endless.as_ref() != Some(&leader) {
+            tracing::warn!(%instance, %leader, "the lock has no TTL and never ends: nobody else can lead; if its \
+                holder is gone, delete the key");
+        }
+        self.endless = endless.then_some(leader);
     }
 
     /// What no event tells: why a standby waits.
