@@ -24,11 +24,16 @@ const TURN_EVERY: Duration = Duration::from_secs(1);
 /// The one task that owns the election.
 pub struct Elect {
     pub election: Election,
+    /// Carries out one command at a time, on a connection of its own.
     pub store: Store,
+    /// What the miner's side says.
     pub desk: mpsc::Receiver<Message>,
+    /// What the other tasks notice about Redis: events, and whether they can be heard.
     pub signals: mpsc::Receiver<Signal>,
+    /// This task writes the election's part of it.
     pub status: watch::Sender<Status>,
     pub metrics: Metrics,
+    /// The value of `--instance`, for the log.
     pub instance: String,
 }
 

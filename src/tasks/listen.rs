@@ -27,10 +27,12 @@ pub enum Signal {
     Back,
 }
 
+/// Keeps the subscription to the events channel.
 pub struct Listen {
     pub events: Events,
+    /// To the election.
     pub signals: mpsc::Sender<Signal>,
-    /// A subscription on which nothing was heard for so long is asked whether it lives.
+    /// Ping the subscription after this much silence.
     pub quiet: Duration,
     /// Spreads the agents that lost the same Redis at the same moment, in 1/1000.
     pub spread: u32,

@@ -8,8 +8,10 @@ use crate::clock;
 use crate::endpoint::MinerProbe;
 use crate::miner::{Desk, Message, probe};
 
+/// Asks the miner whether it is healthy, under `--miner-liveness=probe`.
 pub struct ProbeMiner {
     pub probe: MinerProbe,
+    /// Healthy answers go there.
     pub desk: Desk,
     pub every: Duration,
 }

@@ -11,8 +11,10 @@ use crate::fault::StoreError;
 use crate::status::{Status, Takeover};
 use crate::store::{Rehearsal, Rehearsed};
 
+/// Tries out a takeover while this agent is a standby.
 pub struct Rehearse {
     pub rehearsal: Rehearsal,
+    /// This task writes `takeover`.
     pub status: watch::Sender<Status>,
     pub every: Duration,
     pub allow_eviction: bool,

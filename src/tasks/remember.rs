@@ -12,9 +12,11 @@ use crate::status::Status;
 /// How long a disk that could not be written is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Writes the holder id and the greatest token to `--state-dir` whenever they change.
 pub struct Remember {
     pub state: StateDir,
     pub published: watch::Receiver<Status>,
+    /// Written too: the next process waits for what this one has granted.
     pub miner_timeout: Duration,
 }
 

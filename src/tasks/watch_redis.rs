@@ -18,14 +18,18 @@ use crate::time::Instant;
 /// How long one check may take: `/ready` answers within 900 ms.
 const CHECK_LIMIT: Duration = Duration::from_millis(700);
 
+/// Checks the health of Redis, and reads its memory.
 pub struct WatchRedis {
     pub probe: Probe,
+    /// Those who want a check now, and are told when it is done.
     pub asked: mpsc::Receiver<oneshot::Sender<()>>,
     /// The election, which is told when Redis is back.
     pub signals: mpsc::Sender<Signal>,
+    /// This task writes `redis`.
     pub status: watch::Sender<Status>,
     pub metrics: Metrics,
     pub memory_every: Duration,
+    /// Warn above this share of `maxmemory`.
     pub warn_ratio: f64,
 }
 

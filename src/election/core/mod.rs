@@ -24,6 +24,17 @@ const EVENT_LOOK_EVERY: Duration = Duration::from_millis(10);
 const EVENT_LOOK_BURST: Duration = Duration::from_millis(190);
 
 /// One agent's part in the election.
+///
+/// Its owner drives it in this order, again and again, with one clock:
+///
+/// 1. [`handle_timeout`](Self::handle_timeout), so that what has run out by now is over before anything else is done;
+/// 2. [`next_command`](Self::next_command): at most one is in flight. Its outcome, or that its deadline has come without
+///    one, goes to [`handle_reply`](Self::handle_reply);
+/// 3. [`poll_event`](Self::poll_event) until it is empty, then [`leadership`](Self::leadership): what to log and publish;
+/// 4. sleep until [`poll_timeout`](Self::poll_timeout), a reply, or a message for one of the other `handle_…` methods. Each of
+///    these may change what is wanted and said: begin again at 1.
+///
+/// Nobody may be told of a leadership that is not published, nor act on one past its own end: ask [`Leadership::at`].
 #[derive(Debug, Clone, Hash)]
 pub struct Election {
     settings: Settings,
