@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use crate::election::{LARGEST_TOKEN, LONGEST_TTL, Remembered, Token};
 use crate::time::Instant;
@@ -28,7 +28,7 @@ pub struct StateDir {
 }
 
 /// Where a process has written: only from there may another take its holder id over.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Origin {
     boot_id: String,
     /// The device and inode of the locked file: a copy of the folder has another one, and may be in use
@@ -37,17 +37,19 @@ struct Origin {
 }
 
 /// What the file holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Memory {
+    schema: u64,
+    #[serde(flatten)]
     origin: Origin,
     holder: String,
-    highest: Token,
+    highest_token: Token,
     /// For how long a miner may act on a grant of that process, or of one before it.
-    miner_timeout: Duration,
+    miner_timeout_ms: u64,
 }
 
 impl StateDir {
-    /// Locks the folder and reads what an earlier process has left there. A file that makes no sense is
+    /// Locks the folder and reads what an earlier process has left there. A malformed file is
     /// put aside.
     ///
     /// # Errors
@@ -79,7 +81,7 @@ impl StateDir {
         if found.is_none() {
             let aside = folder.join("state.json.bad");
             tracing::warn!(file = %file.display(), aside = %aside.display(),
-                "the state file makes no sense and is put aside: this agent starts as a new one");
+                "the state file is malformed and is put aside: this agent starts as a new one");
             fs::rename(&file, aside)?;
         }
         Self::new(file, found, lock)
@@ -120,9 +122,9 @@ impl StateDir {
             return Remembered::NOTHING;
         };
         Remembered {
-            highest: found.highest,
+            highest: found.highest_token,
             acting_until: if again {
-                now + miner_timeout.max(found.miner_timeout)
+                now + miner_timeout.max(found.miner_timeout())
             } else {
                 Instant::PAST
             },
@@ -135,54 +137,38 @@ impl StateDir {
     /// # Errors
     /// The file cannot be written: the next process starts as a new one, or knows an older token.
     pub fn write(&self, holder: &str, highest: Token, miner_timeout: Duration) -> io::Result<()> {
-        let before = self.found.as_ref().map_or(0, |it| it.highest);
+        let before = self.found.as_ref().map_or(0, |it| it.highest_token);
         // A miner of an even earlier process may act on for as long as that one granted.
-        let longest = self.own().map_or(Duration::ZERO, |it| it.miner_timeout);
+        let longest = self.own().map_or(Duration::ZERO, Memory::miner_timeout);
+        let timeout = miner_timeout.max(longest);
         let memory = Memory {
+            schema: SCHEMA,
             origin: self.origin.clone(),
             holder: holder.to_owned(),
-            highest: highest.max(before),
-            miner_timeout: miner_timeout.max(longest),
+            highest_token: highest.max(before),
+            miner_timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
         };
         let new = self.file.with_extension("json.new");
         let mut file = File::create(&new)?;
-        file.write_all(memory.to_text().as_bytes())?;
+        serde_json::to_writer(&mut file, &memory)?;
+        file.write_all(b"\n")?;
         file.sync_all()?;
         fs::rename(new, &self.file)
     }
 }
 
 impl Memory {
-    fn to_text(&self) -> String {
-        let text = json!({
-            "schema": SCHEMA,
-            "boot_id": self.origin.boot_id,
-            "inode": self.origin.inode,
-            "holder": self.holder,
-            "highest_token": self.highest,
-            "miner_timeout_ms": u64::try_from(self.miner_timeout.as_millis()).unwrap_or(u64::MAX),
-        });
-        format!("{text}\n")
+    /// `None` if it is malformed, or of another version.
+    fn parse(text: &str) -> Option<Self> {
+        let memory: Self = serde_json::from_str(text).ok()?;
+        let known = memory.schema == SCHEMA
+            && memory.highest_token <= LARGEST_TOKEN
+            && memory.miner_timeout() <= LONGEST_TTL;
+        known.then_some(memory)
     }
 
-    /// `None` where it makes no sense.
-    fn parse(text: &str) -> Option<Self> {
-        let value: Value = serde_json::from_str(text).ok()?;
-        let text = |name: &str| Some(value.get(name)?.as_str()?.to_owned());
-        let number = |name: &str| value.get(name)?.as_u64();
-        if number("schema")? != SCHEMA {
-            return None;
-        }
-        Some(Self {
-            origin: Origin {
-                boot_id: text("boot_id")?,
-                inode: text("inode")?,
-            },
-            holder: text("holder")?,
-            highest: number("highest_token").filter(|token| *token <= LARGEST_TOKEN)?,
-            miner_timeout: Some(Duration::from_millis(number("miner_timeout_ms")?))
-                .filter(|it| *it <= LONGEST_TTL)?,
-        })
+    fn miner_timeout(&self) -> Duration {
+        Duration::from_millis(self.miner_timeout_ms)
     }
 }
 
@@ -268,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_makes_no_sense_is_put_aside() {
+    fn a_malformed_file_is_put_aside() {
         for text in [
             "",
             "{}",
