@@ -3,6 +3,7 @@
 use understudy::election::{Command, Liveness, Outcome, Role, Token};
 use understudy::time::Instant;
 
+use super::carried_out;
 use super::redis::Data;
 use super::setting::YES;
 use super::world::World;
@@ -26,50 +27,17 @@ impl Checks {
         self.violation.get_or_insert(what);
     }
 
-    /// I4, I6, and what of I2 holds whatever was lost: of a command that has run.
+    /// A command has been carried out.
     pub fn command(
         &mut self,
         holder: &str,
         command: &Command,
         outcome: Option<Outcome>,
         clock: u64,
-        (before, after): (&Data, &Data),
+        data: (&Data, &Data),
     ) {
-        let stale = |other: &str| {
-            matches!(
-                command,
-                Command::Begin {
-                    stale_lock: true,
-                    ..
-                }
-            ) && matches!(outcome, Some(Outcome::Begun(_)))
-                && before
-                    .stored
-                    .as_ref()
-                    .is_some_and(|it| it.record.holder == other)
-        };
-        if let Some((other, _)) = &before.lock
-            && other != holder
-            && before.lock != after.lock
-            && !stale(other)
-        {
-            self.violate(format!(
-                "I4: {holder} touched the lock of {other}: {command:?}"
-            ));
-        }
-        if let (Command::Begin { above, .. }, Some(Outcome::Begun(token))) = (command, outcome)
-            && token <= *above
-        {
-            self.violate(format!("I2: {holder} began {token} and had seen {above}"));
-        }
-        let not_after = match command {
-            Command::Look => u64::MAX,
-            Command::Begin { not_after, .. }
-            | Command::Renew { not_after, .. }
-            | Command::Release { not_after, .. } => *not_after,
-        };
-        if clock > not_after && before != after {
-            self.violate(format!("I6: changed something after its time: {command:?}"));
+        if let Some(broken) = carried_out::broke(holder, command, outcome, clock, data) {
+            self.violate(broken);
         }
     }
 
