@@ -6,6 +6,7 @@ mod image;
 mod manifests;
 mod pods;
 mod prometheus;
+mod values;
 
 use std::fs;
 use std::io::Write;

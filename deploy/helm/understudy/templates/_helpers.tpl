@@ -20,8 +20,10 @@ matchLabels:
   {{- end }}
 {{- end -}}
 
+{{/* A digest says exactly which image; then the tag is for people. */}}
 {{- define "understudy.image" -}}
 {{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- with .Values.image.digest }}@{{ . }}{{ end }}
 {{- end -}}
 
 {{/* The port of httpListen. */}}
@@ -51,12 +53,21 @@ matchLabels:
 {{- with .Values.resources }}{{ $_ := set $sidecar "resources" . }}{{ end -}}
 {{- if .Values.classic }}{{ $_ := unset $sidecar "restartPolicy" }}{{ end -}}
 {{- if not .Values.readinessProbe }}{{ $_ := unset $sidecar "readinessProbe" }}{{ end -}}
-{{- with .Values.existingSecret.name -}}
-{{- $key := dict "name" . "key" $.Values.existingSecret.key -}}
-{{- $password := dict "name" "UNDERSTUDY_REDIS_PASSWORD" "valueFrom" (dict "secretKeyRef" $key) -}}
-{{- $_ := set $sidecar "env" (append $sidecar.env $password) -}}
+{{- with include "understudy.password" . | fromYaml -}}
+{{- $_ := set $sidecar "env" (append $sidecar.env .) -}}
 {{- end -}}
 {{- toYaml $sidecar -}}
+{{- end -}}
+
+{{/* Redis' password from a Secret of yours. */}}
+{{- define "understudy.password" -}}
+{{- with .Values.existingSecret.name -}}
+name: UNDERSTUDY_REDIS_PASSWORD
+valueFrom:
+  secretKeyRef:
+    name: {{ . }}
+    key: {{ $.Values.existingSecret.key }}
+{{- end -}}
 {{- end -}}
 
 {{/* The volume of the socket. */}}
@@ -81,6 +92,20 @@ mountPath: /run/understudy
 {{- define "understudy.podSecurityContext" -}}
 fsGroup: 65532
 fsGroupChangePolicy: OnRootMismatch
+{{- end -}}
+
+{{/* Of the miner's pods, and what its workload selects them by. */}}
+{{- define "understudy.minerSelector" -}}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: miner
+{{- end -}}
+
+{{- define "understudy.serviceAccount" -}}
+{{- if .Values.miner.serviceAccount.create -}}
+{{ default (printf "%s-miner" .Release.Name) .Values.miner.serviceAccount.name }}
+{{- else -}}
+{{ .Values.miner.serviceAccount.name }}
+{{- end -}}
 {{- end -}}
 
 {{- define "understudy.labels" -}}
