@@ -5,6 +5,7 @@ mod chart;
 mod image;
 mod manifests;
 mod pods;
+mod policy;
 mod prometheus;
 mod values;
 

@@ -8,7 +8,7 @@ fn called<'a>(list: &'a Value, name: &str) -> Option<&'a Value> {
 
 /// All that the agent needs in a pod, wherever it came from.
 #[derive(Debug, PartialEq)]
-struct Parts {
+pub(crate) struct Parts {
     sidecar: Value,
     volume: Value,
     address: Value,
@@ -20,7 +20,7 @@ struct Parts {
 
 impl Parts {
     /// Of a workload whose miner is called `miner`.
-    fn of(workload: &Value, classic: bool) -> Self {
+    pub(crate) fn of(workload: &Value, classic: bool) -> Self {
         let pod = match workload["kind"].as_str() {
             Some("Pod") => workload,
             _ => &workload["spec"]["template"],
@@ -60,7 +60,7 @@ impl Parts {
     }
 }
 
-const MANIFEST: &str = "
+pub(crate) const MANIFEST: &str = "
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -82,7 +82,7 @@ spec:
           image: miner:1
 ";
 
-fn kustomize(component: &str, manifest: &str) -> String {
+pub(crate) fn kustomize(component: &str, manifest: &str) -> String {
     kustomize_with(component, manifest, "")
 }
 
@@ -172,6 +172,28 @@ fn another_address_can_be_set_beside_the_component() {
     assert_eq!(found, expected);
 }
 
+/// For a ResourceQuota, by the other patch in the manual; and the one by which a rollout ends out of memory.
+#[test]
+fn a_limit_of_the_cpu_and_no_readiness_can_be_patched_in() {
+    if tool("kubectl").is_none() {
+        return;
+    }
+    let manual = read("deploy/README.md");
+    let mut patches = manual
+        .split("```yaml\n")
+        .filter(|it| it.starts_with("patches:"));
+    let patch = patches.nth(1).and_then(|it| it.split("```").next());
+    let without = manual.split("-p '[").nth(1).expect("a patch");
+    let without = without.split(']').next().expect("its end");
+    let more = format!("{}      - {without}\n", patch.expect("a patch"));
+    let patched = kustomize_with("component", MANIFEST, &more);
+    let mut expected = Parts::of(&documents(&kustomize("component", MANIFEST))[0], false);
+    expected.sidecar["resources"]["limits"]["cpu"] = "100m".into();
+    let probes = expected.sidecar.as_object_mut().expect("a mapping");
+    assert!(probes.remove("readinessProbe").is_some());
+    assert_eq!(Parts::of(&documents(&patched)[0], false), expected);
+}
+
 #[test]
 fn what_is_not_labelled_is_left_alone_by_the_component() {
     if tool("kubectl").is_none() {
@@ -208,6 +230,11 @@ fn every_manifest_is_valid() {
     must_be_valid(&inject(&["--name", "miner"], pod));
     for component in ["component", "component-classic"] {
         must_be_valid(&kustomize(component, MANIFEST));
+    }
+    for folder in ["policy", "policy-v1beta1"] {
+        let folder = format!("deploy/kubernetes/{folder}");
+        let kubectl = tool("kubectl").expect("the tools");
+        must_be_valid(&run(&kubectl, &["kustomize", &folder], ""));
     }
     let example = run(
         &tool("kubectl").expect("the tools"),
