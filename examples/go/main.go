@@ -1,7 +1,7 @@
 // A sample miner: works only inside its grant, fences its writes, drains when asked, and takes no relays while
 // Redis refuses writes.
 //
-//	go generate && go run . -agent 127.0.0.1:50051 -redis-url redis://127.0.0.1:6379
+//	go run . -agent 127.0.0.1:50051 -redis-url redis://127.0.0.1:6379
 package main
 
 import (
@@ -19,10 +19,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"understudy.example/miner/understudy"
+	"understudy.example/understudy"
 )
-
-//go:generate npx --yes @bufbuild/buf@1.75 generate ../../proto
 
 // Accepts a write only under the greatest token it has ever seen: the stale leader's last defence.
 var fencedWrite = redis.NewScript(`
@@ -49,6 +47,8 @@ func main() {
 	workEvery := flag.Int("work-every-ms", 100, "how often it works")
 	relaysEvery := flag.Int("relays-every-ms", 0, "how often it takes a relay, leader or not; 0: never")
 	askers := flag.Int("askers", 0, "how many others ask whether it leads, to the last; then it acknowledges nothing")
+	blocksEvery := flag.Int("blocks-every-ms", 0, "work once per block, and blocks come this often; 0: work in a loop")
+	cleanup := flag.Int("cleanup-ms", 0, "how long it cleans up after a term")
 	flag.Parse()
 
 	m := &miner{elector: understudy.New(*agent, *name), log: os.Stdout, askers: *askers}
@@ -76,31 +76,43 @@ func main() {
 	}
 
 	m.elector.OnElected(func(context.Context) { m.say("role", "role=ROLE_LEADER") })
-	m.elector.OnLost(func(context.Context) { m.say("role", "role=ROLE_STANDBY") })
+	m.elector.OnLost(func(context.Context) {
+		m.say("role", "role=ROLE_STANDBY")
+		time.Sleep(time.Duration(*cleanup) * time.Millisecond)
+		m.say("cleaned", "")
+	})
 	if err := m.elector.Start(context.Background()); err != nil {
 		log.Fatal(err)
 	}
 	for range m.askers {
 		go m.ask()
 	}
-	m.work(stop, time.Duration(*workEvery)*time.Millisecond)
+	if *blocksEvery > 0 {
+		m.workPerBlock(stop, time.Duration(*blocksEvery)*time.Millisecond)
+	} else {
+		m.work(stop, time.Duration(*workEvery)*time.Millisecond)
+	}
+	m.elector.Withdraw()
+	if m.askers == 0 {
+		m.elector.Done() // what askers do at an answer is not known
+	}
 	m.elector.Close()
 }
 
-// The work loop. It turns whether the miner leads or not, and its questions are the heartbeats.
+// The work loop. It turns whether the miner leads or not, and vouches for itself.
 func (m *miner) work(stop context.Context, every time.Duration) {
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
-	hang := make(chan os.Signal, 1)
-	signal.Notify(hang, syscall.SIGUSR2)
+	hang := hangs()
 	var term uint64
 	for stop.Err() == nil {
+		m.elector.Beat()
 		if grant, leads := m.elector.Grant(); leads {
 			term = grant.Token
 			m.act(grant)
-		} else {
+		} else if m.askers == 0 {
 			// This loop does one thing at a time: whatever it had begun has ended.
-			m.acknowledge(term)
+			m.elector.Acknowledge(term)
 		}
 		select {
 		case <-ticks.C:
@@ -109,20 +121,39 @@ func (m *miner) work(stop context.Context, every time.Duration) {
 			select {} // to show that the heartbeats hang with it
 		}
 	}
-	m.acknowledge(term)
+}
+
+// Without a loop: what vouches for the work is that blocks come, on a standby too.
+func (m *miner) workPerBlock(stop context.Context, every time.Duration) {
+	blocks := m.elector.Pulse("blocks", 3*every)
+	ticks := time.NewTicker(every)
+	defer ticks.Stop()
+	hang := hangs()
+	for {
+		blocks.Beat()
+		if grant, leads := m.elector.Grant(); leads {
+			m.act(grant)
+		}
+		select {
+		case <-ticks.C:
+		case <-stop.Done():
+			return
+		case <-hang:
+			select {}
+		}
+	}
+}
+
+func hangs() <-chan os.Signal {
+	hang := make(chan os.Signal, 1)
+	signal.Notify(hang, syscall.SIGUSR2)
+	return hang
 }
 
 // As a logger would on every line.
 func (m *miner) ask() {
 	for range time.Tick(10 * time.Millisecond) {
 		m.elector.IsLeader()
-	}
-}
-
-// What askers do at an answer is not known.
-func (m *miner) acknowledge(term uint64) {
-	if m.askers == 0 {
-		m.elector.Acknowledge(term)
 	}
 }
 

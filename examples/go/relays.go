@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"understudy.example/miner/understudy"
-	pb "understudy.example/miner/understudyv1"
+	"understudy.example/understudy"
+	pb "understudy.example/understudy/understudyv1"
 )
 
 // Shares of maxmemory. At the first no relay is taken any more, since each one fills Redis further; below the second

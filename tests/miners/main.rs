@@ -5,6 +5,7 @@
 #[path = "../../examples/rust/elector.rs"]
 mod elector;
 mod leaving;
+mod work;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -153,11 +154,16 @@ impl Pods {
 
     /// What stopped at `since` does not act when its grant is over.
     fn rests(&self, of: usize, since: u64) {
+        self.rests_after(of, since, MINER_TIMEOUT);
+    }
+
+    /// The same, where more time may pass until it must.
+    fn rests_after(&self, of: usize, since: u64, limit: Duration) {
         never("it acts", Duration::from_millis(500), || {
             self.miners[of]
                 .acts()
                 .iter()
-                .any(|act| act.at > since + MINER_TIMEOUT.as_nanos() as u64)
+                .any(|act| act.at > since + limit.as_nanos() as u64)
         });
     }
 
@@ -183,14 +189,18 @@ impl Pods {
     /// A planned hand-over: the miner says that it has ended its work, and is believed.
     fn drained(&self, of: usize) {
         let since = boottime_ns();
+        self.resign(of);
+        self.acts(1 - of, since);
+        self.within_its_grant(since);
+        self.stands_by(of);
+    }
+
+    fn resign(&self, of: usize) {
         let resigned = Command::new(program("UNDERSTUDY_BIN", "understudy"))
             .args(["resign", "--hold-off", "1s", "--agent", &self.addresses[of]])
             .output()
             .expect("it runs");
         assert!(resigned.status.success(), "{resigned:?}");
-        self.acts(1 - of, since);
-        self.within_its_grant(since);
-        self.stands_by(of);
     }
 
     /// The leader is asked to end, and does.

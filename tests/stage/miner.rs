@@ -63,12 +63,13 @@ impl Miner {
     /// One that has no agent beside it.
     pub fn alone(program: &Path, name: &str, flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory for the miner's log");
+        let said = std::fs::File::create(directory.path().join("said"));
         let child = Command::new(program)
             .args(["--name", name, "--log"])
             .arg(directory.path().join("log"))
             .args(flags)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(said.map_or_else(|_| Stdio::null(), Stdio::from))
             .spawn()
             .expect("the miner starts");
         Self {
@@ -80,6 +81,11 @@ impl Miner {
 
     fn log(&self) -> PathBuf {
         self.directory.path().join("log")
+    }
+
+    /// What its client told its operator.
+    pub fn told(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("said")).unwrap_or_default()
     }
 
     /// Every line it wrote: when, what, and the fields.
@@ -178,6 +184,9 @@ impl Miner {
 impl Drop for Miner {
     fn drop(&mut self) {
         self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- {} told\n{}", self.name, self.told());
+        }
     }
 }
 

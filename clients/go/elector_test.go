@@ -1,92 +1,14 @@
 package understudy
 
 import (
-	"cmp"
 	"context"
 	"math/rand/v2"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/durationpb"
-
-	pb "understudy.example/miner/understudyv1"
 )
-
-const soon = 5 * time.Second
-
-// An agent that answers every heartbeat with a grant of half a second or another length, or with none.
-type agent struct {
-	pb.UnimplementedElectionServiceServer
-	elects bool
-	grants time.Duration
-	every  time.Duration
-	heard  atomic.Int64
-	silent sync.Mutex // no answer while it is locked
-}
-
-func (a *agent) Campaign(stream grpc.BidiStreamingServer[pb.CampaignRequest, pb.CampaignResponse]) error {
-	for {
-		if _, err := stream.Recv(); err != nil {
-			return err
-		}
-		a.heard.Add(1)
-		a.silent.Lock()
-		now := &pb.Leadership{Role: pb.Role_ROLE_STANDBY}
-		if a.elects {
-			until := BootTime() + uint64(cmp.Or(a.grants, 500*time.Millisecond))
-			now = &pb.Leadership{Role: pb.Role_ROLE_LEADER, FencingToken: 5, ValidUntilBoottimeNs: until}
-		}
-		now.HeartbeatEvery = durationpb.New(a.every)
-		a.silent.Unlock()
-		if err := stream.Send(&pb.CampaignResponse{Leadership: now}); err != nil {
-			return err
-		}
-	}
-}
-
-func (a *agent) serve(t *testing.T, at string) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := grpc.NewServer()
-	pb.RegisterElectionServiceServer(server, a)
-	go server.Serve(listener)
-	t.Cleanup(server.Stop)
-	return listener.Addr().String()
-}
-
-func start(t *testing.T, elector *Elector) {
-	t.Helper()
-	if err := elector.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func within(t *testing.T, limit time.Duration, what string, done <-chan struct{}) {
-	t.Helper()
-	select {
-	case <-done:
-	case <-time.After(limit):
-		t.Fatalf("waited %v in vain: %s", limit, what)
-	}
-}
-
-func closes(t *testing.T, elector *Elector) {
-	t.Helper()
-	closed := make(chan struct{})
-	go func() {
-		elector.Close()
-		close(closed)
-	}()
-	within(t, soon, "Close returns", closed)
-}
 
 func TestAnEmptyAddressIsTheDefault(t *testing.T) {
 	elector := New("", "miner")
@@ -137,7 +59,7 @@ func TestAnOldBeatOpensNoStream(t *testing.T) {
 func TestCloseMayBeCalledByWhatItCalls(t *testing.T) {
 	t.Parallel()
 	address := (&agent{elects: true}).serve(t, "127.0.0.1:0")
-	for name, listen := range map[string]func(*Elector, func(context.Context)){
+	for name, listen := range map[string]func(*Elector, func(context.Context)) func(){
 		"OnElected": (*Elector).OnElected,
 		"OnLost":    (*Elector).OnLost,
 	} {
@@ -165,17 +87,11 @@ func TestTheNextTermWaitsForTheFunctionsOfTheLast(t *testing.T) {
 	start(t, elector)
 	elector.Beat()
 	within(t, soon, "a term", elected)
-	time.Sleep(time.Second)
-	elector.Beat() // the last grant has run out: the next begins a term
-	select {
-	case <-elected:
-		t.Error("a term was announced before OnLost had returned")
-	case <-time.After(200 * time.Millisecond):
-	}
+	time.Sleep(time.Second) // the last grant has run out
+	defer beats(elector)()
+	never(t, 400*ms, "a term was announced before OnLost had returned", func() bool { return len(elected) > 0 })
 	close(lost)
-	elector.Beat()
 	within(t, soon, "the next term", elected)
-	closes(t, elector)
 }
 
 // A context that outlives the elector, and counts who waits for its end.
@@ -217,15 +133,17 @@ func TestTheEndOfTheContextCloses(t *testing.T) {
 	within(t, soon, "the elector is closed", elector.done)
 }
 
-// Fifty that go on asking until told not to, as a logger would on every line.
+// A thousand that go on asking until told not to, as a logger would on every line.
 func ask(elector *Elector) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var asking sync.WaitGroup
-	for range 50 {
+	for range 1000 {
 		asking.Go(func() {
 			for ctx.Err() == nil {
 				elector.IsLeader()
-				time.Sleep(time.Millisecond)
+				elector.Grant()
+				elector.View()
+				time.Sleep(10 * ms)
 			}
 		})
 	}
@@ -235,37 +153,69 @@ func ask(elector *Elector) (stop func()) {
 	}
 }
 
-func leads(t *testing.T, elector *Elector) {
-	t.Helper()
-	for end := time.Now().Add(soon); !elector.IsLeader(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("waited in vain for a term")
-		}
+func TestAskingIsNoBeat(t *testing.T) {
+	t.Parallel()
+	agent := &agent{elects: true, every: 10 * ms}
+	elector := New(agent.serve(t, "127.0.0.1:0"), "miner")
+	start(t, elector)
+	defer ask(elector)()
+	never(t, 200*ms, "asking made it a candidate", func() bool { return agent.heard.Load() > 0 })
+	stop := beats(elector)
+	leads(t, elector)
+	stop() // the work hangs, and others go on asking
+	until(t, "the grant runs out", func() bool { return !elector.IsLeader() })
+}
+
+func TestAskingAllocatesNothing(t *testing.T) {
+	agent := &agent{elects: true, grants: time.Hour, every: 10 * ms}
+	elector := New(agent.serve(t, "127.0.0.1:0"), "miner")
+	start(t, elector)
+	defer elector.Acknowledge(1 << 60)
+	elector.Beat()
+	leads(t, elector)
+	if n := testing.AllocsPerRun(100, func() { elector.IsLeader() }); n > 0 {
+		t.Errorf("IsLeader allocates %v times", n)
 	}
+}
+
+func BenchmarkIsLeader(b *testing.B) {
+	elector := New("", "miner")
+	elector.now.Store(&snapshot{grant: Grant{Token: 1, Until: 1 << 63}})
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			elector.IsLeader()
+		}
+	})
 }
 
 func TestNoBeatCountsAfterCloseHasBegun(t *testing.T) {
 	t.Parallel()
-	agent := &agent{elects: true, every: 10 * time.Millisecond}
-	elector := New(agent.serve(t, "127.0.0.1:0"), "miner")
-	start(t, elector)
-	leads(t, elector)
-	defer ask(elector)()
-	go elector.Close()
-	<-elector.quit
-	time.Sleep(100 * time.Millisecond) // for what was under way
-	before := agent.heard.Load()
-	within(t, soon, "Close returns", elector.done)
-	if beats := agent.heard.Load() - before; beats > 0 {
-		t.Errorf("%d heartbeats of a miner that leaves", beats)
+	for _, old := range []bool{true, false} {
+		agent := &agent{elects: true, every: 10 * ms, old: old}
+		elector := New(agent.serve(t, "127.0.0.1:0"), "miner")
+		start(t, elector)
+		stop := beats(elector)
+		defer stop()
+		pulse := elector.Pulse("pulse", time.Hour)
+		pulse.Beat()
+		leads(t, elector)
+		go elector.Close()
+		<-elector.quit
+		time.Sleep(100 * ms) // for what was under way
+		before := agent.heard.Load()
+		within(t, soon, "Close returns", elector.done)
+		if beats := agent.heard.Load() - before; beats > 0 {
+			t.Errorf("%d heartbeats of a miner that leaves", beats)
+		}
 	}
 }
 
 func TestAGrantThatComesAfterCloseHasBegunIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
-	agent := &agent{elects: true, every: 10 * time.Millisecond}
+	agent := &agent{elects: true, every: 10 * ms}
 	elector := New(agent.serve(t, "127.0.0.1:0"), "miner")
 	start(t, elector)
+	elector.Beat()
 	leads(t, elector)
 	agent.silent.Lock()
 	agent.grants = time.Hour
@@ -282,6 +232,7 @@ func TestAnAcknowledgementCountsAfterCloseHasBegun(t *testing.T) {
 	agent := &agent{elects: true, grants: time.Hour}
 	elector := New(agent.serve(t, "127.0.0.1:0"), "miner")
 	start(t, elector)
+	elector.Beat()
 	leads(t, elector)
 	defer ask(elector)()
 	go elector.Close()
@@ -290,21 +241,45 @@ func TestAnAcknowledgementCountsAfterCloseHasBegun(t *testing.T) {
 	within(t, soon, "Close returns", elector.done)
 }
 
-// At any moment of a campaign, with and without an acknowledgement.
-func TestCloseReturnsThoughManyAsk(t *testing.T) {
+func TestCloseWaitsNoLongerThanItsContext(t *testing.T) {
 	t.Parallel()
-	const grants = 100 * time.Millisecond
-	agent := &agent{elects: true, grants: grants, every: 5 * time.Millisecond}
+	agent := &agent{elects: true, grants: time.Hour}
+	elector := New(agent.serve(t, "127.0.0.1:0"), "miner")
+	start(t, elector)
+	elector.Beat()
+	leads(t, elector)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*ms)
+	defer cancel()
+	if err := elector.CloseContext(ctx); err != context.DeadlineExceeded {
+		t.Errorf("it says %v", err)
+	}
+	select {
+	case <-elector.done:
+		t.Error("the stream has ended, though the miner may still act")
+	default:
+	}
+	elector.Done()
+	if err := elector.CloseContext(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// At any moment of a campaign, with and without an acknowledgement.
+func TestCloseReturnsThoughAThousandAsk(t *testing.T) {
+	t.Parallel()
+	const grants = 100 * ms
+	agent := &agent{elects: true, grants: grants, every: 5 * ms}
 	address := agent.serve(t, "127.0.0.1:0")
 	var longest time.Duration
-	for round := range 30 {
+	for round := range 20 {
 		elector := New(address, "miner")
 		start(t, elector)
 		stop := ask(elector)
+		stopBeating := beats(elector)
 		time.Sleep(rand.N(2 * grants))
 		began := time.Now()
 		if round%2 == 0 {
-			elector.Acknowledge(5)
+			elector.Acknowledge(1 << 60)
 		}
 		closes(t, elector)
 		longest = max(longest, time.Since(began))
@@ -312,6 +287,7 @@ func TestCloseReturnsThoughManyAsk(t *testing.T) {
 			t.Error("it leads after Close")
 		}
 		stop()
+		stopBeating()
 	}
 	t.Logf("the longest Close took %v", longest)
 	if longest > grants+time.Second {
@@ -329,7 +305,10 @@ func TestAcknowledgeEndsTheContextOfItsTerm(t *testing.T) {
 		start(t, elector)
 		elector.Beat()
 		term := <-elected
-		elector.Acknowledge(5)
+		if token, ok := TokenOf(term); !ok || token < 5 {
+			t.Errorf("its token is %d", token)
+		}
+		elector.Acknowledge(1 << 60)
 		if term.Err() == nil {
 			t.Error("the term is over, and its context says go on")
 		}
@@ -350,10 +329,9 @@ func TestNoTermBeginsOnceItIsGivenUp(t *testing.T) {
 			}
 		})
 		start(t, elector)
-		for !elector.IsLeader() {
-			runtime.Gosched()
-		}
-		elector.Acknowledge(5)
+		elector.Beat()
+		leads(t, elector)
+		elector.Acknowledge(1 << 60)
 		givenUp.Store(true)
 		closes(t, elector)
 	}
