@@ -5,6 +5,7 @@
 #[path = "../../examples/rust/elector.rs"]
 mod elector;
 mod leaving;
+mod relay;
 mod work;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
