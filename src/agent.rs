@@ -14,12 +14,13 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use futures_util::FutureExt;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Grpc, Http, Listeners, Shared, SocketGuard, bind_tcp, bind_unix};
+use crate::checkup::{Asked, Checkup, checkup};
 use crate::clock;
 use crate::config::Config;
 use crate::election::{Election, Remembered, Settings};
@@ -27,7 +28,7 @@ use crate::endpoint::redacted_path;
 use crate::metrics::Metrics;
 use crate::miner::{Desk, Message, desk};
 use crate::state::StateDir;
-use crate::status::{Checkup, Identity, Status, StatusWatch};
+use crate::status::{Identity, Status, StatusWatch};
 use crate::store::{Events, Probe, Rehearsal, Store};
 use crate::tasks::{Elect, Listen, ProbeMiner, Rehearse, Remember, Signal, WatchRedis};
 
@@ -161,7 +162,7 @@ impl Agent {
 
         let (status, published) = watch::channel(Status::new(identity(&config, &holder)));
         let (desk, messages) = desk();
-        let (checkup, asked) = Checkup::new();
+        let (checkup, asked) = checkup();
         let (signals_out, signals) = mpsc::channel(64);
         let assembly = Assembly {
             metrics: Metrics::new(&config.instance)?,
@@ -171,10 +172,12 @@ impl Agent {
             status,
             // Streams and servers end after the term was given back.
             close: CancellationToken::new(),
+            checkup: checkup.clone(),
         };
         let close = || assembly.close.clone();
         let shared = Shared {
             published: published.clone(),
+            checkup: checkup.clone(),
             stop: close(),
         };
 
@@ -195,7 +198,7 @@ impl Agent {
             let remember = assembly.remember(state, published);
             others.spawn("the writer of --state-dir", remember.run().map(done));
         }
-        let serve_http = Http::new(shared.clone(), checkup, assembly.metrics.clone());
+        let serve_http = Http::new(shared.clone(), assembly.metrics.clone());
         others.spawn("the HTTP server", serve_http.serve(http).map(done));
         let serve_grpc = Grpc {
             shared,
@@ -224,6 +227,7 @@ struct Assembly {
     metrics: Metrics,
     status: watch::Sender<Status>,
     close: CancellationToken,
+    checkup: Checkup,
 }
 
 impl Assembly {
@@ -240,6 +244,7 @@ impl Assembly {
             signals,
             status: self.status.clone(),
             metrics: self.metrics.clone(),
+            checkup: self.checkup.clone(),
             instance: config.instance.clone(),
             election: Election::new(Settings {
                 holder: self.holder.clone(),
@@ -262,11 +267,7 @@ impl Assembly {
         }
     }
 
-    fn watch_redis(
-        &self,
-        asked: mpsc::Receiver<oneshot::Sender<()>>,
-        signals: mpsc::Sender<Signal>,
-    ) -> WatchRedis {
+    fn watch_redis(&self, asked: Asked, signals: mpsc::Sender<Signal>) -> WatchRedis {
         WatchRedis {
             probe: Probe::new(&self.config.redis),
             asked,

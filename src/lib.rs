@@ -20,6 +20,7 @@
 //! | [`inject`] | puts the agent into a manifest, line by line. Pure |
 //! | [`config`], [`cli`] | the settings, the commands |
 //! | [`state`] | the file of `--state-dir` |
+//! | [`checkup`] | who asks for a check of Redis |
 //! | [`clock`], [`http_client`], [`logs`], [`metrics`], [`shutdown`], [`proto`] | one small thing each |
 //!
 //! The library is the program's own: only `proto/` and the command line are stable.
@@ -45,6 +46,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod checkup;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
 use crate::election::{CampaignId, Leadership, Reason, Token};
 use crate::fault::{StoreError, StoreFault};
@@ -11,7 +11,7 @@ use crate::time::Instant;
 
 /// How long one refused write keeps the agent unready, so that a Redis at its limit does not make it flap.
 const REFUSED_FOR: Duration = Duration::from_secs(5);
-/// A loop that has not turned for this long makes no progress.
+/// A loop that is late by this much makes no progress.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 /// Everything that is shown of an agent.
@@ -22,9 +22,9 @@ pub struct Status {
     pub redis: RedisStatus,
     /// `None` before the first rehearsal, and while this agent leads.
     pub takeover: Option<Takeover>,
-    /// When each loop last turned.
-    pub elect_turned: Instant,
-    pub watch_turned: Instant,
+    /// When each loop is to turn next, at the latest.
+    pub elect_due: Instant,
+    pub watch_due: Instant,
     /// The agent is shutting down.
     pub stopping: bool,
 }
@@ -98,10 +98,6 @@ pub struct Takeover {
     pub fault: Option<(Reason, String)>,
 }
 
-/// Asks for a check of Redis now. Those who ask at the same time share one.
-#[derive(Clone)]
-pub struct Checkup(mpsc::Sender<oneshot::Sender<()>>);
-
 /// Where the status is read.
 pub type StatusWatch = watch::Receiver<Status>;
 
@@ -129,8 +125,8 @@ impl Status {
             },
             redis: RedisStatus::default(),
             takeover: None,
-            elect_turned: started,
-            watch_turned: started,
+            elect_due: started,
+            watch_due: started,
             stopping: false,
         }
     }
@@ -169,8 +165,8 @@ impl Status {
     /// The agent's own loops make progress. Never depends on Redis.
     #[must_use]
     pub fn live(&self, now: Instant) -> bool {
-        let last = self.elect_turned.min(self.watch_turned);
-        now.since(last) < STUCK_AFTER
+        let due = self.elect_due.min(self.watch_due);
+        now.since(due) < STUCK_AFTER
     }
 }
 
@@ -268,7 +264,9 @@ impl RedisStatus {
         self.window.ratio(age(now))
     }
 
-    fn not_ready(&self, now: Instant) -> Option<Reason> {
+    /// Why an agent is not ready for what Redis is.
+    #[must_use]
+    pub fn not_ready(&self, now: Instant) -> Option<Reason> {
         let Some((_, health)) = &self.checked else {
             return Some(Reason::Starting);
         };
@@ -282,24 +280,4 @@ impl RedisStatus {
 
 fn age(now: Instant) -> Duration {
     now.since(Instant::PAST)
-}
-
-// === impl Checkup ===
-
-impl Checkup {
-    /// The asking side, and the receiving side for the task that checks.
-    #[must_use]
-    pub fn new() -> (Self, mpsc::Receiver<oneshot::Sender<()>>) {
-        let (sender, receiver) = mpsc::channel(64);
-        (Self(sender), receiver)
-    }
-
-    /// Returns when a check that was under way or came after this call is in the status.
-    pub async fn ask(&self) {
-        let (done, wait) = oneshot::channel();
-        if self.0.send(done).await.is_ok() {
-            // An error means that the agent is shutting down: the status says so.
-            let _ = wait.await;
-        }
-    }
 }

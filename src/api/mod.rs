@@ -15,12 +15,15 @@ pub use listen::bind_tcp;
 pub use server::Listeners;
 pub use socket::{SocketGuard, bind_unix};
 
+use crate::checkup::Checkup;
 use crate::status::StatusWatch;
 
 /// What both servers need.
 #[derive(Clone)]
 pub struct Shared {
     pub published: StatusWatch,
+    /// For those who are shown how Redis is.
+    pub checkup: Checkup,
     /// Cancelled when streams should end: the term has been given back by then.
     pub stop: CancellationToken,
 }

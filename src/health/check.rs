@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::fault::{StoreError, StoreFault};
 
-/// How often Redis is checked when nobody asks, so that its recovery is noticed within this time.
+/// How often Redis is checked while something fails or somebody watches: its recovery is noticed within this time.
 pub const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// How Redis took the last check: PING and the write probe.

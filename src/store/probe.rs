@@ -7,9 +7,14 @@ use crate::endpoint::RedisSettings;
 use crate::fault::{StoreError, StoreFault};
 use crate::health::{EngineInfo, Health, MemoryReading};
 
+/// A server may be replaced by one of another version without a failure that shows here.
+const ENGINE_USES: u32 = 20;
+
 pub struct Probe {
     link: Link,
     key: String,
+    /// Which server it is, and for how many more readings that is believed.
+    engine: Option<(EngineInfo, u32)>,
 }
 
 impl Probe {
@@ -19,22 +24,25 @@ impl Probe {
         Self {
             link: Link::new(settings),
             key: settings.keys.probe(),
+            engine: None,
         }
     }
 
-    /// PING, then a write that changes nothing: `SET key 1 XX` on a key that never exists is refused
-    /// like any write where writes are refused, and answers nil otherwise.
+    /// A write that changes nothing: `SET key 1 XX` on a key that never exists is refused like any write where writes
+    /// are refused, and answers nil otherwise.
     pub async fn check(&mut self, limit: Duration) -> Health {
         let key = &self.key;
         let reply = self
             .link
             .run(limit, |mut connection, _| async move {
-                redis::cmd("PING").exec_async(&mut connection).await?;
                 let mut set = redis::cmd("SET");
                 set.arg(key).arg(1).arg("XX");
                 set.exec_async(&mut connection).await
             })
             .await;
+        if reply.is_err() {
+            self.engine = None;
+        }
         match reply {
             Ok(()) => Health::Writable,
             Err(error) => match error.fault {
@@ -49,7 +57,7 @@ impl Probe {
         }
     }
 
-    /// INFO MEMORY and INFO SERVER.
+    /// INFO MEMORY; and INFO SERVER after anything else than a writable server was found, and now and then.
     ///
     /// # Errors
     /// Redis did not answer, or its answer lacks what is needed.
@@ -57,22 +65,25 @@ impl Probe {
         &mut self,
         limit: Duration,
     ) -> Result<(MemoryReading, EngineInfo), StoreError> {
-        let (memory, server): (String, String) = self
-            .link
-            .run(limit, |mut connection, _| async move {
-                let memory = redis::cmd("INFO")
-                    .arg("memory")
-                    .query_async(&mut connection)
-                    .await?;
-                let server = redis::cmd("INFO")
-                    .arg("server")
-                    .query_async(&mut connection)
-                    .await?;
-                Ok((memory, server))
-            })
-            .await?;
+        let memory = self.info("memory", limit).await?;
         let reading = MemoryReading::parse(&memory)
             .map_err(|error| StoreError::nonsense(error.to_string()))?;
-        Ok((reading, EngineInfo::parse(&server)))
+        let known = self.engine.take().filter(|(_, uses)| *uses > 0);
+        let (engine, uses) = if let Some(known) = known {
+            known
+        } else {
+            let server = self.info("server", limit).await?;
+            (EngineInfo::parse(&server), ENGINE_USES)
+        };
+        self.engine = Some((engine.clone(), uses - 1));
+        Ok((reading, engine))
+    }
+
+    async fn info(&mut self, section: &str, limit: Duration) -> Result<String, StoreError> {
+        let ask = |mut connection, _| async move {
+            let mut info = redis::cmd("INFO");
+            info.arg(section).query_async(&mut connection).await
+        };
+        self.link.run(limit, ask).await
     }
 }

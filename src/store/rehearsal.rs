@@ -7,6 +7,7 @@ use crate::clock;
 use crate::election::{Answer, Command, Outcome, Stamp, View};
 use crate::endpoint::RedisSettings;
 use crate::fault::StoreError;
+use crate::time::Instant;
 
 /// Longer than any rehearsal takes: whatever one leaves behind that dies in the middle is gone by then.
 const FLEETING: Duration = Duration::from_secs(60);
@@ -21,12 +22,14 @@ pub struct Rehearsal {
     store: Store,
     limit: Duration,
     under_oom: bool,
+    /// What the shadow keys looked like when there were none, and when that was seen: they will look so again.
+    empty: Option<(View, Instant)>,
 }
 
 /// What a rehearsal that worked has shown.
 #[derive(Debug, Clone)]
 pub struct Rehearsed {
-    /// The store before it.
+    /// The store after it has begun.
     pub view: View,
     /// Which way past out-of-memory was taken.
     pub rung: OomRung,
@@ -48,10 +51,12 @@ impl Rehearsal {
             store,
             limit: settings.timeout,
             under_oom,
+            empty: None,
         }
     }
 
-    /// Looks, begins a term, releases it, and removes what was written, whichever of them failed.
+    /// Begins a term, releases it, and removes what was written, whichever of them failed. It looks first where it must:
+    /// the first time, and where a begin shows that something has changed since.
     ///
     /// # Errors
     /// What a takeover would meet now.
@@ -64,11 +69,42 @@ impl Rehearsal {
     }
 
     async fn try_out(&mut self) -> Result<Rehearsed, StoreError> {
-        let view = self.execute(Command::Look).await?.view;
-        let micros = u64::try_from(self.limit.as_micros()).unwrap_or(u64::MAX);
-        // Each of the two that write has as long.
-        let not_after = view.store_micros.saturating_add(micros.saturating_mul(2));
+        let known = self.empty.take();
+        let again = known.is_some();
+        let known = match known {
+            Some(known) => known,
+            None => self.look().await?,
+        };
+        let (rehearsed, known) = match self.begin(&known).await? {
+            Ok(rehearsed) => (rehearsed, known),
+            // Another generation, a clock that was set, or what a rehearsal left that was cut off.
+            Err(_) if again => {
+                self.store.forget(self.limit).await?;
+                let known = self.look().await?;
+                let rehearsed = self.begin(&known).await?.map_err(|it| unexpected(&it))?;
+                (rehearsed, known)
+            }
+            Err(answer) => return Err(unexpected(&answer)),
+        };
+        self.empty = Some(known);
+        Ok(rehearsed)
+    }
+
+    async fn look(&mut self) -> Result<(View, Instant), StoreError> {
         let sent_at = clock::boottime();
+        Ok((self.execute(Command::Look).await?.view, sent_at))
+    }
+
+    /// Begins on what was seen, and releases. Inside the result: the refusal of the begin.
+    async fn begin(
+        &mut self,
+        (view, seen_at): &(View, Instant),
+    ) -> Result<Result<Rehearsed, Answer>, StoreError> {
+        let sent_at = clock::boottime();
+        // Each of the two that write has the whole limit.
+        let end = sent_at.since(*seen_at) + self.limit * 2;
+        let micros = u64::try_from(end.as_micros()).unwrap_or(u64::MAX);
+        let not_after = view.store_micros.saturating_add(micros);
         let begin = Command::Begin {
             judged: view.judged.clone(),
             stale_lock: false,
@@ -80,7 +116,7 @@ impl Rehearsal {
         let begun = self.execute(begin).await?;
         let took = clock::boottime().since(sent_at);
         let Outcome::Begun(token) = begun.outcome else {
-            return Err(unexpected(&begun));
+            return Ok(Err(begun));
         };
         let release = Command::Release {
             token,
@@ -92,11 +128,11 @@ impl Rehearsal {
         if released.outcome != Outcome::Released {
             return Err(unexpected(&released));
         }
-        Ok(Rehearsed {
-            view,
+        Ok(Ok(Rehearsed {
+            view: begun.view,
             rung: self.store.rung(),
             took,
-        })
+        }))
     }
 
     async fn execute(&mut self, command: Command) -> Result<Answer, StoreError> {

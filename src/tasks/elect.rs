@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Signal;
+use crate::checkup::Checkup;
 use crate::clock;
 use crate::election::{Attempt, CampaignId, Election, Event, Leadership, Reason, Reply, Token};
 use crate::fault::{StoreError, StoreFault};
@@ -33,6 +34,8 @@ pub struct Elect {
     /// This task writes the election's part of it.
     pub status: watch::Sender<Status>,
     pub metrics: Metrics,
+    /// Told when a command fails.
+    pub checkup: Checkup,
     /// The value of `--instance`, for the log.
     pub instance: String,
 }
@@ -45,6 +48,7 @@ struct Shell {
     election: Election,
     status: watch::Sender<Status>,
     metrics: Metrics,
+    checkup: Checkup,
     instance: String,
     resigning: Resigning,
     miner: String,
@@ -65,6 +69,7 @@ impl Elect {
             election: self.election,
             status: self.status,
             metrics: self.metrics,
+            checkup: self.checkup,
             instance: self.instance,
             resigning: Vec::new(),
             miner: String::new(),
@@ -103,7 +108,12 @@ impl Elect {
                     shell.metrics.took(attempt.command.name(), now.since(attempt.sent_at));
                     shell.oom_rung = free.rung().name();
                     store = Some(free);
+                    let failed = reply.is_err();
                     shell.election.handle_reply(attempt.id, reply, now);
+                    shell.publish(now);
+                    if failed {
+                        shell.checkup.suspect();
+                    }
                 }
                 Some(message) = self.desk.recv() => shell.told(message),
                 Some(signal) = self.signals.recv() => shell.signalled(signal),
@@ -210,7 +220,7 @@ impl Shell {
         let leadership = self.election.leadership().clone();
         self.note_standing(&leadership);
         self.status.send_if_modified(|status| {
-            status.elect_turned = now;
+            status.elect_due = now + TURN_EVERY;
             let mut leaderless = status.election.leaderless;
             leaderless.set(leadership.leader.is_none(), now);
             let election = ElectionStatus {

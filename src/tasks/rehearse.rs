@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 
 use crate::clock;
 use crate::election::Reason;
@@ -11,39 +11,47 @@ use crate::fault::StoreError;
 use crate::status::{Status, Takeover};
 use crate::store::{Rehearsal, Rehearsed};
 
+/// A takeover that worked is rehearsed so many times less often than one that failed.
+const CALM: u32 = 6;
+
 /// Tries out a takeover while this agent is a standby.
 pub struct Rehearse {
     pub rehearsal: Rehearsal,
     /// This task writes `takeover`.
     pub status: watch::Sender<Status>,
+    /// How often while it fails.
     pub every: Duration,
     pub allow_eviction: bool,
     pub instance: String,
 }
 
 impl Rehearse {
-    /// Runs until it is dropped. A rehearsal that is cut off leaves keys that end by themselves.
+    /// Rehearses each `every` while it fails, else more rarely; and at once when leadership is lost, or Redis answers
+    /// otherwise than before. Runs until it is dropped: a rehearsal that is cut off leaves keys that expire.
     pub async fn run(mut self) {
-        let mut tick = interval(self.every);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut published = self.status.subscribe();
-        let mut leads = false;
+        let mut pause = Duration::ZERO;
         loop {
-            // Whoever leads no more is to know at once whether it could again.
+            let last = Scene::of(&self.status.borrow());
             tokio::select! {
-                _ = tick.tick() => {}
-                _ = published.wait_for(|status| !leading(status)), if leads => {}
+                () = sleep(pause) => {}
+                _ = published.wait_for(|status| Scene::of(status) != last), if !pause.is_zero() => {}
             }
-            let before = {
+            let (leads, before) = {
                 let status = self.status.borrow();
-                leads = leading(&status);
-                status.takeover.clone()
+                (leading(&status), status.takeover.clone())
             };
             let takeover = if leads {
                 None
             } else {
                 let rehearsed = self.rehearsal.run().await;
                 Some(self.judge(rehearsed, before.as_ref()))
+            };
+            let failed = takeover.as_ref().is_some_and(|it| it.fault.is_some());
+            pause = if failed {
+                self.every
+            } else {
+                self.every * CALM
             };
             self.status.send_if_modified(|status| {
                 let before = std::mem::replace(&mut status.takeover, takeover);
@@ -92,6 +100,23 @@ impl Rehearse {
         Takeover {
             rehearsed_at: clock::boottime(),
             fault,
+        }
+    }
+}
+
+/// What a rehearsal depends on, as far as others tell.
+#[derive(PartialEq)]
+struct Scene {
+    leads: bool,
+    redis: (Option<bool>, Option<bool>, bool),
+}
+
+impl Scene {
+    fn of(status: &Status) -> Self {
+        let redis = &status.redis;
+        Self {
+            leads: leading(status),
+            redis: (redis.reachable(), redis.writable(), redis.oom()),
         }
     }
 }

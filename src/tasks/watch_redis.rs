@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Signal;
+use crate::checkup::Asked;
 use crate::clock;
 use crate::fault::StoreFault;
 use crate::health::{CHECK_EVERY, Health};
@@ -22,7 +23,7 @@ const CHECK_LIMIT: Duration = Duration::from_millis(700);
 pub struct WatchRedis {
     pub probe: Probe,
     /// Those who want a check now, and are told when it is done.
-    pub asked: mpsc::Receiver<oneshot::Sender<()>>,
+    pub asked: Asked,
     /// The election, which is told when Redis is back.
     pub signals: mpsc::Sender<Signal>,
     /// This task writes `redis`.
@@ -34,42 +35,40 @@ pub struct WatchRedis {
 }
 
 impl WatchRedis {
+    /// Checks when somebody asks; each second while somebody watches or something fails; else as often as memory is read.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut tick = interval(CHECK_EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut memory_due = Instant::PAST;
-        let mut last = None;
+        let mut last: Option<(Health, Instant)> = None;
         loop {
+            let pause = self.pause(last.as_ref());
+            self.due_in(pause);
             let mut waiting = Vec::new();
             tokio::select! {
-                Some(asker) = self.asked.recv() => waiting.push(asker),
-                _ = tick.tick() => {}
+                asker = self.asked.next() => waiting.push(asker),
+                () = sleep(pause) => {}
                 () = stop.cancelled() => return,
             }
             let health = self.check().await;
-            // Whoever asked meanwhile shares the answer.
-            while let Ok(asker) = self.asked.try_recv() {
+            // Those who asked meanwhile share the answer.
+            while let Some(asker) = self.asked.try_next() {
                 waiting.push(asker);
             }
             for asker in waiting {
-                // Whoever asked may be gone again.
+                // It may be gone again.
                 let _ = asker.send(());
             }
-            let before = last.replace(health.clone());
-            if before
-                .as_ref()
-                .is_some_and(|it| it.usability() < health.usability())
-            {
+            let now = clock::boottime();
+            let before = last.replace((health.clone(), now));
+            if self.is_back(before.as_ref(), &health, now) {
                 // Where so much waits to be heard that there is no room, a pause ends anyway.
                 let _ = self.signals.try_send(Signal::Back);
             }
-            if before.as_ref() != Some(&health) {
+            if before.is_none_or(|(it, _)| it != health) {
                 tell(&health);
                 if matches!(health, Health::Refusing(_)) {
                     memory_due = Instant::PAST;
                 }
             }
-            let now = clock::boottime();
             if now >= memory_due && !matches!(health, Health::Away(_)) {
                 memory_due = now + self.memory_every;
                 self.read_memory().await;
@@ -77,15 +76,44 @@ impl WatchRedis {
         }
     }
 
+    fn pause(&self, last: Option<&(Health, Instant)>) -> Duration {
+        let Some((health, _)) = last else {
+            return Duration::ZERO;
+        };
+        let status = self.status.borrow();
+        let calm = *health == Health::Writable
+            && !self.asked.watched()
+            && status.redis.not_ready(clock::boottime()).is_none()
+            && status.election.last_error.is_none();
+        if calm { self.memory_every } else { CHECK_EVERY }
+    }
+
+    /// Whether the election should try again at once: Redis can be used for more than before, or the election met
+    /// a failure while nobody checked, and it is over.
+    fn is_back(&self, before: Option<&(Health, Instant)>, health: &Health, now: Instant) -> bool {
+        before.is_some_and(|(before, at)| {
+            let unwatched = now.since(*at) > CHECK_EVERY * 2;
+            let failed = || self.status.borrow().election.last_error.is_some();
+            before.usability() < health.usability()
+                || unwatched && *health == Health::Writable && failed()
+        })
+    }
+
+    fn due_in(&self, pause: Duration) {
+        let due = clock::boottime() + pause;
+        self.status.send_if_modified(|status| {
+            status.watch_due = due;
+            false
+        });
+    }
+
     async fn check(&mut self) -> Health {
         let sent_at = clock::boottime();
         let health = self.probe.check(CHECK_LIMIT).await;
         let now = clock::boottime();
         self.metrics.took("check", now.since(sent_at));
-        self.status.send_if_modified(|status| {
-            status.watch_turned = now;
-            status.redis.checked(health.clone(), now)
-        });
+        self.status
+            .send_if_modified(|status| status.redis.checked(health.clone(), now));
         health
     }
 

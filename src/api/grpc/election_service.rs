@@ -100,7 +100,11 @@ impl ElectionService for Elections {
         &self,
         request: Request<ObserveRequest>,
     ) -> Result<Response<Self::ObserveStream>, Status> {
-        let place = self.context.observe(&request)?;
+        let place = if request.get_ref().everything {
+            self.context.observe_redis(&request)?
+        } else {
+            self.context.observe(&request)?
+        };
         let liveness = self.liveness;
         let leadership =
             move |status: &AgentStatus, now| Some(convert::observed(status, liveness, now));

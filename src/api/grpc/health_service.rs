@@ -32,6 +32,12 @@ impl Health for Healths {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let service = Service::of(&request.into_inner().service);
+        if matches!(service, Service::Ready) {
+            let shared = &self.context.shared;
+            if shared.checkup.fresh(&shared.published).await.is_err() {
+                return Ok(Response::new(response(ServingStatus::NotServing)));
+            }
+        }
         match service.status(&self.context.shared.published.borrow(), clock::boottime()) {
             ServingStatus::ServiceUnknown => Err(Status::not_found(
                 "the services are \"\" (live), \"ready\" and \"leader\"",
@@ -44,8 +50,11 @@ impl Health for Healths {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let place = self.context.observe(&request)?;
-        let service = Service::of(&request.into_inner().service);
+        let service = Service::of(&request.get_ref().service);
+        let place = match service {
+            Service::Ready => self.context.observe_redis(&request)?,
+            _ => self.context.observe(&request)?,
+        };
         Ok(stream::watch(
             &self.context.shared,
             place,

@@ -31,6 +31,7 @@ use super::Shared;
 use super::places::{Held, Place};
 use super::server::{self, Listeners};
 use super::socket::Peer;
+use crate::checkup::Watching;
 use crate::election::Liveness;
 use crate::miner::Desk;
 use crate::proto::DESCRIPTORS;
@@ -67,8 +68,8 @@ struct Context {
     observers: Arc<Semaphore>,
 }
 
-/// A place among those that watch, and the connection's own for as long.
-type Observing = (OwnedSemaphorePermit, Option<Held>);
+/// A place among those that watch, and for as long the connection's own and the checks of Redis.
+type Observing = (OwnedSemaphorePermit, Option<Held>, Option<Watching>);
 
 impl Grpc {
     /// Serves until `shared.stop` is cancelled and every connection has ended: the caller bounds that.
@@ -130,7 +131,14 @@ impl Context {
                 "this agent serves at most {MAX_OBSERVERS} observers at once"
             ))
         })?;
-        Ok((place, hold(request)))
+        Ok((place, hold(request), None))
+    }
+
+    /// The same for one that is shown how Redis is.
+    #[allow(clippy::result_large_err, reason = "tonic's own error type")]
+    fn observe_redis<T>(&self, request: &tonic::Request<T>) -> Result<Observing, Status> {
+        let (place, held, _) = self.observe(request)?;
+        Ok((place, held, Some(self.shared.checkup.watch())))
     }
 }
 

@@ -32,6 +32,9 @@ impl RedisHealthService for RedisHealths {
         &self,
         _: Request<GetRedisHealthRequest>,
     ) -> Result<Response<GetRedisHealthResponse>, Status> {
+        // Late or not: it says how old it is.
+        let shared = &self.context.shared;
+        let _ = shared.checkup.fresh(&shared.published).await;
         let health =
             convert::redis_health(&self.context.shared.published.borrow(), clock::boottime());
         Ok(Response::new(GetRedisHealthResponse {
@@ -43,7 +46,7 @@ impl RedisHealthService for RedisHealths {
         &self,
         request: Request<WatchRedisHealthRequest>,
     ) -> Result<Response<Self::WatchRedisHealthStream>, Status> {
-        let place = self.context.observe(&request)?;
+        let place = self.context.observe_redis(&request)?;
         Ok(stream::watch(
             &self.context.shared,
             place,

@@ -11,18 +11,18 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use warp::Filter;
 
 use super::Shared;
 use super::places::Place;
 use super::server::{self, Listeners};
 use super::socket::Peer;
+use crate::checkup::Late;
 use crate::clock;
 use crate::election::Reason;
 use crate::fault::RedisFault;
 use crate::metrics::Metrics;
-use crate::status::{Checkup, Status};
+use crate::status::Status;
 use crate::time::Instant;
 
 /// How many connections are served at once. One more takes the place of the one that idles for longest. So many that
@@ -32,14 +32,9 @@ const MAX_CONNECTIONS: usize = 512;
 const MAX_WAITING: usize = 32;
 /// A request's head must be there by then, and so must the next one on the same connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
-/// A check of Redis that is older than this is made again before `/ready` answers.
-const FRESH_FOR: Duration = Duration::from_millis(500);
-/// `/ready` waits no longer than this for a check: it answers within 900 ms.
-const CHECK_WITHIN: Duration = Duration::from_millis(800);
 
 pub struct Http {
     shared: Shared,
-    checkup: Checkup,
     metrics: Metrics,
     waiting: Arc<Semaphore>,
 }
@@ -48,11 +43,10 @@ type Answer = Response<String>;
 
 impl Http {
     #[must_use]
-    pub fn new(shared: Shared, checkup: Checkup, metrics: Metrics) -> Self {
+    pub fn new(shared: Shared, metrics: Metrics) -> Self {
         let waiting = Arc::new(Semaphore::new(MAX_WAITING));
         Self {
             shared,
-            checkup,
             metrics,
             waiting,
         }
@@ -115,8 +109,15 @@ impl Http {
             "/ready" => self.ready().await,
             "/live" => self.live(),
             "/leader" => self.leader(),
-            "/status" => json_answer(StatusCode::OK, &self.status()),
-            "/metrics" => self.render(),
+            "/status" => {
+                // Late or not: it says how old its findings are.
+                let _ = self.check().await;
+                json_answer(StatusCode::OK, &self.status())
+            }
+            "/metrics" => {
+                let _ = self.check().await;
+                self.render()
+            }
             _ => text(
                 StatusCode::NOT_FOUND,
                 "/ready /live /leader /status /metrics\n",
@@ -124,17 +125,20 @@ impl Http {
         }
     }
 
-    async fn ready(&self) -> Answer {
-        let age = self.shared.published.borrow().redis.age(clock::boottime());
-        let mut reasons = Vec::new();
-        let stale = age.is_none_or(|age| age > FRESH_FOR);
+    /// Checks Redis for those who are shown how it is, unless that was done just now.
+    async fn check(&self) -> Result<(), Late> {
         // Where so many wait for a check already, the answer is that of the last one.
-        let waiting = self.waiting.try_acquire().ok().filter(|_| stale);
-        if waiting.is_some() && timeout(CHECK_WITHIN, self.checkup.ask()).await.is_err() {
-            reasons.push(Reason::Redis(RedisFault::Timeout));
-        } else {
-            reasons = self.shared.published.borrow().not_ready(clock::boottime());
+        match self.waiting.try_acquire() {
+            Ok(_waiting) => self.shared.checkup.fresh(&self.shared.published).await,
+            Err(_) => Ok(()),
         }
+    }
+
+    async fn ready(&self) -> Answer {
+        let reasons = match self.check().await {
+            Ok(()) => self.shared.published.borrow().not_ready(clock::boottime()),
+            Err(Late) => vec![Reason::Redis(RedisFault::Timeout)],
+        };
         let ready = reasons.is_empty();
         let reasons: Vec<_> = reasons.into_iter().map(Reason::name).collect();
         json_answer(code(ready), &json!({ "ready": ready, "reasons": reasons }))
