@@ -165,7 +165,7 @@ impl Agent {
         let (checkup, asked) = checkup();
         let (signals_out, signals) = mpsc::channel(64);
         let assembly = Assembly {
-            metrics: Metrics::new(&config.instance)?,
+            metrics: Metrics::new(&config.instance, &config.redis.lock())?,
             config,
             holder,
             seed,

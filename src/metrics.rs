@@ -209,14 +209,16 @@ impl RedisMetrics {
 impl Metrics {
     /// # Errors
     /// A metric is defined twice: a mistake of ours that a test finds.
-    pub fn new(instance: &str) -> prometheus::Result<Self> {
+    pub fn new(instance: &str, lock: &str) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let build = Opts::new(
             "ha_miner_build_info",
-            "1; the version and the revision are in the labels",
+            "1; in the labels: version, revision, the lock (place, database, key) and the agent's name",
         );
-        registered(&registry, GaugeVec::new(build, &["version", "revision"]))?
-            .with_label_values(&[crate::VERSION, crate::REVISION])
+        // The name is not called `instance` here: so this series bears the target's, as those of Redis do, and has both.
+        let labels = ["version", "revision", "lock", "name"];
+        registered(&registry, GaugeVec::new(build, &labels))?
+            .with_label_values(&[crate::VERSION, crate::REVISION, lock, instance])
             .set(1.0);
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Self {

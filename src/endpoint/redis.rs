@@ -68,6 +68,19 @@ pub struct Keys {
     database: i64,
 }
 
+// === impl RedisSettings ===
+
+impl RedisSettings {
+    /// What tells one fleet's lock from another's: place, database and key.
+    #[must_use]
+    pub fn lock(&self) -> String {
+        let RedisEndpoint {
+            place, database, ..
+        } = &self.endpoint;
+        format!("{place}/{database}/{}", self.keys.lock)
+    }
+}
+
 // === impl RedisEndpoint ===
 
 impl RedisEndpoint {

@@ -161,6 +161,15 @@ fn the_missions_alerts_fire_when_nobody_can_be_elected() {
             prometheus.value("max(ha_miner_leader_status)").as_deref(),
             Some("0")
         );
+        // Two replicas, one lock: one page each.
+        for alert in [REFUSED, NO_LEADER] {
+            let pages = format!(
+                "count(ALERTS{{alertname=\"{alert}\",alertstate=\"firing\",severity=\"critical\",lock=~\".+/0/ha:miner:.+\"}})"
+            );
+            wait_for(&format!("one page of {alert}"), SOON, || {
+                (prometheus.value(&pages).as_deref() == Some("1")).then_some(())
+            });
+        }
     });
 }
 

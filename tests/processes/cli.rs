@@ -798,7 +798,10 @@ fn http_answers_get_and_head_and_nothing_else() {
         "ha_miner_redis_write_refused_ratio 0",
         "ha_miner_redis_memory_last_check_timestamp_seconds ",
         "ha_miner_redis_command_duration_seconds_count{command=\"look\"} ",
-        "ha_miner_build_info{revision=",
+        &format!(
+            "ha_miner_build_info{{lock=\"127.0.0.1:{}/0/ha:miner:global_leader\",name=\"a\",revision=",
+            redis.port
+        ),
         "process_resident_memory_bytes",
     ] {
         assert!(
