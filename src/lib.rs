@@ -21,7 +21,7 @@
 //! | [`config`], [`cli`] | the settings, the commands |
 //! | [`state`] | the file of `--state-dir` |
 //! | [`checkup`] | who asks for a check of Redis |
-//! | [`clock`], [`http_client`], [`logs`], [`metrics`], [`shutdown`], [`proto`] | one small thing each |
+//! | [`clock`], [`http_client`], [`logs`], [`metrics`], [`notify`], [`shutdown`], [`proto`] | one small thing each |
 //!
 //! The library is the program's own: only `proto/` and the command line are stable.
 
@@ -60,6 +60,7 @@ pub mod inject;
 pub mod logs;
 pub mod metrics;
 pub mod miner;
+pub mod notify;
 pub mod proto;
 pub mod shutdown;
 pub mod state;

@@ -6,6 +6,7 @@ mod probe_miner;
 mod rehearse;
 mod remember;
 mod watch_redis;
+mod watchdog;
 
 pub use elect::Elect;
 pub use listen::{Listen, Signal};
@@ -13,3 +14,4 @@ pub use probe_miner::ProbeMiner;
 pub use rehearse::Rehearse;
 pub use remember::Remember;
 pub use watch_redis::WatchRedis;
+pub use watchdog::Watchdog;

@@ -15,4 +15,5 @@ mod login;
 mod neighbours;
 mod oom;
 mod rehearsal;
+mod systemd;
 mod topologies;
