@@ -3,6 +3,7 @@
 mod cli;
 mod conformance;
 mod connections;
+mod costs;
 mod docs;
 mod doctor;
 mod engines;

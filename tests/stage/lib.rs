@@ -1,9 +1,11 @@
 //! Real processes for the tests, the demo and the benchmark: a Redis, agents, miners, and what they did.
 
 mod agent;
+pub mod cost;
 mod miner;
 pub mod proxy;
 mod redis;
+mod session;
 mod topology;
 
 use std::net::TcpListener;
@@ -17,6 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub use agent::Agent;
 pub use miner::{Miner, check_acts, samples};
 pub use redis::{Redis, engine, engines, is_6, version};
+pub use session::Session;
 pub use topology::{Cluster, PASSWORDS, Sentinels, cut};
 
 /// Waits until `done` gives something, at most `deadline`; then fails with `what`.

@@ -1,7 +1,6 @@
 //! A real Redis, and what can happen to one.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -10,6 +9,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use super::session::ask_as;
 use super::{free_port, send, wait_for};
 
 /// How long to wait for a server that may be down.
@@ -99,6 +99,10 @@ impl Redis {
     pub fn tls_port(&self) -> Option<u16> {
         let at = self.options.iter().position(|it| it == "--tls-port")?;
         self.options.get(at + 1)?.parse().ok()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn directory(&self) -> &Path {
@@ -327,52 +331,4 @@ pub fn free_ports() -> u16 {
         .map(|_| 8000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 1900)
         .find(|port| free(*port) && free(port + 10_000));
     port.expect("two loopback ports")
-}
-
-/// [`Redis::ask`] of any server.
-///
-/// # Errors
-/// No answer within `patience`.
-pub fn ask_as(
-    port: u16,
-    password: Option<&str>,
-    patience: Duration,
-    words: &[&str],
-) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(patience))?;
-    let mut reader = BufReader::new(stream.try_clone()?);
-    if let Some(password) = password {
-        stream.write_all(encode(&["AUTH", password]).as_bytes())?;
-        reply(&mut reader)?;
-    }
-    stream.write_all(encode(words).as_bytes())?;
-    reply(&mut reader)
-}
-
-fn encode(words: &[&str]) -> String {
-    let mut text = format!("*{}\r\n", words.len());
-    for word in words {
-        text.push_str(&format!("${}\r\n{word}\r\n", word.len()));
-    }
-    text
-}
-
-fn reply(reader: &mut impl BufRead) -> std::io::Result<String> {
-    let mut line = String::new();
-    if reader.read_line(&mut line)? == 0 {
-        return Err(std::io::ErrorKind::UnexpectedEof.into());
-    }
-    let line = line.trim_end().to_owned();
-    match line
-        .strip_prefix('$')
-        .and_then(|length| length.parse::<usize>().ok())
-    {
-        Some(length) => {
-            let mut bulk = vec![0; length + 2];
-            reader.read_exact(&mut bulk)?;
-            Ok(String::from_utf8_lossy(&bulk[..length]).into_owned())
-        }
-        None => Ok(line),
-    }
 }

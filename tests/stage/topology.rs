@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::session::ask_as;
 use super::{Redis, free_port, redis, wait_for};
 
 const SETTLED: Duration = Duration::from_secs(60);
@@ -152,7 +153,7 @@ impl Sentinel {
 
     pub fn ask(&self, words: &[&str]) -> std::io::Result<String> {
         let password = self.guarded.then_some(PASSWORDS[1]);
-        redis::ask_as(self.port, password, redis::ASK, words)
+        ask_as(self.port, password, redis::ASK, words)
     }
 
     pub fn kill(&mut self) {

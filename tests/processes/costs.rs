@@ -1,0 +1,131 @@
+//! What an agent costs, where it can be counted: these do not depend on the machine, and must not grow.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use stage::cost::{Monitor, Sent, connections};
+use stage::{Agent, Miner, Redis, wait_for};
+
+/// At most so much. Lower a limit where less is needed; raising one wants a reason.
+mod limit {
+    /// Commands in ten idle seconds, with the default timing, nobody asking.
+    pub const LEADER_COMMANDS: usize = 24;
+    pub const STANDBY_COMMANDS: usize = 28;
+    /// To Redis, for each agent.
+    pub const CONNECTIONS: usize = 4;
+    /// Scripts from a miner's death until all is quiet, with so many standbys.
+    pub const FAILOVER_SCRIPTS: [(usize, usize); 3] = [(1, 6), (3, 12), (5, 19)];
+    /// Of the static program.
+    pub const PROGRAM_BYTES: u64 = 6_600_000;
+}
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Agents with their miners on one Redis; the first leads.
+struct Fleet {
+    redis: Redis,
+    monitor: Monitor,
+    agents: Vec<Agent>,
+    miners: Vec<Miner>,
+    /// Where the miners write.
+    _register: Redis,
+}
+
+impl Fleet {
+    fn start(standbys: usize) -> Self {
+        let (redis, register) = (Redis::start(), Redis::start());
+        let monitor = Monitor::start(&redis);
+        let (mut agents, mut miners) = (Vec::new(), Vec::new());
+        for number in 0..=standbys {
+            let agent = Agent::start(&format!("a{number}"), &redis, &[]);
+            agent.wait_until_up();
+            miners.push(Miner::start(&agent.name, &agent, &register));
+            match number {
+                0 => agent.wait_until_leading(3 * SOON),
+                _ => agent.wait_for_reason("held_by_other", SOON),
+            }
+            agents.push(agent);
+        }
+        Self {
+            redis,
+            monitor,
+            agents,
+            miners,
+            _register: register,
+        }
+    }
+
+    fn ports(&self, agent: usize) -> Vec<u16> {
+        connections(self.agents[agent].pid(), self.redis.port)
+    }
+}
+
+/// Rehearsals, on a shadow of the lock, come when they come.
+fn scripts(sent: &[Sent]) -> usize {
+    let election =
+        |it: &&Sent| it.command.starts_with("EVAL") && !it.arguments.contains(":shadow:");
+    sent.iter().filter(election).count()
+}
+
+#[test]
+fn an_idle_agent_sends_little_on_few_connections() {
+    let fleet = Fleet::start(1);
+    // The first look at everything is over.
+    std::thread::sleep(Duration::from_secs(2));
+    let ports = [fleet.ports(0), fleet.ports(1)];
+    let sent = fleet.monitor.during(Duration::from_secs(10));
+    let roles = ["the leader", "the standby"];
+    let most = [limit::LEADER_COMMANDS, limit::STANDBY_COMMANDS];
+    for ((role, ports), most) in roles.iter().zip(&ports).zip(most) {
+        let theirs: Vec<_> = sent.iter().filter(|it| ports.contains(&it.from)).collect();
+        println!(
+            "{role}: {} commands, {} connections",
+            theirs.len(),
+            ports.len()
+        );
+        assert!(!theirs.is_empty(), "{role} was watched");
+        assert!(theirs.len() <= most, "{role}: more than {most}: {theirs:?}");
+        assert!(ports.len() <= limit::CONNECTIONS, "{role}: {ports:?}");
+    }
+    assert_eq!(ports, [fleet.ports(0), fleet.ports(1)], "nobody redialled");
+}
+
+#[test]
+fn a_failover_costs_few_scripts() {
+    // Each waits for an empty Redis to settle.
+    std::thread::scope(|scope| {
+        for (standbys, most) in limit::FAILOVER_SCRIPTS {
+            scope.spawn(move || failover(standbys, most));
+        }
+    });
+}
+
+fn failover(standbys: usize, most: usize) {
+    let mut fleet = Fleet::start(standbys);
+    // What the last standby's coming has caused is over.
+    std::thread::sleep(Duration::from_secs(2));
+    fleet.monitor.take();
+    fleet.miners[0].kill();
+    wait_for("another leads", SOON, || {
+        fleet.agents[1..].iter().any(Agent::leads).then_some(())
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    let sent = fleet.monitor.take();
+    let count = scripts(&sent);
+    println!("{standbys} standbys: {count} scripts");
+    // A release and a begin at least.
+    assert!(count >= 2, "{standbys} standbys: {sent:?}");
+    assert!(count <= most, "{standbys} standbys: {sent:?}");
+}
+
+#[test]
+fn the_static_program_is_small() {
+    let Some(program) = std::env::var_os("UNDERSTUDY_STATIC_BIN").map(PathBuf::from) else {
+        println!("skipped: no UNDERSTUDY_STATIC_BIN, which `make test` builds");
+        return;
+    };
+    let bytes = program.metadata().expect("the program").len();
+    println!("{bytes} bytes");
+    let most = limit::PROGRAM_BYTES;
+    assert!(bytes <= most, "{bytes} bytes, more than {most}");
+}
