@@ -51,6 +51,7 @@ pub fn examine(survey: &Survey, config: &Config, local_memory: Option<u64>) -> V
         server::memory(survey, config, local_memory),
         server::persistence(survey, config),
         server::replicas(survey),
+        server::clients(survey, config),
         checks::clock(survey, config),
         checks::acquire(survey),
         checks::acquire_under_oom(survey, config),

@@ -1,11 +1,13 @@
 //! Will the server keep what it is told? One function a check.
 
+use std::time::Duration;
+
 use super::checks::refused;
 use super::{Finding, time};
 use crate::config::Config;
 use crate::fault::StoreError;
 use crate::health::{MemoryReading, field};
-use crate::store::Survey;
+use crate::store::{CONNECTIONS, Survey};
 
 pub(super) fn eviction(survey: &Survey, config: &Config) -> Finding {
     const CHECK: &str = "eviction";
@@ -142,6 +144,57 @@ pub(super) fn replicas(survey: &Survey) -> Finding {
             format!("{connected}; CONFIG is refused here, so min-replicas-to-write is not known"),
         ),
     }
+}
+
+/// Fewer agents than this fit in: a rollout may meet the limit.
+const FEW_AGENTS: u64 = 10;
+
+pub(super) fn clients(survey: &Survey, config: &Config) -> Finding {
+    const CHECK: &str = "clients";
+    let info = match &survey.info {
+        Ok(info) => info,
+        Err(error) => return refused(CHECK, "INFO", error),
+    };
+    let number = |name| field(info, name).and_then(|it| it.parse::<u64>().ok());
+    let room = number("maxclients")
+        .zip(number("connected_clients"))
+        .map(|(most, now)| (most, now, most.saturating_sub(now) / CONNECTIONS));
+    let room_says = match room {
+        Some((most, now, agents)) => format!(
+            "{now} of {most} connections (maxclients): room for {agents} more agents, {CONNECTIONS} connections each"
+        ),
+        None => "INFO tells no maxclients here".into(),
+    };
+    let renewals = config.rules.renew_every();
+    let (idle_says, hasty) = match survey.idle_timeout {
+        Ok(0) => ("idle ones are kept (timeout 0)".into(), false),
+        Ok(seconds) => (
+            format!(
+                "idle ones are closed after {seconds} s (timeout): the agent dials again at once, and no term is lost"
+            ),
+            Duration::from_secs(seconds) <= renewals,
+        ),
+        Err(_) => (
+            "CONFIG is refused here, so an idle timeout is not known".into(),
+            false,
+        ),
+    };
+    let says = format!("{room_says}; {idle_says}");
+    if room.is_some_and(|(_, _, agents)| agents < FEW_AGENTS) {
+        return Finding::warn(
+            CHECK,
+            says,
+            "raise maxclients: an agent that finds no place cannot be elected",
+        );
+    }
+    if hasty {
+        let advice = format!(
+            "set timeout 0, or above --renew-every ({}): else Redis is dialled for every renewal",
+            time(renewals)
+        );
+        return Finding::warn(CHECK, says, advice);
+    }
+    Finding::ok(CHECK, says)
 }
 
 fn reading(survey: &Survey) -> Result<MemoryReading, StoreError> {

@@ -29,6 +29,9 @@ pub use rehearsal::{Rehearsal, Rehearsed};
 pub use script::answer;
 pub use survey::Survey;
 
+/// What an agent keeps open to Redis, at most: for the election, the probe, the events and the rehearsals.
+pub const CONNECTIONS: u64 = 4;
+
 /// Executes the election's commands over a connection of its own.
 pub struct Store {
     link: Link,

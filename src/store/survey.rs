@@ -35,6 +35,8 @@ pub struct Survey {
     pub subscribe: Result<(), StoreError>,
     /// `min-replicas-to-write`.
     pub min_replicas: Result<u64, StoreError>,
+    /// `timeout`: after so many idle seconds a connection is closed; 0 is never.
+    pub idle_timeout: Result<u64, StoreError>,
     /// PEXPIRE needs no memory here, and SET does: by COMMAND INFO.
     pub way_past_oom: Result<bool, StoreError>,
 }
@@ -80,7 +82,8 @@ impl Survey {
                 .await
                 .map(|_| ()),
             subscribe: Events::new(settings).subscribe().await.map(|_| ()),
-            min_replicas: surveyor.min_replicas().await,
+            min_replicas: surveyor.setting("min-replicas-to-write").await,
+            idle_timeout: surveyor.setting("timeout").await,
             way_past_oom: surveyor.way_past_oom().await,
             pings,
         }
@@ -104,6 +107,7 @@ impl Survey {
             publish: Err(error()),
             subscribe: Err(error()),
             min_replicas: Err(error()),
+            idle_timeout: Err(error()),
             way_past_oom: Err(error()),
         }
     }
@@ -150,12 +154,10 @@ impl Surveyor {
         Ok((theirs.saturating_sub(ours), took))
     }
 
-    async fn min_replicas(&mut self) -> Result<u64, StoreError> {
-        let said: Vec<String> = self
-            .ask(&["CONFIG", "GET", "min-replicas-to-write"])
-            .await?;
+    async fn setting(&mut self, name: &str) -> Result<u64, StoreError> {
+        let said: Vec<String> = self.ask(&["CONFIG", "GET", name]).await?;
         let number = said.get(1).and_then(|it| it.parse().ok());
-        number.ok_or_else(|| StoreError::nonsense("CONFIG GET tells no min-replicas-to-write"))
+        number.ok_or_else(|| StoreError::nonsense(format!("CONFIG GET tells no {name}")))
     }
 
     async fn way_past_oom(&mut self) -> Result<bool, StoreError> {

@@ -99,6 +99,29 @@ fn what_is_wrong_is_named_with_what_to_do() {
     assert_eq!(report.code, 1);
 }
 
+/// How many agents more a Redis can carry, and what becomes of those that are idle.
+#[test]
+fn room_for_agents_and_idle_connections_are_told() {
+    let redis = Redis::with(&["--maxclients", "100"]);
+    let url = redis.url();
+    let report = doctor(&["--redis-url", &url]);
+    report.must(
+        "clients",
+        "ok",
+        "of 100 connections (maxclients): room for 2",
+    );
+    report.must("clients", "ok", "idle ones are kept");
+    redis.tell(&["CONFIG", "SET", "timeout", "300"]);
+    doctor(&["--redis-url", &url]).must("clients", "ok", "closed after 300 s");
+    redis.tell(&["CONFIG", "SET", "timeout", "5"]);
+    let hasty = doctor(&["--redis-url", &url]);
+    hasty.must("clients", "warn", "above --renew-every (10 s)");
+    redis.tell(&["CONFIG", "SET", "maxclients", "30"]);
+    let report = doctor(&["--redis-url", &url]);
+    report.must("clients", "warn", "raise maxclients");
+    assert_eq!(report.code, 0, "{}", report.text);
+}
+
 #[test]
 fn a_server_of_another_kind_is_recognised() {
     let set = Sentinels::start();
