@@ -16,7 +16,7 @@ mod limit {
     /// Scripts from a miner's death until all is quiet, with so many standbys.
     pub const FAILOVER_SCRIPTS: [(usize, usize); 3] = [(1, 6), (3, 12), (5, 19)];
     /// Of the static program.
-    pub const PROGRAM_BYTES: u64 = 6_600_000;
+    pub const PROGRAM_BYTES: u64 = 7_500_000;
 }
 
 const SOON: Duration = Duration::from_secs(20);
