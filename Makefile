@@ -1,5 +1,7 @@
 .DEFAULT_GOAL := help
-.PHONY: help test check fix demo bench-failover bench-memory bench-oom compare chaos simulate explore fuzz dist setup clean
+.PHONY: help test check fix demo bench bench-scale bench-alternatives bench-failover bench-memory bench-oom compare chaos simulate explore fuzz dist setup clean
+
+RUN_BENCH = UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) cargo run --locked --release --quiet -p benches --bin
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -20,21 +22,34 @@ fix: ## format, and mend what clippy can mend
 demo: ## the story in the terminal: a real Redis, two agents, two miners, out of memory: MINER=rust
 	@MINER=$(MINER) exec scripts/demo
 
+bench: ## what an agent costs, beside a Go sidecar and bare HTTP/2: ROUNDS=5 CALLS=200000
+	@cargo build --locked --release --quiet --bin understudy
+	@scripts/peers >/dev/null
+	@$(RUN_BENCH) bench
+
+bench-scale: ## what many agents cost one Redis: AGENTS=1000
+	@$(RUN_BENCH) scale
+
+bench-alternatives: ## failover with other libraries, etcd, today's elector and understudy: RUNS=5
+	@cargo build --locked --release --quiet --bin understudy --example miner --example incumbent
+	@scripts/peers >/dev/null
+	@$(RUN_BENCH) alternatives
+
 bench-failover: ## how long a failover takes, on this machine
 	@cargo build --locked --release --quiet --bin understudy --example miner
-	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) cargo bench --locked --quiet --bench failover
+	@$(RUN_BENCH) failover
 
 bench-memory: ## how much memory an agent keeps: MINUTES=60
 	@cargo build --locked --release --quiet --bin understudy --example miner
-	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) cargo bench --locked --quiet --bench memory
+	@$(RUN_BENCH) memory
 
 bench-oom: ## an hour out of memory, today's elector and understudy side by side: MINUTES=60
 	@cargo build --locked --release --quiet --bin understudy --example miner --example incumbent
-	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) cargo bench --locked --quiet --bench oom_hour
+	@$(RUN_BENCH) oom
 
 compare: ## today's elector and understudy side by side, fault by fault: RUNS=8 FAULT=…
 	@cargo build --locked --release --quiet --bin understudy --example miner --example incumbent
-	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) cargo bench --locked --quiet --bench compare
+	@$(RUN_BENCH) compare
 
 chaos: ## real processes under every fault, many at once: MINUTES=2 ENGINE=… SEED=… SUBJECT=incumbent
 	@cargo build --locked --quiet --all-targets

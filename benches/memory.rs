@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use stage::cost::status;
 use stage::{Agent, Miner, Redis};
 
 fn main() {
@@ -28,8 +29,8 @@ fn main() {
                     eprintln!("{}{path}: {error}", agent.name);
                 }
             }
-            most[index] = most[index].max(status(agent, "VmRSS"));
-            threads[index] = threads[index].max(status(agent, "Threads"));
+            most[index] = most[index].max(status(agent.pid(), "VmRSS"));
+            threads[index] = threads[index].max(status(agent.pid(), "Threads"));
         }
         std::thread::sleep(Duration::from_secs(1));
     }
@@ -41,15 +42,4 @@ fn main() {
             role(agent)
         );
     }
-}
-
-/// A number from /proc/PID/status.
-fn status(agent: &Agent, name: &str) -> u64 {
-    let text =
-        std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("the agent runs");
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    number.expect("the kernel tells")
 }

@@ -1,0 +1,13 @@
+//! What the benchmarks share: figures with how far they scatter, and how they are told.
+
+pub mod figures;
+pub mod here;
+pub mod info;
+pub mod pin;
+
+/// A number from the environment.
+#[must_use]
+pub fn setting<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
+    let set = std::env::var(name).ok().and_then(|it| it.parse().ok());
+    set.unwrap_or(otherwise)
+}
