@@ -136,7 +136,16 @@ impl Sides {
     pub fn start() -> Self {
         let (redis, peers_redis) = (Redis::start(), Redis::start());
         let ours = ["a", "b"].map(|name| Side::ours(name, &redis.url()));
-        let peers = ["a", "b"].map(|name| Side::peer(name, &peers_redis.url()));
+        // The first of them takes the lock before there is another.
+        let peers = ["a", "b"].map(|name| {
+            let peer = Side::peer(name, &peers_redis.url());
+            wait_for(
+                "the first Go sidecar leads",
+                Duration::from_secs(10),
+                || (peers_redis.tell(&["DBSIZE"]) == ":1").then_some(()),
+            );
+            peer
+        });
         ours.iter().chain(&peers).for_each(Side::wait_until_up);
         Self {
             bare: Bare::start(),
