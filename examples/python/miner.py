@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import logging
 import os
 import signal
 import sys
 from typing import TextIO
 
-from elector import Elector, Grant, boottime_ns
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from understudy import Elector, Grant, boottime_ns
 
 # Accepts a write only under the greatest token it has ever seen: the stale leader's last defence.
 FENCED_WRITE = """
@@ -32,9 +34,10 @@ class Miner:
         self.fenced_write = store.register_script(FENCED_WRITE) if store else None
 
     async def work(self, elector: Elector, stop: asyncio.Event, every: float) -> None:
-        """The work loop. It turns whether the miner leads or not, and its questions are the heartbeats."""
+        """The work loop. It turns whether the miner leads or not, and vouches for itself."""
         term = 0
         while not stop.is_set():
+            elector.beat()
             if grant := elector.grant():
                 term = grant.token
                 await self.act(grant)
@@ -45,7 +48,22 @@ class Miner:
             await asyncio.sleep(every)
             if self.hang.is_set():
                 await asyncio.Event().wait()  # to show that the heartbeats hang with it
-        self.acknowledge(elector, term)
+
+    async def work_per_block(self, elector: Elector, stop: asyncio.Event, every: float) -> None:
+        """Without a loop: what vouches for the work is that blocks come, on a standby too."""
+        blocks = elector.pulse("blocks", 3 * every)
+        while not stop.is_set():
+            if not self.hang.is_set():
+                blocks.beat()
+                if grant := elector.grant():
+                    await self.act(grant)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(stop.wait(), every)
+
+    async def clean_up(self, takes: float) -> None:
+        self.say("role", "role=ROLE_STANDBY")
+        await asyncio.sleep(takes)
+        self.say("cleaned", "")
 
     async def ask(self, elector: Elector) -> None:
         """As a logger would on every line."""
@@ -88,7 +106,10 @@ async def main() -> None:
     parser.add_argument("--work-every-ms", type=int, default=100, help="how often it works")
     askers = "how many others ask whether it leads, to the last; then it acknowledges nothing"
     parser.add_argument("--askers", type=int, default=0, help=askers)
+    parser.add_argument("--blocks-every-ms", type=int, default=0, help="work once per block, and blocks come this often")
+    parser.add_argument("--cleanup-ms", type=int, default=0, help="how long it cleans up after a term")
     args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO)
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -100,11 +121,19 @@ async def main() -> None:
         args.agent,
         args.name,
         on_elected=lambda: miner.say("role", "role=ROLE_LEADER"),
-        on_lost=lambda: miner.say("role", "role=ROLE_STANDBY"),
+        on_lost=lambda: miner.clean_up(args.cleanup_ms / 1000),
     )
     async with elector:
         asking = [asyncio.create_task(miner.ask(elector)) for _ in range(args.askers)]
-        await miner.work(elector, stop, args.work_every_ms / 1000)
+        if args.blocks_every_ms:
+            await miner.work_per_block(elector, stop, args.blocks_every_ms / 1000)
+        else:
+            await miner.work(elector, stop, args.work_every_ms / 1000)
+        elector.withdraw()
+        if not args.askers:
+            elector.done()
+        for task in asking:
+            task.cancel()
 
 
 if __name__ == "__main__":

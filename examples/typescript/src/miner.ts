@@ -7,7 +7,7 @@ import { appendFileSync, writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { Redis } from "ioredis";
-import { bootTime, Elector, type Grant } from "./elector.js";
+import { bootTime, Elector, type Grant } from "understudy-client";
 
 /** Accepts a write only under the greatest token it has ever seen: the stale leader's last defence. */
 const FENCED_WRITE = `
@@ -31,6 +31,10 @@ const { values: args } = parseArgs({
     "work-every-ms": { type: "string", default: "100" },
     /** How many others ask whether it leads, to the last; then it acknowledges nothing */
     askers: { type: "string", default: "0" },
+    /** Work once per block, and blocks come this often, in milliseconds; 0: work in a loop */
+    "blocks-every-ms": { type: "string", default: "0" },
+    /** How long it cleans up after a term, in milliseconds */
+    "cleanup-ms": { type: "string", default: "0" },
   },
 });
 const url = args["redis-url"];
@@ -44,37 +48,50 @@ process.on("SIGUSR2", () => (hangs = true));
 
 const elector = new Elector(args.agent, args.name);
 elector.on("elected", () => say("role", "role=ROLE_LEADER"));
-elector.on("lost", () => say("role", "role=ROLE_STANDBY"));
-elector.on("trouble", (error) => console.error(`no campaign, so not a leader: agent=${elector.agent} error=${error.message}`));
+elector.onLost(async () => {
+  say("role", "role=ROLE_STANDBY");
+  await sleep(Number(args["cleanup-ms"]));
+  say("cleaned", "");
+});
 elector.start();
 const askers = Number(args.askers);
 // As a logger would on every line.
 for (let asker = 0; asker < askers; asker += 1) setInterval(() => elector.isLeader(), 10).unref();
-await work(Number(args["work-every-ms"]));
+const blocks = Number(args["blocks-every-ms"]);
+await (blocks ? workPerBlock(blocks) : work(Number(args["work-every-ms"])));
+elector.withdraw();
+if (askers === 0) elector.done(); // what askers do at an answer is not known
 await elector.close();
 store?.disconnect();
 
-/** The work loop. It turns whether the miner leads or not, and its questions are the heartbeats. */
+/** The work loop. It turns whether the miner leads or not, and vouches for itself. */
 async function work(every: number): Promise<void> {
   let term = 0n;
   while (!stopping) {
+    elector.beat();
     const grant = elector.grant();
     if (grant) {
       term = grant.token;
       await act(grant);
-    } else {
+    } else if (askers === 0) {
       // This loop does one thing at a time: whatever it had begun has ended.
-      acknowledge(term);
+      elector.acknowledge(term);
     }
     await sleep(every);
     if (hangs) await new Promise(() => {}); // to show that the heartbeats hang with it
   }
-  acknowledge(term);
 }
 
-/** What askers do at an answer is not known. */
-function acknowledge(term: bigint): void {
-  if (askers === 0) elector.acknowledge(term);
+/** Without a loop: what vouches for the work is that blocks come, on a standby too. */
+async function workPerBlock(every: number): Promise<void> {
+  const pulse = elector.pulse("blocks", 3 * every);
+  for (let next = 0; !stopping; await sleep(20)) {
+    if (hangs || performance.now() < next) continue;
+    next = performance.now() + every;
+    pulse.beat();
+    const grant = elector.grant();
+    if (grant) await act(grant);
+  }
 }
 
 /** One piece of work. It must be shorter than the grant, and looks at the clock before every effect. */
