@@ -2,17 +2,15 @@
 //!
 //!     cargo run --example miner -- --agent 127.0.0.1:50051 --redis-url redis://127.0.0.1:6379
 
-mod elector;
-
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::time::Duration;
 
 use clap::Parser;
-use elector::{Elector, Grant, boottime_ns};
 use redis::aio::MultiplexedConnection;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
+use understudy_client::{Cleaning, Elector, Grant, Leader, boottime_ns};
 
 #[derive(Parser)]
 struct Args {
@@ -39,6 +37,12 @@ struct Args {
     /// How many others ask whether it leads, to the last; then it acknowledges nothing
     #[arg(long, default_value_t = 0)]
     askers: u32,
+    /// Work once per block, and blocks come this often, in milliseconds; 0: work in a loop
+    #[arg(long, default_value_t = 0)]
+    blocks_every_ms: u64,
+    /// How long it cleans up after a term, in milliseconds
+    #[arg(long, default_value_t = 0)]
+    cleanup_ms: u64,
 }
 
 /// Accepts a write only under the greatest token it has ever seen: the stale leader's last defence.
@@ -54,6 +58,9 @@ struct Miner {
     store: Option<redis::Client>,
     connection: Option<MultiplexedConnection>,
     askers: u32,
+    /// When it has cleaned up, and that it still does.
+    cleanup: Duration,
+    cleaning: Option<(tokio::time::Instant, Cleaning)>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -69,6 +76,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         store: args.redis_url.map(redis::Client::open).transpose()?,
         connection: None,
         askers: args.askers,
+        cleanup: Duration::from_millis(args.cleanup_ms),
+        cleaning: None,
     };
     let signals = [
         signal(SignalKind::terminate())?,
@@ -76,20 +85,43 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         signal(SignalKind::user_defined2())?,
     ];
     let elector = Elector::start(&args.agent, &args.name)?;
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
+    let block = Some(Duration::from_millis(args.blocks_every_ms)).filter(|it| !it.is_zero());
     let every = Duration::from_millis(args.work_every_ms);
-    miner.work(elector, signals, every).await;
+    miner.work(elector, signals, block, every).await;
     Ok(())
 }
 
+/// As a logger would on every line.
+async fn ask(leader: Leader) {
+    loop {
+        let _ = leader.is_leader();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 impl Miner {
-    /// The work loop. It turns whether the miner leads or not, and its questions are the heartbeats.
-    async fn work(&mut self, mut elector: Elector, signals: [Signal; 3], every: Duration) {
+    /// The work loop. It turns whether the miner leads or not, and vouches for itself: or the blocks do, which come on a
+    /// standby too.
+    async fn work(
+        &mut self,
+        mut elector: Elector,
+        signals: [Signal; 3],
+        block: Option<Duration>,
+        every: Duration,
+    ) {
         let [mut stop, mut interrupt, mut hang] = signals;
-        let mut work = interval(every);
+        let mut work = interval(block.unwrap_or(every));
         work.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut ask = interval(Duration::from_millis(10));
+        for _ in 0..self.askers {
+            tokio::spawn(ask(elector.leader()));
+        }
+        let pulse = block.map(|block| elector.pulse("blocks", 3 * block));
         let mut term = 0;
         loop {
+            let cleaned = self.cleaning.as_ref().map(|(at, _)| *at);
             tokio::select! {
                 changed = elector.changed() => match changed {
                     Some(grant) => {
@@ -100,22 +132,34 @@ impl Miner {
                         self.say("role", &format!("role=ROLE_STANDBY token={term}"));
                         // This loop does one thing at a time: whatever it had begun has ended.
                         self.acknowledge(&elector, term);
+                        let until = tokio::time::Instant::now() + self.cleanup;
+                        self.cleaning = Some((until, elector.cleaning()));
                     }
                 },
-                _ = work.tick() => if let Some(grant) = elector.grant() {
-                    self.act(grant).await;
-                },
-                // As a logger would on every line. Nobody can ask an elector that is being closed.
-                _ = ask.tick(), if self.askers > 0 => for _ in 0..self.askers {
-                    elector.is_leader();
-                },
+                () = tokio::time::sleep_until(cleaned.unwrap_or_else(tokio::time::Instant::now)), if cleaned.is_some() => {
+                    self.say("cleaned", "");
+                    self.cleaning = None;
+                }
+                _ = work.tick() => {
+                    match &pulse {
+                        Some(pulse) => pulse.beat(),
+                        None => elector.beat(),
+                    }
+                    if let Some(grant) = elector.grant() {
+                        self.act(grant).await;
+                    }
+                }
                 _ = stop.recv() => break,
                 _ = interrupt.recv() => break,
                 // To show that the heartbeats hang with it.
                 _ = hang.recv() => std::future::pending().await,
             }
         }
-        self.acknowledge(&elector, term);
+        elector.withdraw();
+        self.cleaning = None;
+        if self.askers == 0 {
+            elector.done();
+        }
         elector.close().await;
     }
 

@@ -15,19 +15,27 @@ use tonic::{Request, Response, Status, Streaming};
 use understudy::proto::election_service_server::{ElectionService, ElectionServiceServer};
 use understudy::proto::{
     CampaignRequest, CampaignResponse, GetLeadershipRequest, GetLeadershipResponse, Leadership,
-    ObserveRequest, ObserveResponse, ResignRequest, ResignResponse, Role,
+    ObserveRequest, ObserveResponse, Reason, ResignRequest, ResignResponse, Role,
 };
 
-use crate::elector::{Elector, boottime_ns};
+use understudy_client::{Elector, boottime_ns};
 
 const SOON: Duration = Duration::from_secs(5);
 const OFTEN: Duration = Duration::from_millis(10);
 
 /// Answers every heartbeat with a grant.
 #[derive(Clone)]
-struct Generous {
-    grants_ms: Arc<AtomicU64>,
+pub(crate) struct Generous {
+    pub(crate) grants_ms: Arc<AtomicU64>,
     heard: Arc<AtomicU64>,
+    /// Requests of a miner that stands down, and the greatest version that it acknowledged.
+    pub(crate) stood: Arc<AtomicU64>,
+    pub(crate) acknowledged: Arc<AtomicU64>,
+    pub(crate) late: Arc<Mutex<String>>,
+    /// 0: it does not know of those.
+    pub(crate) revision: u32,
+    /// Grows when the miner has stood down.
+    token: Arc<AtomicU64>,
     /// No answer while it is locked.
     silent: Arc<tokio::sync::Mutex<()>>,
 }
@@ -46,9 +54,8 @@ impl ElectionService for Generous {
         let (agent, mut requests) = (self.clone(), requests.into_inner());
         let (answers, outgoing) = mpsc::channel(4);
         tokio::spawn(async move {
-            while let Some(Ok(_)) = requests.next().await {
-                agent.heard.fetch_add(1, Ordering::Relaxed);
-                let answer = agent.answer().await;
+            while let Some(Ok(request)) = requests.next().await {
+                let answer = agent.hear(&request).await;
                 if answers.send(Ok(answer)).await.is_err() {
                     return;
                 }
@@ -68,7 +75,7 @@ impl ElectionService for Generous {
         &self,
         _: Request<GetLeadershipRequest>,
     ) -> Result<Response<GetLeadershipResponse>, Status> {
-        Err(Status::unimplemented(""))
+        Err(Status::failed_precondition("campaign"))
     }
 
     async fn resign(&self, _: Request<ResignRequest>) -> Result<Response<ResignResponse>, Status> {
@@ -78,10 +85,19 @@ impl ElectionService for Generous {
 
 impl Generous {
     /// With its address.
-    async fn serve(grants_ms: u64) -> (Self, String) {
+    pub(crate) async fn serve(grants_ms: u64) -> (Self, String) {
+        Self::of(grants_ms, 1).await
+    }
+
+    pub(crate) async fn of(grants_ms: u64, revision: u32) -> (Self, String) {
         let agent = Self {
             grants_ms: Arc::new(grants_ms.into()),
             heard: Arc::default(),
+            stood: Arc::default(),
+            acknowledged: Arc::default(),
+            late: Arc::default(),
+            revision,
+            token: Arc::new(5.into()),
             silent: Arc::default(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
@@ -94,29 +110,58 @@ impl Generous {
         (agent, address)
     }
 
-    async fn answer(&self) -> CampaignResponse {
-        let _answers = self.silent.lock().await;
-        let grant = self.grants_ms.load(Ordering::Relaxed) * 1_000_000;
+    async fn hear(&self, request: &CampaignRequest) -> CampaignResponse {
+        let said = request.acknowledged_version;
+        self.acknowledged.fetch_max(said, Ordering::Relaxed);
+        let knows = self.revision > 0;
+        if !request.late.is_empty() && knows {
+            self.late
+                .lock()
+                .expect("no panic")
+                .clone_from(&request.late);
+        } else if request.standing_down && knows {
+            self.stood.fetch_add(1, Ordering::Relaxed);
+            self.token.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.heard.fetch_add(1, Ordering::Relaxed);
+            let _answers = self.silent.lock().await;
+            let grant = self.grants_ms.load(Ordering::Relaxed) * 1_000_000;
+            return self.says(Leadership {
+                role: Role::Leader.into(),
+                reason: Reason::Elected.into(),
+                leader_id: "me-1".into(),
+                fencing_token: self.token.load(Ordering::Relaxed),
+                valid_until_boottime_ns: boottime_ns() + grant,
+                ..Leadership::default()
+            });
+        }
+        self.says(Leadership {
+            role: Role::Idle.into(),
+            reason: Reason::NotCandidate.into(),
+            version: self.token.load(Ordering::Relaxed),
+            ..Leadership::default()
+        })
+    }
+
+    fn says(&self, leadership: Leadership) -> CampaignResponse {
         CampaignResponse {
             leadership: Some(Leadership {
-                role: Role::Leader.into(),
-                fencing_token: 5,
-                valid_until_boottime_ns: boottime_ns() + grant,
                 heartbeat_every: OFTEN.try_into().ok(),
-                ..Leadership::default()
+                ..leadership
             }),
-            ..CampaignResponse::default()
+            revision: self.revision,
         }
     }
 
-    fn heard(&self) -> u64 {
+    pub(crate) fn heard(&self) -> u64 {
         self.heard.load(Ordering::Relaxed)
     }
 }
 
 async fn leading(address: &str) -> Elector {
-    let mut elector = Elector::start(address, "miner").expect("an address");
+    let elector = Elector::start(address, "miner").expect("an address");
     while !elector.is_leader() {
+        elector.beat();
         sleep(Duration::from_millis(1)).await;
     }
     sleep(2 * OFTEN).await; // so that the next beat is due
@@ -126,7 +171,7 @@ async fn leading(address: &str) -> Elector {
 #[tokio::test]
 async fn no_beat_counts_after_close_has_begun() {
     let (agent, address) = Generous::serve(500).await;
-    let mut elector = leading(&address).await;
+    let elector = leading(&address).await;
     let before = agent.heard();
     elector.beat();
     let closed = timeout(SOON, elector.close()).await;
@@ -137,7 +182,7 @@ async fn no_beat_counts_after_close_has_begun() {
 #[tokio::test]
 async fn a_grant_that_comes_after_close_has_begun_is_not_waited_for() {
     let (agent, address) = Generous::serve(500).await;
-    let mut elector = leading(&address).await;
+    let elector = leading(&address).await;
     let silent = agent.silent.lock().await;
     agent.grants_ms.store(3_600_000, Ordering::Relaxed);
     let before = agent.heard();
@@ -165,8 +210,11 @@ async fn close_returns_though_many_ask() {
         for _ in 0..50 {
             let shared = Arc::clone(&shared);
             let asks = move || {
-                let mut elector = shared.lock().expect("no panic");
-                elector.as_mut().map(Elector::is_leader)
+                let elector = shared.lock().expect("no panic");
+                elector.as_ref().map(|elector| {
+                    elector.beat();
+                    elector.is_leader()
+                })
             };
             tokio::spawn(async move {
                 while asks().is_some() {
@@ -182,7 +230,7 @@ async fn close_returns_though_many_ask() {
             .expect("it is there");
         let began = Instant::now();
         if round % 2 == 0 {
-            elector.acknowledge(5);
+            elector.acknowledge(u64::MAX >> 1);
         }
         let closed = timeout(SOON, elector.close()).await;
         closed.expect("it returns");

@@ -1,11 +1,9 @@
 //! Every language's sample miner through the same script, against real agents: one over TCP, the other over a unix
 //! socket. What they wrote down is all that counts.
 
-#[allow(dead_code, reason = "the sample uses the rest")]
-#[path = "../../examples/rust/elector.rs"]
-mod elector;
 mod leaving;
 mod relay;
+mod shape;
 mod work;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,0 +1,204 @@
+//! What docs/clients.md says of all clients, for Rust's.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use understudy_client::Elector;
+
+use crate::leaving::Generous;
+
+const SOON: Duration = Duration::from_secs(5);
+const MS: Duration = Duration::from_millis(1);
+
+async fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let waits = async {
+        while !is() {
+            sleep(2 * MS).await;
+        }
+    };
+    let waited = timeout(SOON, waits).await;
+    assert!(waited.is_ok(), "waited in vain: {what}");
+}
+
+async fn never(what: &str, limit: Duration, mut is: impl FnMut() -> bool) {
+    let end = tokio::time::Instant::now() + limit;
+    while tokio::time::Instant::now() < end {
+        assert!(!is(), "{what}");
+        sleep(2 * MS).await;
+    }
+}
+
+fn start(address: &str) -> Elector {
+    Elector::start(address, "miner").expect("an address")
+}
+
+#[tokio::test]
+async fn asking_is_no_beat() {
+    let (agent, address) = Generous::serve(500).await;
+    let elector = start(&address);
+    let leader = elector.leader();
+    let asks = || leader.is_leader() || elector.grant().is_some() || elector.view().leads;
+    never("it is a candidate", 200 * MS, asks).await;
+    assert_eq!(agent.heard(), 0);
+}
+
+#[tokio::test]
+async fn pulses_beat_for_work_that_is_rare_and_the_late_one_is_named() {
+    let (agent, address) = Generous::serve(300).await;
+    let elector = start(&address);
+    let blocks = elector.pulse("blocks", 60 * SOON);
+    let other = elector.pulse("other", 500 * MS);
+    blocks.beat();
+    never("a heartbeat before all have beaten", 100 * MS, || {
+        agent.heard() > 0
+    })
+    .await;
+    until("a term", || {
+        other.beat();
+        elector.is_leader()
+    })
+    .await;
+    until("it is late", || elector.view().late == ["other"]).await;
+    until("the agent hears of it", || {
+        *agent.late.lock().expect("no panic") == "other"
+    })
+    .await;
+    until("the grant runs out", || !elector.is_leader()).await;
+    other.stop();
+    until("a term", || elector.is_leader()).await;
+}
+
+#[tokio::test]
+async fn a_pulse_of_a_term_ends_with_it() {
+    let (_agent, address) = Generous::serve(200).await;
+    let mut elector = start(&address);
+    elector.term_pulse("no term", MS).beat();
+    let process = elector.pulse("process", 60 * SOON);
+    process.beat();
+    let first = timeout(SOON, elector.changed()).await.expect("a term");
+    elector.term_pulse("publisher", 100 * MS).beat(); // and never again
+    assert!(first.is_some());
+    assert_eq!(timeout(SOON, elector.changed()).await, Ok(None));
+    let second = timeout(SOON, elector.changed())
+        .await
+        .expect("a term without it");
+    assert!(second.is_some());
+}
+
+#[tokio::test]
+async fn a_check_vouches_while_it_says_yes() {
+    let (_agent, address) = Generous::serve(100).await;
+    let mut elector = start(&address);
+    let good = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let says = std::sync::Arc::clone(&good);
+    elector.beat_while(move || {
+        let says = says.load(Ordering::Relaxed);
+        async move { says }
+    });
+    good.store(true, Ordering::Relaxed);
+    until("a term", || elector.is_leader()).await;
+    good.store(false, Ordering::Relaxed);
+    until("the grant runs out", || !elector.is_leader()).await;
+}
+
+#[tokio::test]
+async fn no_term_while_it_cleans_up() {
+    for revision in [1, 0] {
+        let (agent, address) = Generous::of(150, revision).await;
+        let mut elector = start(&address);
+        let pulse = elector.pulse("work", 300 * MS);
+        until("a term", || {
+            pulse.beat();
+            elector.is_leader()
+        })
+        .await;
+        let begun = timeout(SOON, elector.changed()).await.expect("a term");
+        assert!(begun.is_some());
+        assert_eq!(timeout(SOON, elector.changed()).await, Ok(None));
+        let cleaning = elector.cleaning();
+        let heard = agent.heard();
+        let waits = timeout(300 * MS, async {
+            loop {
+                pulse.beat();
+                tokio::select! {
+                    _ = elector.changed() => panic!("a term begins while it cleans up"),
+                    () = sleep(5 * MS) => {}
+                }
+            }
+        });
+        assert!(waits.await.is_err() && !elector.is_leader());
+        assert_eq!(agent.heard(), heard, "heartbeats while it cleans up");
+        assert_eq!(agent.stood.load(Ordering::Relaxed) > 0, revision > 0);
+        drop(cleaning);
+        until("the next term", || {
+            pulse.beat();
+            elector.is_leader()
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn withdraw_comes_first_and_done_acknowledges_when_all_is_over() {
+    let (agent, address) = Generous::serve(3_600_000).await;
+    let elector = start(&address);
+    elector.pulse("work", 60 * SOON).beat();
+    until("a term", || elector.is_leader()).await;
+    let cleaning = elector.cleaning();
+    elector.withdraw();
+    assert!(!elector.is_leader());
+    assert_eq!(elector.view().reason, "withdrawn");
+    elector.done();
+    until("it stands down", || agent.stood.load(Ordering::Relaxed) > 0).await;
+    let acknowledged = || agent.acknowledged.load(Ordering::Relaxed) > 0;
+    never("acknowledged while it cleans up", 100 * MS, acknowledged).await;
+    drop(cleaning);
+    until("it is acknowledged", acknowledged).await;
+    timeout(SOON, elector.close()).await.expect("it returns");
+}
+
+#[tokio::test]
+async fn the_wrong_mode_is_refused_with_a_sentence() {
+    let (_agent, address) = Generous::serve(500).await;
+    let elector = Elector::extending(&address, "miner").expect("an address");
+    until("it says so", || {
+        elector.view().detail.contains("Elector::start")
+    })
+    .await;
+    assert_eq!(elector.view().reason, "no_agent");
+}
+
+#[tokio::test]
+async fn where_nothing_vouches_the_view_says_what_to_call() {
+    let (_agent, address) = Generous::serve(500).await;
+    let elector = start(&address);
+    until("it says so", || {
+        elector.view().detail.contains("call beat()")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_an_agent() {
+    let always = Elector::always("laptop");
+    assert!(always.is_leader());
+    always.withdraw();
+    assert!(!always.is_leader());
+    let (mut elector, fake) = Elector::fake("test");
+    assert!(!elector.is_leader());
+    let token = fake.elect();
+    assert_eq!(
+        elector.changed().await.map(|grant| grant.token),
+        Some(token)
+    );
+    let mut views = elector.watch();
+    fake.lose("lock_lost");
+    assert_eq!(elector.changed().await, None);
+    assert!(
+        views
+            .wait_for(|view| view.reason == "lock_lost")
+            .await
+            .is_ok()
+    );
+}
