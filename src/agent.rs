@@ -24,7 +24,7 @@ use crate::api::{Grpc, Http, Listeners, Shared, SocketGuard, bind_tcp, bind_unix
 use crate::checkup::{Asked, Checkup, checkup};
 use crate::clock;
 use crate::config::Config;
-use crate::election::{Election, Remembered, Settings};
+use crate::election::{Election, Enrolment, Remembered, Settings};
 use crate::endpoint::redacted_path;
 use crate::metrics::Metrics;
 use crate::miner::{Desk, Message, desk};
@@ -263,7 +263,7 @@ impl Assembly {
     ) -> Elect {
         let config = &self.config;
         Elect {
-            store: Store::new(&config.redis, &self.holder, config.rules.ttl()),
+            store: Store::new(&config.redis),
             desk: messages,
             signals,
             status: self.status.clone(),
@@ -278,6 +278,11 @@ impl Assembly {
                 allow_eviction: config.allow_eviction,
                 nonce: self.seed,
                 remembered,
+                enrolment: Some(Enrolment {
+                    instance: config.instance.clone(),
+                    version: crate::VERSION.to_owned(),
+                    started: clock::unix_time(),
+                }),
             }),
         }
     }

@@ -33,6 +33,12 @@ pub fn unix_seconds() -> f64 {
     seconds + fraction
 }
 
+/// The same, whole.
+#[must_use]
+pub fn unix_time() -> u64 {
+    u64::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or(0)
+}
+
 fn read(clock: ClockId) -> Instant {
     let time = clock_gettime(clock);
     let part = |number: i64| u64::try_from(number).unwrap_or(0);

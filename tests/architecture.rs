@@ -18,7 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("status", &["election", "fault", "health", "time"]),
     ("checkup", &["clock", "status"]),
     ("metrics", &["fault", "status", "time"]),
-    ("miner", &["election", "endpoint", "http_client", "time"]),
+    ("miner", &["election", "endpoint", "fault", "http_client", "time"]),
     ("store", &["clock", "election", "endpoint", "fault", "health", "time"]),
     ("doctor", &["config", "election", "endpoint", "fault", "health", "store"]),
     ("tasks", &["checkup", "clock", "election", "endpoint", "fault", "health", "metrics", "miner", "notify", "state", "status", "store", "time"]),
@@ -30,7 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("notify", &[]),
     ("shutdown", &[]),
     ("agent", &["api", "checkup", "clock", "config", "election", "endpoint", "metrics", "miner", "notify", "state", "status", "store", "tasks"]),
-    ("cli", &["agent", "clock", "config", "doctor", "election", "endpoint", "http_client", "inject", "logs", "proto", "shutdown", "store"]),
+    ("cli", &["agent", "clock", "config", "doctor", "election", "endpoint", "http_client", "inject", "logs", "proto", "shutdown", "store", "time"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];

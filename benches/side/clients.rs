@@ -13,11 +13,7 @@ use tokio::sync::oneshot;
 use crate::calls::runtime;
 use crate::sides::Side;
 
-#[allow(dead_code, reason = "miners use more of it")]
-#[path = "../../examples/rust/elector.rs"]
-mod elector;
-
-use elector::Elector;
+use understudy_client::Elector;
 
 const ASKED: u32 = 1_000_000;
 /// The wait at an empty Redis, and then some.
@@ -32,7 +28,7 @@ fn elector(socket: &Path) -> Elector {
 /// Nanoseconds of one answer while it leads, and of a clock read.
 pub fn is_leader(table: &mut Table, side: &Side, rounds: usize) {
     let runtime = runtime();
-    let mut elector = runtime.block_on(async { elector(&side.socket) });
+    let elector = runtime.block_on(async { elector(&side.socket) });
     runtime.block_on(async {
         let began = Instant::now();
         while !elector.is_leader() {
@@ -79,7 +75,7 @@ impl Beats {
         let (told, leads) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             runtime().block_on(async {
-                let mut elector = elector(&socket);
+                let elector = elector(&socket);
                 let mut second = tokio::time::interval(Duration::from_secs(1));
                 loop {
                     tokio::select! {

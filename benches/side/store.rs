@@ -7,7 +7,7 @@ use stage::cost::used;
 use stage::{Redis, Session};
 use understudy::clock::boottime;
 use understudy::config::RedisArgs;
-use understudy::election::{Command, Outcome, Stamp, Token};
+use understudy::election::{Claimant, Command, Outcome, Stamp, Token};
 use understudy::store::Store;
 
 use crate::calls::runtime;
@@ -27,36 +27,42 @@ pub fn scripts(table: &mut Table, rounds: usize) {
         redis_url: Some(redis.url()),
         ..RedisArgs::default()
     };
-    let mut store = Store::new(&args.check().expect("settings"), "bench", TTL);
+    let mut store = Store::new(&args.check().expect("settings"));
     let mut run = |command: &Command| {
         let reply = runtime.block_on(store.execute(command, boottime() + TTL));
         reply.unwrap_or_else(|error| panic!("{command:?}: {error}"))
     };
-    let stamp = |attempt| Stamp {
-        process: 1,
-        attempt,
+    let by = |attempt| Claimant {
+        holder: "bench".into(),
+        ttl: TTL,
+        stamp: Stamp {
+            process: 1,
+            attempt,
+        },
     };
-    let judged = run(&Command::Look).view.judged;
+    let judged = run(&Command::Look { entry: None }).view.judged;
     let begun = run(&Command::Begin {
         judged,
         stale_lock: false,
         above: Token::default(),
         not_after: LATER,
         under_oom: true,
-        stamp: stamp(0),
+        by: by(0),
+        entry: None,
     });
     let Outcome::Begun(token) = begun.outcome else {
         panic!("no term was begun: {begun:?}");
     };
     for _ in 0..rounds {
         looks.push(each(&redis, |_| {
-            run(&Command::Look);
+            run(&Command::Look { entry: None });
         }));
         renewals.push(each(&redis, |attempt| {
             run(&Command::Renew {
                 token,
                 not_after: LATER,
-                stamp: stamp(attempt),
+                by: by(attempt),
+                entry: None,
             });
         }));
         plain.push(each(&redis, |_| {

@@ -1,5 +1,7 @@
 //! `understudy leader`
 
+use std::cmp::Reverse;
+use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::json;
@@ -7,7 +9,7 @@ use serde_json::json;
 use super::{Exit, fail, say};
 use crate::clock;
 use crate::config::RedisArgs;
-use crate::election::{Command, RecordSeen, View};
+use crate::election::{Command, Listed, RecordSeen, View};
 use crate::store::Store;
 
 #[derive(clap::Args)]
@@ -25,8 +27,11 @@ pub(super) async fn run(args: Args) -> Exit {
         Err(bad) => return fail(Exit::BadFlags, format_args!("bad settings\n{bad}")),
     };
     let deadline = clock::boottime() + settings.timeout;
-    let mut store = Store::reader(&settings);
-    let view = match store.execute(&Command::Look, deadline).await {
+    let mut store = Store::new(&settings);
+    let view = match store
+        .execute(&Command::Look { entry: None }, deadline)
+        .await
+    {
         Ok(answer) => answer.view,
         Err(error) => {
             let hint = error.fault.hint();
@@ -62,6 +67,15 @@ fn as_json(view: &View) -> serde_json::Value {
         "record_holder": record.map(|record| &record.holder),
         "fencing_token": record.map(|record| record.token),
         "released": record.map(|record| record.released),
+        "candidates": candidates(view).map(|listed| json!({
+            "instance": listed.member.instance,
+            "holder": listed.member.holder,
+            "leads": leads(view, listed),
+            "ready": listed.member.ready,
+            "version": listed.member.version,
+            "started_at_seconds": listed.member.started,
+            "heard_seconds_ago": heard(view, listed).as_secs_f64(),
+        })).collect::<Vec<_>>(),
     })
 }
 
@@ -92,7 +106,54 @@ fn as_text(view: &View) -> String {
             )
         }
     };
-    format!("{held}\n{record}")
+    format!("{held}\n{record}\n{}", candidates_as_text(view))
+}
+
+/// By instance, and of one instance the last that started first.
+fn candidates(view: &View) -> impl Iterator<Item = &Listed> {
+    let mut all: Vec<_> = view.members.iter().collect();
+    let order = |it: &Listed| (it.member.instance.clone(), Reverse(it.member.started));
+    all.sort_by_key(|it| order(it));
+    all.into_iter()
+}
+
+fn candidates_as_text(view: &View) -> String {
+    if view.members.is_empty() {
+        return "no candidates are known: no agent has a live miner, or none may write {KEY}:members (`understudy \
+                doctor` tells)"
+            .into();
+    }
+    let mut text = String::from("candidates:");
+    for listed in candidates(view) {
+        let member = &listed.member;
+        let state = match member.ready {
+            _ if leads(view, listed) => "leads",
+            true => "ready",
+            false => "not ready",
+        };
+        let since = Duration::from_secs(view.store_micros / 1_000_000);
+        let up = since.saturating_sub(Duration::from_secs(member.started));
+        let heard = Duration::from_secs(heard(view, listed).as_secs());
+        let _ = write!(
+            text,
+            "\n  {}  {state}, version {}, up {}, heard {} ago",
+            member.instance,
+            member.version,
+            humantime::format_duration(up),
+            humantime::format_duration(heard),
+        );
+    }
+    text
+}
+
+fn leads(view: &View, listed: &Listed) -> bool {
+    let lock = view.lock.as_ref();
+    lock.is_some_and(|lock| lock.holder == listed.member.holder)
+}
+
+/// How long ago it was last heard of, by Redis' clock.
+fn heard(view: &View, listed: &Listed) -> Duration {
+    Duration::from_micros(view.store_micros.saturating_sub(listed.heard))
 }
 
 fn left(remaining: Option<Duration>) -> String {

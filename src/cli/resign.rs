@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
-use tonic::Code;
+use tokio::time::timeout;
+use tonic::{Code, Streaming};
 
 use super::local::{LocalArgs, refusal};
 use super::{Exit, fail, say};
+use crate::clock;
 use crate::endpoint::redacted_value;
-use crate::proto::ResignRequest;
 use crate::proto::election_service_client::ElectionServiceClient;
+use crate::proto::{ObserveRequest, ObserveResponse, ResignRequest};
+use crate::time::Instant;
 
 /// The answer comes after the release, which waits for the miner.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long the next leader is waited for.
+const WATCHED_FOR: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -20,7 +25,7 @@ pub(super) struct Args {
     /// How long this agent stays out of the election afterwards; up to 1h [default: 30s]
     #[arg(long, value_name = "DURATION")]
     hold_off: Option<String>,
-    /// The instance that should lead next (not implemented by this version)
+    /// The instance that should lead next: refused where it is not there, or not ready. The others hold off for a second
     #[arg(long, value_name = "INSTANCE")]
     to: Option<String>,
     /// Why, for the agent's log
@@ -45,17 +50,24 @@ pub(super) async fn run(args: Args) -> Exit {
         Ok(channel) => channel,
         Err(exit) => return exit,
     };
+    let mut client = ElectionServiceClient::new(channel);
+    // From before the release on, so that no change is missed.
+    let observed = client.observe(ObserveRequest::default()).await;
     let request = ResignRequest {
         reason: args.reason,
         hold_off,
         successor: args.to.unwrap_or_default(),
     };
-    match ElectionServiceClient::new(channel).resign(request).await {
+    match client.resign(request).await {
         Ok(answer) => {
             let token = answer.into_inner().fencing_token;
+            let released = clock::boottime();
             say(format_args!(
                 "resigned: the lock of term {token} is released"
             ));
+            if let Ok(stream) = observed {
+                say(next_leader(stream.into_inner(), released).await);
+            }
             Exit::Yes
         }
         Err(status) => {
@@ -66,6 +78,32 @@ pub(super) async fn run(args: Args) -> Exit {
             };
             fail(exit, refusal(&status))
         }
+    }
+}
+
+/// Who leads now, as this agent sees it, and for how long nobody did.
+async fn next_leader(mut stream: Streaming<ObserveResponse>, released: Instant) -> String {
+    let next = async {
+        while let Ok(Some(response)) = stream.message().await {
+            let Some(now) = response.leadership else {
+                continue;
+            };
+            if !now.leader_id.is_empty() && now.leader_id != now.instance_id {
+                return Some(now.leader_id);
+            }
+        }
+        None
+    };
+    match timeout(WATCHED_FOR, next).await {
+        Ok(Some(leader)) => {
+            let took = clock::boottime().since(released).as_millis();
+            format!("{leader} leads; nobody led for {took} ms, as this agent saw it")
+        }
+        Ok(None) => "the agent ended before it saw who leads next".into(),
+        Err(_) => format!(
+            "nobody was seen to lead within {} s: ask `understudy leader`",
+            WATCHED_FOR.as_secs()
+        ),
     }
 }
 

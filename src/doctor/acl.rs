@@ -3,7 +3,7 @@
 use crate::endpoint::{Keys, Login, RedisPlace, RedisSettings};
 
 /// What the scripts, the probe, the events and the connection itself run.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 19] = [
     "+eval",
     "+evalsha",
     "+get",
@@ -11,6 +11,8 @@ const COMMANDS: [&str; 17] = [
     "+del",
     "+hset",
     "+hmget",
+    "+hdel",
+    "+hgetall",
     "+pttl",
     "+pexpire",
     "+persist",

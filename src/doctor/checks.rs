@@ -64,6 +64,7 @@ pub(super) fn engine(survey: &Survey) -> Finding {
 /// Every command that the agent needs was tried: the scripts, the probe, the channel.
 pub(super) fn permissions(survey: &Survey, config: &Config) -> Finding {
     const CHECK: &str = "permissions";
+    const HINTS: [&str; 3] = ["PUBLISH", "SUBSCRIBE", "the list of candidates"];
     let probe = match &survey.probe {
         Health::Writable => None,
         Health::Refusing(error) | Health::Away(error) => Some(error),
@@ -76,6 +77,7 @@ pub(super) fn permissions(survey: &Survey, config: &Config) -> Finding {
         ("the takeover", survey.rehearsed.as_ref().err()),
         ("PUBLISH", survey.publish.as_ref().err()),
         ("SUBSCRIBE", survey.subscribe.as_ref().err()),
+        ("the list of candidates", survey.members.as_ref().err()),
     ];
     let refused: Vec<_> = tried
         .into_iter()
@@ -93,11 +95,8 @@ pub(super) fn permissions(survey: &Survey, config: &Config) -> Finding {
     let names: Vec<_> = refused.iter().map(|(what, _)| *what).collect();
     let says = format!("refused: {} ({error})", names.join(", "));
     let advice = acl_line(&config.redis);
-    // Events are a hint, the rest is not.
-    if names
-        .iter()
-        .all(|name| ["PUBLISH", "SUBSCRIBE"].contains(name))
-    {
+    // Events and members are hints, the rest is not.
+    if names.iter().all(|name| HINTS.contains(name)) {
         Finding::warn(CHECK, says, advice)
     } else {
         Finding::fail(CHECK, says, advice)

@@ -3,6 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
+use super::member::{Entry, Successor};
 use super::view::{Token, View};
 use crate::fault::StoreError;
 use crate::time::Instant;
@@ -11,10 +12,11 @@ use crate::time::Instant;
 /// a request that arrives later changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Command {
-    /// Read lock, record and generation.
-    Look,
+    /// Read lock, record and generation. Whoever has no entry reads the members as well.
+    Look { entry: Option<Entry> },
     /// Begin a term, if generation and record are still exactly as judged.
     Begin {
+        by: Claimant,
         judged: String,
         /// The lock of the record's own holder is stale and may be taken over.
         stale_lock: bool,
@@ -23,22 +25,34 @@ pub enum Command {
         not_after: u64,
         /// Take the lock even where Redis is out of memory.
         under_oom: bool,
-        stamp: Stamp,
+        entry: Option<Entry>,
     },
     /// Extend the term with this token; write lock and record anew if they were lost.
     Renew {
+        by: Claimant,
         token: Token,
         not_after: u64,
-        stamp: Stamp,
+        entry: Option<Entry>,
     },
     /// Give the lock back and say so in the record.
     Release {
+        by: Claimant,
         token: Token,
         not_after: u64,
         /// How long this holder stays out of the election afterwards, for the record.
         hold_off: Duration,
-        stamp: Stamp,
+        successor: Successor,
     },
+}
+
+/// Who writes lock and record.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Claimant {
+    /// Its holder id.
+    pub holder: String,
+    /// The time to live of its lock.
+    pub ttl: Duration,
+    pub stamp: Stamp,
 }
 
 /// What makes each record unlike every other, whatever Redis' clock shows: which process wrote it, and which of its
@@ -57,7 +71,7 @@ impl Command {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Look => "look",
+            Self::Look { .. } => "look",
             Self::Begin { .. } => "begin",
             Self::Renew { .. } => "renew",
             Self::Release { .. } => "release",

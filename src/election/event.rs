@@ -23,6 +23,8 @@ pub enum Event {
     /// The lock of a term was given back.
     Released {
         token: Token,
+        /// The holder id of the one that should lead next; empty: anyone.
+        successor: String,
     },
     /// The lock of a term could not be given back, or was ours no longer: its TTL ends it.
     NotReleased {

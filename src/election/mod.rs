@@ -33,6 +33,7 @@ mod core;
 mod event;
 mod leadership;
 mod lease;
+mod member;
 mod miner;
 mod settings;
 mod view;
@@ -42,12 +43,13 @@ mod watch;
 mod tests;
 
 pub use command::{
-    Answer, Attempt, AttemptId, Command, Outcome, Refusal, Reply, Stamp, is_announcement,
+    Answer, Attempt, AttemptId, Claimant, Command, Outcome, Refusal, Reply, Stamp, is_announcement,
 };
 pub use core::{Election, NotLeader};
 pub use event::Event;
 pub use leadership::{Leadership, Reason, Role};
 pub use lease::{LONGEST_TTL, LeaseRules, SHORTEST_TTL, UnsafeRules};
+pub use member::{Entry, Listed, Member, NoSuccessor, Successor};
 pub use miner::{CampaignId, CampaignRefused, EndedBy, Liveness};
-pub use settings::{Remembered, Settings};
+pub use settings::{Enrolment, Remembered, Settings};
 pub use view::{LARGEST_TOKEN, Lock, Record, RecordFields, RecordSeen, SCHEMA, Token, View};

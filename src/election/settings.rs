@@ -21,6 +21,17 @@ pub struct Settings {
     pub nonce: u64,
     /// What the process before this one left behind.
     pub remembered: Remembered,
+    /// What it tells of itself among the members; `None`: nothing.
+    pub enrolment: Option<Enrolment>,
+}
+
+/// What an agent tells of itself among the members.
+#[derive(Debug, Clone, Hash)]
+pub struct Enrolment {
+    pub instance: String,
+    pub version: String,
+    /// When the process started, in seconds since 1970.
+    pub started: u64,
 }
 
 /// What a process of this agent knows of the one before it (`--state-dir`).

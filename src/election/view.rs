@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::lease::LONGEST_TTL;
+use super::member::Listed;
 use crate::health::MemoryReading;
 
 /// A fencing token. Every later term has a greater one.
@@ -34,6 +35,8 @@ pub struct View {
     pub store_micros: u64,
     /// The server's memory at that moment.
     pub memory: MemoryReading,
+    /// Who could take over, where that was asked for.
+    pub members: Vec<Listed>,
 }
 
 /// The lock as it stands in Redis.
@@ -65,6 +68,8 @@ pub struct Record {
     pub released: bool,
     /// The generation in which it was written.
     pub generation: String,
+    /// The holder id of the member that should begin next, for which the others hold off; empty: anyone.
+    pub successor: String,
 }
 
 impl RecordSeen {
@@ -114,6 +119,7 @@ pub struct RecordFields<'a> {
     pub ttl: Option<&'a str>,
     pub released: Option<&'a str>,
     pub generation: Option<&'a str>,
+    pub successor: Option<&'a str>,
 }
 
 impl Record {
@@ -140,6 +146,7 @@ impl Record {
             ttl,
             released,
             generation: fields.generation.ok_or("gen")?.to_owned(),
+            successor: fields.successor.unwrap_or_default().to_owned(),
         })
     }
 }

@@ -15,6 +15,9 @@ use crate::time::Instant;
 /// milliseconds, and a server that does not expire it must not be asked without a pause.
 const EXPIRY_SLACK: Duration = Duration::from_millis(5);
 
+/// For so long all hold off but the successor that a released record names. It may have died.
+const FOR_THE_SUCCESSOR: Duration = Duration::from_secs(1);
+
 /// The store, as seen from when it last changed.
 #[derive(Debug, Clone, Hash)]
 pub(super) struct Watch {
@@ -141,12 +144,13 @@ impl Watch {
         let announced = asker.announced.filter(|_| record.is_none());
         let since = announced.map_or(self.since, |at| at.max(self.since));
         let until = if at_once {
-            self.since
+            self.since + record.map_or(Duration::ZERO, |it| held_off(it, asker.holder))
         } else {
             since + asker.rules.wait_out(asker.longest_ttl)
         };
         let reason = match (foreign, record) {
             (Some(_), _) => Reason::HeldByOther,
+            (None, Some(_)) if at_once => Reason::HoldOff,
             (None, Some(record)) if record.generation == self.view.generation => {
                 Reason::WaitingOutLease
             }
@@ -200,6 +204,16 @@ impl Watch {
 
 fn foreign<'a>(view: &'a View, holder: &str) -> Option<&'a Lock> {
     view.lock.as_ref().filter(|lock| lock.holder != holder)
+}
+
+/// For how long `holder` leaves a record that was given back to another.
+fn held_off(record: &Record, holder: &str) -> Duration {
+    let anothers = !record.successor.is_empty() && record.successor != holder;
+    if record.released && anothers {
+        FOR_THE_SUCCESSOR
+    } else {
+        Duration::ZERO
+    }
 }
 
 fn bears(view: &View, asker: &Asker<'_>, token: impl Fn(Token) -> bool) -> bool {

@@ -163,6 +163,11 @@ impl Keys {
     }
 
     #[must_use]
+    pub fn members(&self) -> String {
+        self.companion("members")
+    }
+
+    #[must_use]
     pub fn probe(&self) -> String {
         self.companion("probe")
     }

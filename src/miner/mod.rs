@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::election::{CampaignId, CampaignRefused, EndedBy, Token};
+use crate::election::{CampaignId, CampaignRefused, EndedBy, NoSuccessor, Token};
+use crate::fault::StoreError;
 use crate::time::Instant;
 
 /// How many messages may wait. Far more than 32 streams send in one turn of the loop.
@@ -39,6 +40,8 @@ pub enum Message {
     Resign {
         reason: String,
         hold_off: Duration,
+        /// The instance that should lead next.
+        successor: Option<String>,
         reply: oneshot::Sender<Result<Token, ResignRefused>>,
     },
 }
@@ -55,10 +58,14 @@ pub enum Says {
 }
 
 /// Why a resignation came to nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResignRefused {
     #[error("this agent does not lead")]
     NotLeader,
+    #[error("cannot hand over to {0:?}: {1}. Nothing was changed")]
+    Successor(String, NoSuccessor),
+    #[error("who could take over cannot be read from Redis: {0}. Nothing was changed")]
+    MembersUnknown(StoreError),
     #[error("leadership was given up, and the lock could not be released: its TTL ends it")]
     NotReleased,
 }

@@ -7,6 +7,8 @@
 -- ARGV[5] 1 to take the lock even where Redis is out of memory
 -- ARGV[9] channel                     ARGV[10] how long the record lasts, milliseconds; '' for ever
 -- ARGV[11] the writer's process       ARGV[12] the number of its attempt: no record ever equals another
+-- ARGV[13] members                    ARGV[14] for how long its entry counts, milliseconds; '' for no entry
+-- ARGV[15] its words
 --
 -- Outcomes: begun, renewed; too_late, held, changed, superseded (nothing was written).
 local op, id, ttl, under_oom, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[9]
@@ -64,4 +66,8 @@ if ARGV[10] ~= '' then redis.call('PEXPIRE', RECORD, ARGV[10]) end
 -- A hint. Whoever may not publish leads all the same.
 local done = op == 'begin' and 'begun' or 'renewed'
 redis.pcall('PUBLISH', channel, done .. ' ' .. id .. ' ' .. whole(token))
+if ARGV[14] ~= '' then
+  enroll(ARGV[13], id, ARGV[14], ARGV[15])
+  list_members(ARGV[13], true)
+end
 return answer(done, whole(token))

@@ -8,6 +8,7 @@ mod files;
 mod link;
 mod probe;
 mod rehearsal;
+mod reply;
 mod script;
 mod survey;
 mod topology;
@@ -26,7 +27,7 @@ use script::Scripts;
 pub use events::{Events, Subscription};
 pub use probe::Probe;
 pub use rehearsal::{Rehearsal, Rehearsed};
-pub use script::answer;
+pub use reply::answer;
 pub use survey::Survey;
 
 /// What an agent keeps open to Redis, at most: for the election, the probe, the events and the rehearsals.
@@ -61,18 +62,12 @@ impl OomRung {
 impl Store {
     /// Nothing is dialled yet.
     #[must_use]
-    pub fn new(settings: &RedisSettings, holder: &str, ttl: Duration) -> Self {
+    pub fn new(settings: &RedisSettings) -> Self {
         Self {
             link: Link::new(settings),
-            scripts: Scripts::new(settings.keys.clone(), holder, ttl),
+            scripts: Scripts::new(settings.keys.clone()),
             rung: OomRung::FirstWrite,
         }
-    }
-
-    /// A store that only looks, under no holder's name.
-    #[must_use]
-    pub fn reader(settings: &RedisSettings) -> Self {
-        Self::new(settings, "", Duration::ZERO)
     }
 
     /// Which way past out-of-memory is in use.
@@ -131,7 +126,7 @@ impl Store {
             let (script, args) = scripts.call(command, rung, nth);
             script.run(connection, keys, &args).await
         };
-        let reply = self.link.run(limit, call).await?;
-        script::answer(&reply)
+        let said = self.link.run(limit, call).await?;
+        reply::answer(&said)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{OomRung, Store};
 use crate::clock;
-use crate::election::{Answer, Command, Outcome, Stamp, View};
+use crate::election::{Answer, Claimant, Command, Outcome, Stamp, Successor, View};
 use crate::endpoint::RedisSettings;
 use crate::fault::StoreError;
 use crate::time::Instant;
@@ -20,6 +20,7 @@ const STAMP: Stamp = Stamp {
 
 pub struct Rehearsal {
     store: Store,
+    holder: String,
     limit: Duration,
     under_oom: bool,
     /// What the shadow keys looked like when there were none, and when that was seen: they will look so again.
@@ -45,10 +46,11 @@ impl Rehearsal {
             keys: settings.keys.shadow(holder),
             ..settings.clone()
         };
-        let mut store = Store::new(&shadow, holder, FLEETING);
+        let mut store = Store::new(&shadow);
         store.scripts.fleeting(FLEETING);
         Self {
             store,
+            holder: holder.to_owned(),
             limit: settings.timeout,
             under_oom,
             empty: None,
@@ -92,7 +94,10 @@ impl Rehearsal {
 
     async fn look(&mut self) -> Result<(View, Instant), StoreError> {
         let sent_at = clock::boottime();
-        Ok((self.execute(Command::Look).await?.view, sent_at))
+        Ok((
+            self.execute(Command::Look { entry: None }).await?.view,
+            sent_at,
+        ))
     }
 
     /// Begins on what was seen, and releases. Inside the result: the refusal of the begin.
@@ -105,13 +110,19 @@ impl Rehearsal {
         let end = sent_at.since(*seen_at) + self.limit * 2;
         let micros = u64::try_from(end.as_micros()).unwrap_or(u64::MAX);
         let not_after = view.store_micros.saturating_add(micros);
+        let by = Claimant {
+            holder: self.holder.clone(),
+            ttl: FLEETING,
+            stamp: STAMP,
+        };
         let begin = Command::Begin {
+            by: by.clone(),
             judged: view.judged.clone(),
             stale_lock: false,
             above: 0,
             not_after,
             under_oom: self.under_oom,
-            stamp: STAMP,
+            entry: None,
         };
         let begun = self.execute(begin).await?;
         let took = clock::boottime().since(sent_at);
@@ -119,10 +130,11 @@ impl Rehearsal {
             return Ok(Err(begun));
         };
         let release = Command::Release {
+            by,
             token,
             not_after,
             hold_off: Duration::ZERO,
-            stamp: STAMP,
+            successor: Successor::Anyone,
         };
         let released = self.execute(release).await?;
         if released.outcome != Outcome::Released {

@@ -3,6 +3,7 @@
 -- ARGV[1] holder id   ARGV[2] token   ARGV[3] not_after, microseconds
 -- ARGV[4] how long this holder stays out of the election, milliseconds   ARGV[5] channel
 -- ARGV[6] the writer's process   ARGV[7] the number of its attempt
+-- ARGV[8] members   ARGV[9] holder id of the one that should lead next; '' for anyone, '*' for the youngest that is ready
 --
 -- Outcomes: released; too_late, superseded (nothing was written).
 local id, token, channel = ARGV[1], ARGV[2], ARGV[5]
@@ -21,6 +22,13 @@ if seen.lock == id then
 else
   redis.call('PERSIST', RECORD)
 end
-redis.call('HSET', RECORD, 'released', '1', 'hold_off', ARGV[4], 'process', ARGV[6], 'attempt', ARGV[7])
+local successor = ARGV[9]
+enroll(ARGV[8], id, '0')
+if successor == '*' then
+  list_members(ARGV[8], false)
+  successor = youngest()
+end
+redis.call('HSET', RECORD, 'released', '1', 'hold_off', ARGV[4], 'successor', successor, 'process', ARGV[6],
+  'attempt', ARGV[7])
 redis.pcall('PUBLISH', channel, 'released ' .. id .. ' ' .. token)
 return answer('released')

@@ -1,4 +1,4 @@
-//! The scripts, and their replies in the core's language.
+//! The scripts, and what they are called with.
 
 use std::time::Duration;
 
@@ -7,12 +7,8 @@ use redis::{RedisResult, Value};
 
 use super::OomRung;
 use super::dial::Try;
-use crate::election::{
-    Answer, Command, Lock, Outcome, RecordFields, RecordSeen, Refusal, Stamp, View,
-};
+use crate::election::{Claimant, Command, Entry, Successor};
 use crate::endpoint::Keys;
-use crate::fault::StoreError;
-use crate::health::MemoryReading;
 
 /// A script, known to the server by its hash.
 pub(super) struct Script {
@@ -20,11 +16,9 @@ pub(super) struct Script {
     hash: String,
 }
 
-/// The scripts of the election, and what one holder hands to them every time.
+/// The scripts of the election.
 pub(super) struct Scripts {
     keys: Keys,
-    holder: String,
-    ttl_millis: String,
     /// How long the record lasts; empty: for ever.
     record_millis: String,
     look: Script,
@@ -38,7 +32,12 @@ pub(super) struct Scripts {
 impl Script {
     /// `header` goes before the first line: `#!lua flags=…`, or nothing.
     fn new(body: &str, header: &str) -> Self {
-        let text = format!("{header}{}{body}", include_str!("view.lua"));
+        let prelude = [
+            include_str!("view.lua"),
+            include_str!("members.lua"),
+            include_str!("answer.lua"),
+        ];
+        let text = format!("{header}{}{body}", prelude.concat());
         let hash = redis::Script::new(&text).get_hash().to_owned();
         Self { text, hash }
     }
@@ -68,13 +67,11 @@ impl Script {
 // === impl Scripts ===
 
 impl Scripts {
-    pub fn new(keys: Keys, holder: &str, ttl: Duration) -> Self {
+    pub fn new(keys: Keys) -> Self {
         const ALLOW_OOM: &str = "#!lua flags=allow-oom\n";
         let rungs = |body| ["", ALLOW_OOM].map(|header| Script::new(body, header));
         Self {
             keys,
-            holder: holder.to_owned(),
-            ttl_millis: ttl.as_millis().to_string(),
             record_millis: String::new(),
             look: Script::new(include_str!("look.lua"), ""),
             claim: rungs(include_str!("claim.lua")),
@@ -98,280 +95,109 @@ impl Scripts {
             OomRung::FirstWrite => &rungs[0],
             OomRung::AllowOom => &rungs[1],
         });
-        let holder = || self.holder.clone();
-        let ttl = || self.ttl_millis.clone();
-        let stamped = |stamp: &Stamp| {
-            // No two sends bear the same, not even those of one attempt: each of them may run, and however late.
-            let number = match (rung, nth) {
-                (OomRung::FirstWrite, Try::First) => stamp.attempt.to_string(),
-                (OomRung::FirstWrite, Try::Again) => format!("{}.1", stamp.attempt),
-                (OomRung::AllowOom, Try::First) => format!("{}.2", stamp.attempt),
-                (OomRung::AllowOom, Try::Again) => format!("{}.3", stamp.attempt),
-            };
-            [format!("{:016x}", stamp.process), number]
-        };
-        let rest = |stamp| {
-            let [process, attempt] = stamped(stamp);
-            [
-                self.keys.events(),
-                self.record_millis.clone(),
-                process,
-                attempt,
-            ]
-        };
-        let flag = |yes: bool| u8::from(yes).to_string();
         match command {
-            Command::Look => (&self.look, vec![]),
+            Command::Look { entry } => {
+                let holder = entry.as_ref().map_or("", |it| &it.member.holder);
+                let head = [self.keys.members(), holder.to_owned()];
+                (&self.look, [&head[..], &words(entry.as_ref())].concat())
+            }
             Command::Begin {
+                by,
                 judged,
                 stale_lock,
                 above,
                 not_after,
                 under_oom,
-                stamp,
+                entry,
             } => {
-                let (not_after, above) = (not_after.to_string(), above.to_string());
-                let head = ["begin".into(), holder(), ttl(), not_after, flag(*under_oom)];
-                let tail = [judged.clone(), flag(*stale_lock), above];
-                (claim, [&head[..], &tail[..], &rest(stamp)].concat())
+                let head = claims("begin", by, *not_after, *under_oom);
+                let judged = [judged.clone(), flag(*stale_lock), above.to_string()];
+                let rest = self.rest_of_claim(by, (rung, nth), entry.as_ref());
+                (claim, [&head[..], &judged[..], &rest].concat())
             }
             Command::Renew {
+                by,
                 token,
                 not_after,
-                stamp,
+                entry,
             } => {
-                let (not_after, token) = (not_after.to_string(), token.to_string());
-                let head = ["renew".into(), holder(), ttl(), not_after, flag(true)];
-                let tail = [token, String::new(), String::new()];
-                (claim, [&head[..], &tail[..], &rest(stamp)].concat())
+                let head = claims("renew", by, *not_after, true);
+                let token = [token.to_string(), String::new(), String::new()];
+                let rest = self.rest_of_claim(by, (rung, nth), entry.as_ref());
+                (claim, [&head[..], &token[..], &rest].concat())
             }
             Command::Release {
+                by,
                 token,
                 not_after,
                 hold_off,
-                stamp,
+                successor,
             } => {
-                let (not_after, hold_off) =
-                    (not_after.to_string(), hold_off.as_millis().to_string());
                 let head = [
-                    holder(),
+                    by.holder.clone(),
                     token.to_string(),
-                    not_after,
-                    hold_off,
+                    not_after.to_string(),
+                    hold_off.as_millis().to_string(),
                     self.keys.events(),
                 ];
-                (release, [&head[..], &stamped(stamp)].concat())
+                let successor = match successor {
+                    Successor::Anyone => "",
+                    Successor::Named(holder) => holder,
+                    Successor::Youngest => "*",
+                };
+                let tail = [self.keys.members(), successor.to_owned()];
+                (
+                    release,
+                    [&head[..], &stamped(by, (rung, nth)), &tail].concat(),
+                )
             }
         }
     }
-}
 
-/// Reads the reply of `answer()` in `view.lua`.
-///
-/// # Errors
-/// It is not such a reply: then something else than our script has answered.
-pub fn answer(reply: &Value) -> Result<Answer, StoreError> {
-    read(reply).ok_or_else(|| {
-        let shown: String = format!("{reply:?}").chars().take(200).collect();
-        StoreError::nonsense(format!(
-            "Redis answered a script with something that makes no sense: {shown}"
-        ))
-    })?
-}
-
-fn read(reply: &Value) -> Option<Result<Answer, StoreError>> {
-    let Value::Array(items) = reply else {
-        return None;
-    };
-    let [
-        outcome,
-        token,
-        time,
-        lock,
-        pttl,
-        judged,
-        record,
-        generation,
-        uptime,
-        replid2,
-        memory,
-    ] = items.as_slice()
-    else {
-        return None;
-    };
-    let outcome = match text(outcome)? {
-        "looked" => Outcome::Looked,
-        "begun" => Outcome::Begun(text(token)?.parse().ok()?),
-        "renewed" => Outcome::Renewed,
-        "released" => Outcome::Released,
-        "too_late" => Outcome::Refused(Refusal::TooLate),
-        "held" => Outcome::Refused(Refusal::Held),
-        "changed" => Outcome::Refused(Refusal::Changed),
-        "superseded" => Outcome::Refused(Refusal::Superseded),
-        _ => return None,
-    };
-    let lock = match lock {
-        Value::Nil => None,
-        lock => Some(Lock {
-            holder: lossy(lock)?,
-            remaining: match pttl {
-                // −1: it never expires.
-                Value::Int(millis) => u64::try_from(*millis).ok().map(Duration::from_millis),
-                _ => return None,
-            },
-        }),
-    };
-    let memory = match MemoryReading::parse(text(memory)?) {
-        Ok(memory) => memory,
-        Err(error) => return Some(Err(StoreError::nonsense(error.to_string()))),
-    };
-    Some(Ok(Answer {
-        outcome,
-        view: View {
-            lock,
-            record: record_seen(record)?,
-            generation: text(generation)?.to_owned(),
-            judged: lossy(judged)?,
-            // Below zero on a server whose clock was set back to before its start.
-            uptime: Duration::from_secs(text(uptime)?.parse::<i64>().ok()?.try_into().unwrap_or(0)),
-            promoted: text(replid2)?.bytes().any(|byte| byte != b'0'),
-            store_micros: text(time)?.parse().ok()?,
-            memory,
-        },
-    }))
-}
-
-/// The fields in the order of `FIELDS` in `view.lua`.
-fn record_seen(record: &Value) -> Option<RecordSeen> {
-    let Value::Array(fields) = record else {
-        return None;
-    };
-    let [
-        schema,
-        holder,
-        token,
-        _deadline,
-        ttl,
-        released,
-        generation,
-        _successor,
-        _hold_off,
-        _process,
-        _attempt,
-    ] = fields.as_slice()
-    else {
-        return None;
-    };
-    // Nor could it be judged: `judged` shows bytes that are no text as something else.
-    if fields
-        .iter()
-        .any(|it| *it != Value::Nil && text(it).is_none())
-    {
-        return Some(RecordSeen::Unknown("a field of it is no text".into()));
-    }
-    Some(RecordSeen::parse(RecordFields {
-        schema: text(schema),
-        holder: text(holder),
-        token: text(token),
-        ttl: text(ttl),
-        released: text(released),
-        generation: text(generation),
-    }))
-}
-
-fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
+    /// From ARGV[9] on.
+    fn rest_of_claim(
+        &self,
+        by: &Claimant,
+        send: (OomRung, Try),
+        entry: Option<&Entry>,
+    ) -> Vec<String> {
+        let record = [self.keys.events(), self.record_millis.clone()];
+        let members = [self.keys.members()];
+        [&record[..], &stamped(by, send), &members[..], &words(entry)].concat()
     }
 }
 
-/// A foreign value in the lock may hold any bytes.
-fn lossy(value: &Value) -> Option<String> {
-    match value {
-        Value::BulkString(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        _ => None,
-    }
+/// Up to ARGV[5] of a claim.
+fn claims(operation: &str, by: &Claimant, not_after: u64, under_oom: bool) -> [String; 5] {
+    [
+        operation.to_owned(),
+        by.holder.clone(),
+        by.ttl.as_millis().to_string(),
+        not_after.to_string(),
+        flag(under_oom),
+    ]
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test")]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
+fn flag(yes: bool) -> String {
+    u8::from(yes).to_string()
+}
 
-    fn reply(uptime: &str) -> Value {
-        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
-        let memory = "used_memory:1\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n";
-        Value::Array(vec![
-            text("looked"),
-            text("0"),
-            text("1700000000000000"),
-            Value::Nil,
-            Value::Int(-2),
-            text("g - - - - - - - - - - -"),
-            Value::Array(vec![Value::Nil; 11]),
-            text("g"),
-            text(uptime),
-            text("0000"),
-            text(memory),
-        ])
-    }
+/// The writer's process and the number of its attempt. No two sends bear the same, not even those of one attempt: each
+/// of them may run, and however late.
+fn stamped(by: &Claimant, send: (OomRung, Try)) -> [String; 2] {
+    let attempt = by.stamp.attempt;
+    let number = match send {
+        (OomRung::FirstWrite, Try::First) => attempt.to_string(),
+        (OomRung::FirstWrite, Try::Again) => format!("{attempt}.1"),
+        (OomRung::AllowOom, Try::First) => format!("{attempt}.2"),
+        (OomRung::AllowOom, Try::Again) => format!("{attempt}.3"),
+    };
+    [format!("{:016x}", by.stamp.process), number]
+}
 
-    #[test]
-    fn a_server_whose_clock_was_set_back_before_its_start_is_understood() {
-        let view = answer(&reply("-29")).unwrap().view;
-        assert_eq!(
-            (view.uptime, view.record),
-            (Duration::ZERO, RecordSeen::Missing)
-        );
-        assert_eq!(answer(&reply("7")).unwrap().view.uptime.as_secs(), 7);
-    }
-
-    #[test]
-    fn what_is_no_answer_of_ours_is_an_error_and_nothing_else() {
-        let nonsense = [
-            Value::Nil,
-            Value::Okay,
-            Value::Int(7),
-            Value::Array(vec![]),
-            Value::Array(vec![Value::Nil; 11]),
-            reply("soon"),
-        ];
-        for value in nonsense {
-            let error = answer(&value).unwrap_err();
-            assert!(error.to_string().contains("no sense"), "{error}");
-        }
-    }
-
-    fn any_value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Nil),
-            Just(Value::Okay),
-            any::<i64>().prop_map(Value::Int),
-            any::<Vec<u8>>().prop_map(Value::BulkString),
-            "looked|begun|too_late|-?[0-9]{1,20}|.{0,10}".prop_map(Value::SimpleString),
-            "looked|begun|too_late|1|0|-?[0-9]{1,20}"
-                .prop_map(|text| Value::BulkString(text.into_bytes())),
-        ];
-        leaf.prop_recursive(3, 64, 12, |inner| {
-            prop::collection::vec(inner, 0..12).prop_map(Value::Array)
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn no_reply_makes_it_panic(value in any_value(), parts in prop::collection::vec(any_value(), 11)) {
-            let _ = answer(&value);
-            let _ = answer(&Value::Array(parts));
-        }
-
-        #[test]
-        fn no_record_makes_it_panic(parts in prop::collection::vec(any_value(), 11)) {
-            let Value::Array(mut whole) = reply("7") else { unreachable!() };
-            whole[6] = Value::Array(parts);
-            let _ = answer(&Value::Array(whole));
-        }
-    }
+/// For how long an entry counts, and its words.
+fn words(entry: Option<&Entry>) -> [String; 2] {
+    entry.map_or_else(Default::default, |entry| {
+        [entry.lives.as_millis().to_string(), entry.member.words()]
+    })
 }

@@ -33,6 +33,8 @@ pub struct Survey {
     pub rehearsed: Result<Rehearsed, StoreError>,
     pub publish: Result<(), StoreError>,
     pub subscribe: Result<(), StoreError>,
+    /// What keeps the list of candidates: on keys that nobody uses.
+    pub members: Result<(), StoreError>,
     /// `min-replicas-to-write`.
     pub min_replicas: Result<u64, StoreError>,
     /// `timeout`: after so many idle seconds a connection is closed; 0 is never.
@@ -54,9 +56,11 @@ impl Survey {
             return Self::unreached(&error, guess);
         }
         let deadline = || clock::boottime() + settings.timeout;
-        let mut store = Store::reader(settings);
-        let looked = store.execute(&Command::Look, deadline()).await;
-        let shadow = settings.keys.shadow(holder).events();
+        let mut store = Store::new(settings);
+        let looked = store
+            .execute(&Command::Look { entry: None }, deadline())
+            .await;
+        let shadow = settings.keys.shadow(holder);
         let server = surveyor
             .link
             .server()
@@ -78,10 +82,11 @@ impl Survey {
             clock: surveyor.clock().await,
             rehearsed: Rehearsal::new(settings, holder, under_oom).run().await,
             publish: surveyor
-                .ask::<i64>(&["PUBLISH", &shadow, "doctor"])
+                .ask::<i64>(&["PUBLISH", &shadow.events(), "doctor"])
                 .await
                 .map(|_| ()),
             subscribe: Events::new(settings).subscribe().await.map(|_| ()),
+            members: surveyor.members(&shadow.members()).await,
             min_replicas: surveyor.setting("min-replicas-to-write").await,
             idle_timeout: surveyor.setting("timeout").await,
             way_past_oom: surveyor.way_past_oom().await,
@@ -106,6 +111,7 @@ impl Survey {
             rehearsed: Err(error()),
             publish: Err(error()),
             subscribe: Err(error()),
+            members: Err(error()),
             min_replicas: Err(error()),
             idle_timeout: Err(error()),
             way_past_oom: Err(error()),
@@ -129,6 +135,12 @@ impl Surveyor {
             command.query_async(&mut connection).await
         };
         self.link.run(self.limit, run).await
+    }
+
+    async fn members(&mut self, key: &str) -> Result<(), StoreError> {
+        self.ask::<Value>(&["HGETALL", key]).await?;
+        self.ask::<Value>(&["HDEL", key, "doctor"]).await?;
+        Ok(())
     }
 
     async fn pings(&mut self) -> Result<Vec<Duration>, StoreError> {

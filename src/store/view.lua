@@ -4,8 +4,8 @@
 -- KEYS[2] the record   hash, no TTL
 --
 -- answer(outcome, token) is the reply of every script: the outcome, and the store as it stands after it.
--- Nothing here writes, so all of it works under MISCONF and out of memory. A key of another type raises
--- WRONGTYPE before anything is written.
+-- Nothing here writes but what members.lua tries, so all of it works under MISCONF and out of memory. A key of another
+-- type raises WRONGTYPE before anything is written.
 
 -- Redis 6.2 with `lua-replicate-commands no` refuses a write after TIME unless this was called.
 if redis.replicate_commands then redis.replicate_commands() end
@@ -50,10 +50,3 @@ local function look()
   return { lock = redis.call('GET', LOCK), values = values, record = record, judged = table.concat(judged, ' ') }
 end
 
-local function answer(outcome, token)
-  local seen = look()
-  return {
-    outcome, token or '0', whole(now), seen.lock, redis.call('PTTL', LOCK), seen.judged, seen.values, generation,
-    uptime, replid2, redis.call('INFO', 'memory'),
-  }
-end

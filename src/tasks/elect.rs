@@ -4,11 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Signal;
+use super::resigning::{Asked, Resigning};
 use crate::checkup::Checkup;
 use crate::clock;
 use crate::election::{Attempt, CampaignId, Election, Event, Leadership, Reason, Reply, Token};
@@ -40,7 +41,6 @@ pub struct Elect {
     pub instance: String,
 }
 
-type Resigning = Vec<oneshot::Sender<Result<Token, ResignRefused>>>;
 type Executed = (Store, Attempt, Reply);
 
 /// What the task itself keeps besides the election.
@@ -71,7 +71,7 @@ impl Elect {
             metrics: self.metrics,
             checkup: self.checkup,
             instance: self.instance,
-            resigning: Vec::new(),
+            resigning: Resigning::default(),
             miner: String::new(),
             heartbeats: 0,
             elections: 0,
@@ -85,6 +85,9 @@ impl Elect {
         loop {
             let now = clock::boottime();
             shell.election.handle_timeout(now);
+            shell
+                .election
+                .handle_rehearsed(shell.could_take_over(now), now);
             if let Some(free) = store.take() {
                 match shell.election.next_command(now) {
                     Some(attempt) => in_flight = Some(Box::pin(execute(free, attempt))),
@@ -108,10 +111,12 @@ impl Elect {
                     shell.metrics.took(attempt.command.name(), now.since(attempt.sent_at));
                     shell.oom_rung = free.rung().name();
                     store = Some(free);
-                    let failed = reply.is_err();
+                    let failed = reply.as_ref().err().cloned();
                     shell.election.handle_reply(attempt.id, reply, now);
+                    let Shell { resigning, election, .. } = &mut shell;
+                    resigning.answered(&attempt, failed.as_ref(), election, now);
                     shell.publish(now);
-                    if failed {
+                    if failed.is_some() {
                         shell.checkup.suspect();
                     }
                 }
@@ -174,16 +179,17 @@ impl Shell {
             Message::Resign {
                 reason,
                 hold_off,
+                successor,
                 reply,
-            } => match self.election.handle_resign(hold_off, now) {
-                Ok(token) => {
-                    tracing::info!(instance = %self.instance, token, reason, ?hold_off, "resigning");
-                    self.resigning.push(reply);
-                }
-                Err(_) => {
-                    let _ = reply.send(Err(ResignRefused::NotLeader));
-                }
-            },
+            } => {
+                let asked = Asked {
+                    reason,
+                    hold_off,
+                    successor,
+                    reply,
+                };
+                self.resigning.ask(asked, &mut self.election, now);
+            }
         }
     }
 
@@ -213,11 +219,18 @@ impl Shell {
         }
     }
 
+    fn could_take_over(&self, now: Instant) -> bool {
+        matches!(self.status.borrow().takeover(now), Some(Ok(())))
+    }
+
     fn publish(&mut self, now: Instant) {
         while let Some(event) = self.election.poll_event() {
             self.note(event);
         }
         let leadership = self.election.leadership().clone();
+        if !leadership.leads() {
+            self.resigning.not_leading();
+        }
         self.note_standing(&leadership);
         self.status.send_if_modified(|status| {
             status.elect_due = now + TURN_EVERY;
@@ -252,13 +265,13 @@ impl Shell {
                 after_failures,
             } => self.note_elected(token, under_oom, after_failures),
             Event::Lost { token, reason } => self.note_lost(token, reason),
-            Event::Released { token } => {
-                tracing::info!(instance = %self.instance, token, "lock released");
-                self.resigned(Ok(token));
+            Event::Released { token, successor } => {
+                tracing::info!(instance = %self.instance, token, successor, "lock released");
+                self.resigning.ended(&Ok(token));
             }
             Event::NotReleased { token } => {
                 tracing::warn!(instance = %self.instance, token, "lock not released: its TTL ends it");
-                self.resigned(Err(ResignRefused::NotReleased));
+                self.resigning.ended(&Err(ResignRefused::NotReleased));
             }
             Event::AcquisitionFailed { error, consecutive } => {
                 self.note_acquisition_failed(&error, consecutive);
@@ -360,11 +373,5 @@ impl Shell {
             }
         }
         self.last = now.clone();
-    }
-
-    fn resigned(&mut self, result: Result<Token, ResignRefused>) {
-        for reply in self.resigning.drain(..) {
-            let _ = reply.send(result);
-        }
     }
 }

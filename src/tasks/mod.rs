@@ -5,6 +5,7 @@ mod listen;
 mod probe_miner;
 mod rehearse;
 mod remember;
+mod resigning;
 mod watch_redis;
 mod watchdog;
 

@@ -8,6 +8,8 @@ mod checks;
 mod faults;
 mod futures;
 mod key;
+#[path = "../simulation/members.rs"]
+mod members;
 #[allow(dead_code, reason = "the simulation uses more of it")]
 #[path = "../simulation/redis.rs"]
 mod redis;

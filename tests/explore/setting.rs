@@ -95,5 +95,6 @@ pub fn election(setting: &Setting, holder: &str, nonce: u64, remembered: Remembe
         allow_eviction: setting.without == Some(Safeguard::EvictionGuard),
         nonce,
         remembered,
+        enrolment: None,
     })
 }

@@ -226,9 +226,12 @@ impl World {
         self.checks.may_be_born_from = self.now + WAIT + SIGHT;
     }
 
+    /// Names the next agent, if it is alive or not.
     pub fn resigns(&mut self, index: usize) {
+        let next = (index + 1) % self.agents.0.len();
+        let successor = Some(self.agents[next].holder.clone());
         self.turn(index, |election, now| {
-            let _ = election.handle_resign(Duration::from_millis(500), now);
+            let _ = election.handle_resign(Duration::from_millis(500), successor, now);
         });
     }
 }

@@ -14,7 +14,7 @@ pub const SETTLED: Duration = Duration::from_secs(3);
 /// As the store gets it.
 pub fn request(mut command: Command) -> Command {
     match &mut command {
-        Command::Look => {}
+        Command::Look { .. } => {}
         Command::Begin { not_after, .. }
         | Command::Renew { not_after, .. }
         | Command::Release { not_after, .. } => *not_after = not_after.saturating_sub(STORE),

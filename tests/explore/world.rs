@@ -13,7 +13,7 @@ use understudy::time::Instant;
 use super::agent::{Agent, Agents, Message, Miner, What};
 use super::checks::Checks;
 use super::key::HOST;
-use super::redis::{Caller, Data, Redis};
+use super::redis::{Data, Redis};
 use super::safeguard::Safeguard;
 use super::setting::{self, Events, Setting, nonce};
 use super::wire;
@@ -272,8 +272,7 @@ impl World {
         let time = self.time();
         self.redis.expire(time);
         let before = self.redis.data.clone();
-        let caller = Caller { holder, ttl: TTL };
-        let reply = self.redis.execute(&caller, &command, time);
+        let reply = self.redis.execute(&command, time);
         let outcome = reply.as_ref().ok().map(|answer| answer.outcome);
         self.say(|| format!("redis: {holder} {command:?} → {outcome:?}"));
         let clock = self.redis.clock(time);

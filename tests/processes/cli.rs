@@ -520,7 +520,7 @@ fn resign_hands_over_and_refuses_what_it_cannot_do() {
         let command = ["resign", "--agent", &address];
         code(&understudy(&[&command[..], flags].concat()))
     };
-    assert_eq!(resign(&["--to", "b"]), Some(2));
+    assert_eq!(resign(&["--to", "b"]), Some(1));
     assert_eq!(resign(&["--hold-off", "2h"]), Some(64));
     assert_eq!(resign(&["--hold-off", "1h"]), Some(0));
     let http = format!("127.0.0.1:{}", led.agent.http);

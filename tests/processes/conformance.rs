@@ -1,20 +1,25 @@
 //! The modelled Redis of the simulation against a real one: the same random commands, every reply and every
 //! key compared. What the simulation proves of the model then holds for the scripts.
 
+#[path = "../simulation/members.rs"]
+mod members;
 #[allow(dead_code, reason = "the simulation uses more of it")]
 #[path = "../simulation/redis.rs"]
-mod model;
+mod redis;
 #[allow(dead_code, reason = "the simulation switches them off")]
 #[path = "../simulation/safeguard.rs"]
 mod safeguard;
 use std::path::Path;
 use std::time::Duration;
 
-use model::{Caller, Data, Memory};
+use self::redis::{Data, Memory};
 use stage::{Redis, engines};
 use understudy::clock::boottime;
 use understudy::config::RedisArgs;
-use understudy::election::{Answer, Command, Outcome, Record, RecordSeen, Stamp, Token, View};
+use understudy::election::{
+    Answer, Claimant, Command, Entry, Listed, Member, Outcome, Record, RecordSeen, Stamp,
+    Successor, Token, View,
+};
 use understudy::endpoint::RedisSettings;
 use understudy::fault::StoreFault;
 use understudy::store::{OomRung, Store};
@@ -22,6 +27,7 @@ use understudy::store::{OomRung, Store};
 const TTL: Duration = Duration::from_secs(60);
 const LOCK: &str = "ha:miner:global_leader";
 const RECORD: &str = "{ha:miner:global_leader}:record";
+const MEMBERS: &str = "{ha:miner:global_leader}:members";
 const HOLDERS: [&str; 3] = ["a-1", "b-2", "OOM-3"];
 /// Neither clock reaches it.
 const LATER: u64 = 1 << 52;
@@ -34,9 +40,19 @@ fn settings(redis: &Redis) -> RedisSettings {
     args.check().expect("settings")
 }
 
-fn store(redis: &Redis, holder: &str) -> Store {
-    Store::new(&settings(redis), holder, TTL)
+fn store(redis: &Redis) -> Store {
+    Store::new(&settings(redis))
 }
+
+fn claimant(holder: &str, stamp: Stamp) -> Claimant {
+    Claimant {
+        holder: holder.into(),
+        ttl: TTL,
+        stamp,
+    }
+}
+
+const LOOK: Command = Command::Look { entry: None };
 
 async fn run(store: &mut Store, command: &Command) -> Answer {
     let reply = store
@@ -49,7 +65,7 @@ async fn run(store: &mut Store, command: &Command) -> Answer {
 struct Twins {
     redis: Redis,
     stores: Vec<Store>,
-    model: model::Redis,
+    model: redis::Redis,
     /// What each has shown as `judged`: the last few, so that stale ones are tried too.
     judged: Vec<(String, String)>,
     tokens: Vec<Token>,
@@ -71,7 +87,7 @@ impl Twins {
     }
 
     /// The same command for both, but for what each calls `judged`.
-    fn command(&mut self) -> (Command, Command) {
+    fn command(&mut self, holder: &str) -> (Command, Command) {
         let not_after = if self.roll(8) == 0 { 1 } else { LATER };
         let both = |command: Command| (command.clone(), command);
         // Few, so that one that stood there before is written again.
@@ -79,35 +95,58 @@ impl Twins {
             process: self.roll(2) as u64,
             attempt: self.roll(2) as u64,
         };
+        let by = claimant(holder, stamp);
+        let entry = self.entry(holder);
         match self.roll(6) {
-            0 => both(Command::Look),
+            0 => both(Command::Look { entry }),
             1 | 2 => {
                 let back = self.roll(self.judged.len().min(3));
                 let (real, modelled) = self.judged[self.judged.len() - 1 - back].clone();
                 let (stale_lock, above) = (self.roll(2) == 0, self.token());
                 let under_oom = self.roll(4) > 0;
                 let begin = |judged| Command::Begin {
+                    by: by.clone(),
                     judged,
                     stale_lock,
                     above,
                     not_after,
                     under_oom,
-                    stamp,
+                    entry: entry.clone(),
                 };
                 (begin(real), begin(modelled))
             }
             3 | 4 => both(Command::Renew {
+                by,
                 token: self.token(),
                 not_after,
-                stamp,
+                entry,
             }),
             _ => both(Command::Release {
+                by,
                 token: self.token(),
                 not_after,
                 hold_off: Duration::ZERO,
-                stamp,
+                successor: match self.roll(3) {
+                    0 => Successor::Anyone,
+                    1 => Successor::Named(HOLDERS[0].into()),
+                    _ => Successor::Youngest,
+                },
             }),
         }
+    }
+
+    /// Some read the members, some are members, and some are none any more.
+    fn entry(&mut self, holder: &str) -> Option<Entry> {
+        let lives = [0, 1, 60_000, 60_000][self.roll(4)];
+        let member = Member {
+            holder: holder.into(),
+            ready: self.roll(3) > 0,
+            started: 1_700_000_000 + self.roll(3) as u64,
+            version: "1.0.0".into(),
+            instance: holder[..1].into(),
+        };
+        let lives = Duration::from_millis(lives);
+        Some(Entry { member, lives }).filter(|_| self.roll(4) > 0)
     }
 
     /// What happens to both besides commands.
@@ -119,6 +158,7 @@ impl Twins {
         match case {
             0 if done(&["FLUSHALL"]) => {
                 *data = Data::default();
+                self.model.members.clear();
             }
             1 if done(&["DEL", LOCK]) => {
                 (data.lock, data.another_type) = (None, false);
@@ -161,18 +201,14 @@ impl Twins {
 
     async fn step(&mut self) {
         let holder = self.roll(HOLDERS.len());
-        let (real, modelled) = self.command();
+        let (real, modelled) = self.command(HOLDERS[holder]);
         let deadline = boottime() + Duration::from_secs(5);
         let reply = self.stores[holder].execute(&real, deadline).await;
         // The model runs at the moment at which the script ran.
         if let Ok(answer) = &reply {
             self.model.ahead += answer.view.store_micros as i64 - self.model.clock(0) as i64;
         }
-        let caller = Caller {
-            holder: HOLDERS[holder],
-            ttl: TTL,
-        };
-        let expected = self.model.execute(&caller, &modelled, 0);
+        let expected = self.model.execute(&modelled, 0);
         let case = format!("{} {real:?}", HOLDERS[holder]);
         match (reply, expected) {
             (Ok(answer), Ok(expected)) => self.compare(answer, expected, &case),
@@ -188,7 +224,12 @@ impl Twins {
         assert_eq!(holder_of(&answer), holder_of(&expected), "{case}");
         match (&answer.view.record, &expected.view.record) {
             (RecordSeen::Known(real), RecordSeen::Known(modelled)) => {
-                let of = |it: &Record| (it.holder.clone(), it.token, it.ttl, it.released);
+                let of = |it: &Record| {
+                    let Record {
+                        holder, successor, ..
+                    } = it.clone();
+                    (holder, successor, it.token, it.ttl, it.released)
+                };
                 assert_eq!(of(real), of(modelled), "{case}");
                 let current = |view: &View, record: &Record| view.generation == record.generation;
                 assert_eq!(
@@ -201,6 +242,12 @@ impl Twins {
         }
         let seen = |view: &View| (view.promoted, view.memory.out_of_memory());
         assert_eq!(seen(&answer.view), seen(&expected.view), "{case}");
+        let members = |view: &View| {
+            let mut members = view.members.clone();
+            members.sort_by(|a: &Listed, b| a.member.holder.cmp(&b.member.holder));
+            members
+        };
+        assert_eq!(members(&answer.view), members(&expected.view), "{case}");
         // `judged` changes exactly when it does in the model.
         let (last_real, last_modelled) = self.judged.last().expect("one");
         let changed = (
@@ -235,6 +282,11 @@ impl Twins {
             assert_eq!(field("attempt"), attempt, "{case}");
             assert_eq!(self.redis.tell(&["TTL", RECORD]), ":-1", "{case}");
         }
+        for holder in HOLDERS {
+            let entry = self.redis.tell(&["HGET", MEMBERS, holder]);
+            let expected = self.model.members.get(holder).map_or("$-1", |it| it);
+            assert_eq!(entry, expected, "{case}");
+        }
         if let Some((_, expires)) = data.lock.as_ref().filter(|it| it.1 < u64::MAX) {
             let left = self.redis.tell(&["PTTL", LOCK]);
             let left: i64 = left.trim_start_matches(':').parse().expect("a number");
@@ -259,14 +311,10 @@ async fn the_model_does_what_the_scripts_do() {
 
 async fn run_both(engine: &Path, seed: u64) {
     let redis = Redis::of(engine, &[]);
-    let mut stores: Vec<Store> = HOLDERS.iter().map(|holder| store(&redis, holder)).collect();
-    let first = run(&mut stores[0], &Command::Look).await.view.judged;
-    let mut model = model::Redis::new(Duration::ZERO);
-    let caller = Caller {
-        holder: HOLDERS[0],
-        ttl: TTL,
-    };
-    let modelled = model.execute(&caller, &Command::Look, 0);
+    let mut stores: Vec<Store> = HOLDERS.iter().map(|_| store(&redis)).collect();
+    let first = run(&mut stores[0], &LOOK).await.view.judged;
+    let mut model = redis::Redis::new(Duration::ZERO);
+    let modelled = model.execute(&LOOK, 0);
     let modelled = modelled.expect("an answer").view.judged;
     let judged = vec![(first, modelled)];
     let mut twins = Twins {
@@ -291,13 +339,13 @@ async fn run_both(engine: &Path, seed: u64) {
 #[tokio::test]
 async fn a_restart_is_another_generation() {
     let mut redis = Redis::start();
-    let mut store = store(&redis, "a-1");
-    let before = run(&mut store, &Command::Look).await.view;
+    let mut store = store(&redis);
+    let before = run(&mut store, &LOOK).await.view;
     redis.kill();
     redis.start_again();
     let after = loop {
         let reply = store
-            .execute(&Command::Look, boottime() + Duration::from_secs(1))
+            .execute(&LOOK, boottime() + Duration::from_secs(1))
             .await;
         if let Ok(answer) = reply {
             break answer.view;
@@ -311,13 +359,9 @@ async fn a_restart_is_another_generation() {
 #[tokio::test]
 async fn a_lock_without_a_ttl_and_one_that_is_no_text_are_seen() {
     let redis = Redis::start();
-    let mut store = store(&redis, "a-1");
+    let mut store = store(&redis);
     redis.tell(&["SET", LOCK, "host-1"]);
-    let lock = run(&mut store, &Command::Look)
-        .await
-        .view
-        .lock
-        .expect("a lock");
+    let lock = run(&mut store, &LOOK).await.view.lock.expect("a lock");
     assert_eq!((lock.holder.as_str(), lock.remaining), ("host-1", None));
 }
 
@@ -325,19 +369,23 @@ async fn a_lock_without_a_ttl_and_one_that_is_no_text_are_seen() {
 #[tokio::test]
 async fn without_the_first_rung_redis_refuses_and_with_either_it_does_not() {
     let redis = Redis::start();
-    let mut store = store(&redis, "a-1");
-    let judged = run(&mut store, &Command::Look).await.view.judged;
+    let mut store = store(&redis);
+    let judged = run(&mut store, &LOOK).await.view.judged;
     redis.fill();
     let begin = |under_oom| Command::Begin {
+        by: claimant(
+            "a-1",
+            Stamp {
+                process: 7,
+                attempt: 1,
+            },
+        ),
         judged: judged.clone(),
         stale_lock: false,
         above: 0,
         not_after: LATER,
         under_oom,
-        stamp: Stamp {
-            process: 7,
-            attempt: 1,
-        },
+        entry: None,
     };
     let deadline = || boottime() + Duration::from_secs(5);
     let refused = store

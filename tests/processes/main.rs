@@ -13,6 +13,7 @@ mod grpc;
 mod harness;
 mod liveness;
 mod login;
+mod members;
 mod neighbours;
 mod oom;
 mod rehearsal;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use understudy::election::{Election, Event, LeaseRules, Reason, Remembered, Settings};
+use understudy::election::{Election, Enrolment, Event, LeaseRules, Reason, Remembered, Settings};
 use understudy::time::Instant;
 
 use super::agenda::Step;
@@ -55,8 +55,11 @@ impl World {
         let timeout = self.dice.pick(&MINER_TIMEOUTS).min(longest);
         let holder = format!("a{index}-{:08x}", seed as u32);
         let settings = self.settings(index, holder.clone(), seed, timeout, under_oom);
+        let mut election = Election::new(settings);
+        // Seven of eight say that they are ready.
+        election.handle_rehearsed(!seed.is_multiple_of(8), Instant::default());
         Agent {
-            election: Election::new(settings),
+            election,
             holder,
             ttl,
             process: self.processes,
@@ -100,6 +103,11 @@ impl World {
             allow_eviction: self.without == Some(Safeguard::EvictionGuard),
             nonce: seed,
             remembered: Remembered::NOTHING,
+            enrolment: Some(Enrolment {
+                instance: format!("a{index}"),
+                version: "0".into(),
+                started: self.now / 1_000_000_000,
+            }),
         }
     }
 

@@ -50,7 +50,7 @@ fn took_over_stale(
 
 fn not_after(command: &Command) -> u64 {
     match command {
-        Command::Look => u64::MAX,
+        Command::Look { .. } => u64::MAX,
         Command::Begin { not_after, .. }
         | Command::Renew { not_after, .. }
         | Command::Release { not_after, .. } => *not_after,

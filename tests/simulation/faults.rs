@@ -293,14 +293,16 @@ impl World {
         if !self.agents[index].election.leadership().leads() {
             return None;
         }
-        self.resign(index, S / 2);
+        let named = self.dice.below(2 * self.agents.len() as u64) as usize;
+        let successor = self.agents.get(named).map(|it| it.holder.clone());
+        self.resign(index, S / 2, successor);
         Some("resignation")
     }
 
-    pub fn resign(&mut self, index: usize, hold_off: u64) {
+    pub fn resign(&mut self, index: usize, hold_off: u64, successor: Option<String>) {
         let hold_off = Duration::from_nanos(hold_off);
         self.turn(index, |election, now| {
-            let _ = election.handle_resign(hold_off, now);
+            let _ = election.handle_resign(hold_off, successor, now);
         });
     }
 

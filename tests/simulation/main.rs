@@ -11,6 +11,7 @@ mod events;
 mod faults;
 mod go_miners;
 mod limit;
+mod members;
 mod miners;
 mod network;
 mod pollers;

@@ -5,7 +5,6 @@ use understudy::fault::StoreError;
 
 use super::agenda::{Call, Step};
 use super::clock::{MS, S};
-use super::redis::Caller;
 use super::scene::nanos;
 use super::world::World;
 
@@ -80,16 +79,15 @@ impl World {
     fn carry_out(&mut self, call: &Call) -> bool {
         let (holder, command) = (call.holder.as_str(), &call.command);
         let ttl = call.ttl;
-        let caller = Caller { holder, ttl };
         self.set_back(command);
         self.redis.expire(self.now);
         if self.now >= self.refuses_until {
             self.redis.refuses = None;
         }
         let before = self.redis.data.clone();
-        let mut reply = self.redis.execute(&caller, command, self.now);
+        let mut reply = self.redis.execute(command, self.now);
         let outcome = reply.as_ref().map(|answer| answer.outcome).ok();
-        if !matches!(command, Command::Look) {
+        if !matches!(command, Command::Look { .. }) {
             self.say(|| format!("redis: {holder} {command:?} → {outcome:?}"));
         }
         let clock = self.redis.clock(self.now);
@@ -153,10 +151,10 @@ fn announced(command: &Command, outcome: Outcome) -> Option<Token> {
 /// Each send has a number of its own.
 fn number_anew(command: &mut Command) {
     match command {
-        Command::Begin { stamp, .. }
-        | Command::Renew { stamp, .. }
-        | Command::Release { stamp, .. } => stamp.attempt += AGAIN,
-        Command::Look => {}
+        Command::Begin { by, .. } | Command::Renew { by, .. } | Command::Release { by, .. } => {
+            by.stamp.attempt += AGAIN
+        }
+        Command::Look { .. } => {}
     }
 }
 

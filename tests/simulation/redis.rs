@@ -1,12 +1,13 @@
 //! A modelled Redis: what the scripts do, on plain values. Its wall clock may jump, stand still or be coarse, its
 //! data may be lost or go back in time. `tests/processes/conformance.rs` holds it against real ones.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use understudy::election::{
-    Answer, Command, LARGEST_TOKEN, Lock, Outcome, Record, RecordSeen, Refusal, Reply, Stamp,
-    Token, View,
+    Answer, Claimant, Command, LARGEST_TOKEN, Lock, Outcome, Record, RecordSeen, Refusal, Reply,
+    Stamp, Token, View,
 };
 use understudy::fault::StoreError;
 use understudy::health::MemoryReading;
@@ -35,10 +36,11 @@ impl fmt::Display for Stored {
             ttl,
             released,
             generation,
+            successor,
         } = record;
         write!(
             out,
-            "{holder} t{token} d{deadline} p{process} n{attempt} {} {released} {generation}",
+            "{holder} t{token} d{deadline} p{process} n{attempt} {} {released} {generation} {successor}",
             ttl.as_millis()
         )
     }
@@ -81,6 +83,8 @@ pub struct Redis {
     /// It was a replica before.
     pub promoted: bool,
     pub memory: Memory,
+    /// Who could take over, by holder id: as it stands in the hash. Nothing that is judged.
+    pub members: BTreeMap<String, String>,
     /// What it answers to every write instead of doing it.
     pub refuses: Option<&'static str>,
     /// The rule that is switched off.
@@ -89,17 +93,13 @@ pub struct Redis {
     pub greatest: Token,
 }
 
-/// Someone who asks: an agent's holder id and TTL.
-pub struct Caller<'a> {
-    pub holder: &'a str,
-    pub ttl: Duration,
-}
-
 /// In place of those that are not judged.
 const NO_STAMP: Stamp = Stamp {
     process: 0,
     attempt: 0,
 };
+/// Shorter than any that an agent has.
+const SHORT: Duration = Duration::from_millis(1);
 const EPOCH: u64 = 1_700_000_000_000_000;
 const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
@@ -115,6 +115,7 @@ impl Redis {
             started: EPOCH - uptime.as_micros() as u64,
             promoted: false,
             memory: Memory::Enough,
+            members: BTreeMap::new(),
             refuses: None,
             without: None,
             greatest: 0,
@@ -166,7 +167,7 @@ impl Redis {
     }
 
     /// Runs one command to its end, as the script does.
-    pub fn execute(&mut self, caller: &Caller<'_>, command: &Command, now: u64) -> Reply {
+    pub fn execute(&mut self, command: &Command, now: u64) -> Reply {
         self.expire(now);
         // A replica does not even tell.
         if let Some(why) = self.refuses.filter(|why| why.starts_with("READONLY")) {
@@ -176,38 +177,39 @@ impl Redis {
             return Err(StoreError::new(WRONG_TYPE));
         }
         let clock = self.clock(now);
-        let outcome = self.run(caller, command, clock).map_err(StoreError::new)?;
-        Ok(Answer {
-            outcome,
-            view: self.view(caller, clock),
-        })
+        let outcome = self.run(command, clock).map_err(StoreError::new)?;
+        let members = self.keep_members(command, outcome, clock);
+        let mut view = self.view(clock);
+        view.members = members;
+        Ok(Answer { outcome, view })
     }
 
     fn checks(&self, safeguard: Safeguard) -> bool {
         self.without != Some(safeguard)
     }
 
-    fn run(
-        &mut self,
-        caller: &Caller<'_>,
-        command: &Command,
-        clock: u64,
-    ) -> Result<Outcome, &'static str> {
+    fn run(&mut self, command: &Command, clock: u64) -> Result<Outcome, &'static str> {
         let refused = |why| Ok(Outcome::Refused(why));
-        let holder = caller.holder;
+        let by = match command {
+            Command::Look { .. } => return Ok(Outcome::Looked),
+            Command::Begin { by, .. } | Command::Renew { by, .. } | Command::Release { by, .. } => {
+                by
+            }
+        };
+        let (holder, stamp) = (&*by.holder, &by.stamp);
         let lock = self.data.lock.as_ref().map(|(holder, _)| holder.as_str());
         let foreign = lock.is_some_and(|it| it != holder) && self.checks(Safeguard::ForeignLock);
         let record = self.data.stored.as_ref().map(|stored| &stored.record);
         let too_late = |not_after: u64| self.checks(Safeguard::NotAfter) && clock > not_after;
         match command {
-            Command::Look => Ok(Outcome::Looked),
+            Command::Look { .. } => Ok(Outcome::Looked),
             Command::Begin {
                 judged,
                 stale_lock,
                 above,
                 not_after,
                 under_oom,
-                stamp,
+                ..
             } => {
                 if too_late(*not_after) {
                     return refused(Refusal::TooLate);
@@ -227,13 +229,11 @@ impl Redis {
                 if self.checks(Safeguard::TokenAboveHighest) {
                     token = token.max(above + 1);
                 }
-                self.write(caller, token, clock, *under_oom, *stamp)?;
+                self.write(by, token, clock, *under_oom)?;
                 Ok(Outcome::Begun(token))
             }
             Command::Renew {
-                token,
-                not_after,
-                stamp,
+                token, not_after, ..
             } => {
                 if too_late(*not_after) {
                     return refused(Refusal::TooLate);
@@ -249,13 +249,13 @@ impl Redis {
                         return refused(Refusal::Superseded);
                     }
                 }
-                self.write(caller, *token, clock, true, *stamp)?;
+                self.write(by, *token, clock, true)?;
                 Ok(Outcome::Renewed)
             }
             Command::Release {
                 token,
                 not_after,
-                stamp,
+                successor,
                 ..
             } => {
                 if too_late(*not_after) {
@@ -274,8 +274,10 @@ impl Redis {
                 if !foreign {
                     self.data.lock = None;
                 }
+                let successor = self.successor(holder, successor, clock);
                 if let Some(stored) = &mut self.data.stored {
                     stored.record.released = true;
+                    stored.record.successor = successor;
                     stored.stamp = *stamp;
                 }
                 Ok(Outcome::Released)
@@ -285,11 +287,10 @@ impl Redis {
 
     fn write(
         &mut self,
-        caller: &Caller<'_>,
+        by: &Claimant,
         token: Token,
         clock: u64,
         under_oom: bool,
-        stamp: Stamp,
     ) -> Result<(), &'static str> {
         if let Some(why) = self.refuses {
             return Err(why);
@@ -299,19 +300,20 @@ impl Redis {
         }
         assert!(token <= LARGEST_TOKEN);
         self.greatest = self.greatest.max(token);
-        let deadline = clock + caller.ttl.as_micros() as u64;
-        self.data.lock = Some((caller.holder.to_owned(), deadline));
+        let deadline = clock + by.ttl.as_micros() as u64;
+        self.data.lock = Some((by.holder.clone(), deadline));
         let record = Record {
-            holder: caller.holder.to_owned(),
+            holder: by.holder.clone(),
             token,
-            ttl: caller.ttl,
+            ttl: by.ttl,
             released: false,
             generation: self.shown_generation(),
+            successor: String::new(),
         };
         self.data.stored = Some(Stored {
             record,
             deadline,
-            stamp,
+            stamp: by.stamp,
         });
         Ok(())
     }
@@ -343,7 +345,7 @@ impl Redis {
         }
     }
 
-    fn view(&self, caller: &Caller<'_>, clock: u64) -> View {
+    fn view(&self, clock: u64) -> View {
         let (max_bytes, policy) = match self.memory {
             Memory::Enough => (0, "noeviction"),
             Memory::Full => (1, "noeviction"),
@@ -355,7 +357,7 @@ impl Redis {
                 holder: holder.clone(),
                 remaining: Some(Duration::from_micros(expires.saturating_sub(clock))),
             }),
-            record: self.record_seen(caller),
+            record: self.record_seen(),
             generation: self.shown_generation(),
             judged: self.judged(),
             uptime: Duration::from_micros(clock.saturating_sub(self.started)),
@@ -367,10 +369,11 @@ impl Redis {
                 not_counted_bytes: 0,
                 policy: policy.into(),
             },
+            members: Vec::new(),
         }
     }
 
-    fn record_seen(&self, caller: &Caller<'_>) -> RecordSeen {
+    fn record_seen(&self) -> RecordSeen {
         let record = self.data.stored.as_ref().map(|stored| &stored.record);
         let free = self.data.lock.is_none();
         // Without these rules a lock that is gone, by Redis' own clock, is all that a standby asks for.
@@ -386,9 +389,10 @@ impl Redis {
             return RecordSeen::Known(Record {
                 holder: "anyone".into(),
                 token: self.greatest,
-                ttl: caller.ttl,
+                ttl: record.map_or(SHORT, |it| it.ttl),
                 released: true,
                 generation: self.shown_generation(),
+                successor: String::new(),
             });
         }
         record.map_or(RecordSeen::Missing, |it| RecordSeen::Known(it.clone()))

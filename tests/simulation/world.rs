@@ -128,9 +128,17 @@ impl World {
         };
         self.run_until(self.now + S);
         let time = self.time_to_hand_over(leader);
+        // One in four names a successor, which may be gone: then a second later.
+        let named = self.dice.chance(25).then(|| self.anyones_holder());
+        let time = time + named.as_ref().map_or(0, |_| S);
         match self.scene.liveness[leader] {
-            Liveness::Campaign => self.disconnect(leader, EndedBy::Miner),
-            Liveness::Probe | Liveness::Always => self.resign(leader, time),
+            Liveness::Campaign => {
+                if named.is_some() {
+                    self.resign(leader, time, named);
+                }
+                self.disconnect(leader, EndedBy::Miner);
+            }
+            Liveness::Probe | Liveness::Always => self.resign(leader, time, named),
         }
         self.run_until(self.now + time);
         // Where tokens may have gone back a release is not believed by who knows a greater one.
@@ -140,6 +148,13 @@ impl World {
                 .violate("I7: nobody leads 100 ms after the leader's miner died, or its last yes was waited out");
         }
         self.checks.violation.clone()
+    }
+
+    /// The holder id of an agent, or of one that is gone.
+    fn anyones_holder(&mut self) -> String {
+        let index = self.dice.below(self.agents.len() as u64 + 1) as usize;
+        let agent = self.agents.get(index);
+        agent.map_or_else(|| "gone-00000000".into(), |it| it.holder.clone())
     }
 
     fn run_until(&mut self, end: u64) {

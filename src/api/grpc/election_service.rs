@@ -164,11 +164,6 @@ impl ElectionService for Elections {
     ) -> Result<Response<ResignResponse>, Status> {
         let _held = hold(&request);
         let request = request.into_inner();
-        if !request.successor.is_empty() {
-            return Err(Status::unimplemented(
-                "this version cannot name a successor: leave `successor` empty",
-            ));
-        }
         let hold_off = match request.hold_off {
             None => Some(DEFAULT_HOLD_OFF),
             Some(hold_off) => Duration::try_from(hold_off).ok(),
@@ -186,14 +181,13 @@ impl ElectionService for Elections {
         let resigned = self.context.desk.ask(|reply| Message::Resign {
             reason,
             hold_off,
+            successor: Some(request.successor).filter(|it| !it.is_empty()),
             reply,
         });
         match resigned.await.map_err(closed)? {
             Ok(fencing_token) => Ok(Response::new(ResignResponse { fencing_token })),
-            Err(why @ ResignRefused::NotLeader) => {
-                Err(Status::failed_precondition(why.to_string()))
-            }
             Err(why @ ResignRefused::NotReleased) => Err(Status::aborted(why.to_string())),
+            Err(why) => Err(Status::failed_precondition(why.to_string())),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::super::leadership::Reason;
 use super::super::miner::Liveness;
 use super::super::view::{RecordSeen, Token, View};
 use super::super::watch::Watch;
+use super::hand_over::HandOver;
 use super::{Election, Phase, Term};
 use crate::fault::StoreError;
 use crate::time::Instant;
@@ -22,17 +23,20 @@ impl Election {
                     self.lose(Reason::LeaseExpired, now);
                 } else {
                     match self.candidate(now) {
-                        Err(reason) => self.end_term(reason, Duration::ZERO, now),
+                        Err(reason) => self.end_term(reason, HandOver::TO_ANYONE, now),
                         Ok(candidate) if candidate != campaign => {
-                            self.end_term(Reason::NoMiner, Duration::ZERO, now);
+                            self.end_term(Reason::NoMiner, HandOver::TO_ANYONE, now);
                         }
                         Ok(_) => {}
                     }
                 }
             }
-            Phase::Ending { term, hold_off, .. }
-                if now >= self.settings.rules.release_until(term.lease_until) =>
-            {
+            Phase::Ending {
+                term,
+                ref hand_over,
+                ..
+            } if now >= self.settings.rules.release_until(term.lease_until) => {
+                let hold_off = hand_over.hold_off;
                 self.events
                     .push_back(Event::NotReleased { token: term.token });
                 self.follow(hold_off, now);
@@ -76,7 +80,7 @@ impl Election {
             }
         }
         if matches!(self.phase, Phase::Leading { .. }) && self.evicting() {
-            self.end_term(Reason::EvictionPolicy, Duration::ZERO, now);
+            self.end_term(Reason::EvictionPolicy, HandOver::TO_ANYONE, now);
         }
         if let Some(lock) = self.foreign_lock(now) {
             let (leader, endless) = (lock.holder.clone(), lock.remaining.is_none());
@@ -115,6 +119,9 @@ impl Election {
         self.demoted = None;
         self.stray = false;
         self.store_clock = Some((view.store_micros, now));
+        if wrote {
+            self.members.listed.clone_from(&view.members);
+        }
         let seen = view.record.known().map(|record| (record.token, record.ttl));
         let watch = self.watch.take();
         let asker = self.asker();
@@ -150,7 +157,7 @@ impl Election {
                 self.phase = Phase::Ending {
                     term,
                     reason: gone.err().unwrap_or(Reason::Draining),
-                    hold_off: Duration::ZERO,
+                    hand_over: HandOver::TO_ANYONE,
                 };
                 return;
             }
@@ -184,14 +191,18 @@ impl Election {
     /// Released, or nothing of ours is left to release.
     fn released(&mut self, token: Token, released: bool, now: Instant) {
         if released {
-            self.events.push_back(Event::Released { token });
+            let successor = self.named();
+            self.events.push_back(Event::Released { token, successor });
         } else {
             self.events.push_back(Event::NotReleased { token });
         }
         if let Phase::Ending {
-            hold_off, reason, ..
+            ref hand_over,
+            reason,
+            ..
         } = self.phase
         {
+            let hold_off = hand_over.hold_off;
             self.follow(hold_off, now);
             self.demoted = Some(reason).filter(|it| *it == Reason::Resigned);
         }
@@ -207,7 +218,7 @@ impl Election {
         let of_term = match command {
             Command::Renew { .. } => self.phase != Phase::Following,
             Command::Release { .. } => true,
-            Command::Look | Command::Begin { .. } => false,
+            Command::Look { .. } | Command::Begin { .. } => false,
         };
         let acquiring = !of_term && self.wants_to_lead(now);
         let count = if acquiring {
@@ -241,12 +252,12 @@ impl Election {
     }
 
     /// Stops granting; the lock is released once nobody can act on it.
-    pub(super) fn end_term(&mut self, reason: Reason, hold_off: Duration, now: Instant) {
+    pub(super) fn end_term(&mut self, reason: Reason, hand_over: HandOver, now: Instant) {
         if let Some(term) = self.leave(reason, now) {
             self.phase = Phase::Ending {
                 term,
                 reason,
-                hold_off,
+                hand_over,
             };
             self.retries = 0;
             self.pause_until = now;

@@ -2,6 +2,7 @@
 
 mod campaign;
 mod change;
+mod hand_over;
 mod plan;
 mod standing;
 
@@ -17,6 +18,9 @@ use super::view::{Lock, Token};
 use super::watch::{Asker, Watch};
 use crate::fault::StoreError;
 use crate::time::Instant;
+use hand_over::{HandOver, Members};
+
+pub use hand_over::NotLeader;
 
 /// Events cause one look per this time, and twenty at once, the first of which needs no room in the burst. Several hand-overs in
 /// a second must not use it up, and under a flood a release is seen this much later.
@@ -69,6 +73,7 @@ pub struct Election {
     hearing: Hearing,
     hold_off_until: Instant,
     stopping: bool,
+    members: Members,
     leadership: Leadership,
     events: VecDeque<Event>,
 }
@@ -87,7 +92,7 @@ enum Phase {
     Ending {
         term: Term,
         reason: Reason,
-        hold_off: Duration,
+        hand_over: HandOver,
     },
 }
 
@@ -116,10 +121,6 @@ struct Term {
     lease_until: Instant,
 }
 
-/// There is no leadership here to resign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotLeader;
-
 // === impl Election: what happens to it ===
 
 impl Election {
@@ -147,6 +148,7 @@ impl Election {
             hearing: Hearing::default(),
             hold_off_until: Instant::PAST,
             stopping: false,
+            members: Members::default(),
             leadership: Leadership::starting(),
             events: VecDeque::new(),
             settings,
@@ -213,33 +215,6 @@ impl Election {
         if let Phase::Leading { renew_due, .. } = &mut self.phase {
             *renew_due = now;
         }
-        self.settle(now);
-    }
-
-    /// A planned hand-over: stop granting, release when nobody acts, stay out for `hold_off`.
-    ///
-    /// # Errors
-    /// There is nothing to resign.
-    pub fn handle_resign(&mut self, hold_off: Duration, now: Instant) -> Result<Token, NotLeader> {
-        self.elapse(now);
-        let token = match self.phase {
-            Phase::Leading { term, .. } => term.token,
-            Phase::Following | Phase::Ending { .. } => {
-                self.settle(now);
-                return Err(NotLeader);
-            }
-        };
-        self.end_term(Reason::Resigned, hold_off, now);
-        self.settle(now);
-        Ok(token)
-    }
-
-    /// The agent shuts down: no term is begun any more, and the present one is given back.
-    pub fn handle_stop(&mut self, now: Instant) {
-        self.elapse(now);
-        self.stopping = true;
-        self.pause_until = now;
-        self.end_term(Reason::Draining, Duration::ZERO, now);
         self.settle(now);
     }
 }

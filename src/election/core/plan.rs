@@ -1,11 +1,10 @@
 //! What the election wants next, derived from its state and the time.
 
-use std::time::Duration;
-
-use super::super::command::{Attempt, Command, Stamp};
+use super::super::command::{Attempt, Claimant, Command, Stamp};
 use super::super::leadership::Reason;
 use super::super::view::{RecordSeen, Token};
 use super::super::watch::Judgement;
+use super::hand_over::HandOver;
 use super::{Election, Phase};
 use crate::time::Instant;
 
@@ -75,25 +74,35 @@ impl Election {
         match self.phase {
             Phase::Leading {
                 term, renew_due, ..
-            } if now >= renew_due => Plan::Send(Command::Renew {
-                token: term.token,
-                not_after: self.not_after(self.deadline(now)),
-                stamp: self.stamp(),
-            }),
+            } if now >= renew_due => Plan::Send(self.renew(term.token, now)),
             Phase::Leading { renew_due, .. } => Plan::Wait(renew_due),
-            Phase::Ending { term, hold_off, .. } => self.plan_release(term.token, hold_off, now),
+            Phase::Ending {
+                term,
+                ref hand_over,
+                ..
+            } => self.plan_release(term.token, hand_over, now),
             Phase::Following => self.plan_following(now),
         }
     }
 
-    fn plan_release(&self, token: Token, hold_off: Duration, now: Instant) -> Plan {
+    fn renew(&self, token: Token, now: Instant) -> Command {
+        Command::Renew {
+            by: self.claimant(),
+            token,
+            not_after: self.not_after(self.deadline(now)),
+            entry: self.entry(now),
+        }
+    }
+
+    fn plan_release(&self, token: Token, hand_over: &HandOver, now: Instant) -> Plan {
         match self.acting_until() {
             until if now < until => Plan::Wait(until),
             _ => Plan::Send(Command::Release {
+                by: self.claimant(),
                 token,
                 not_after: self.not_after(self.deadline(now)),
-                hold_off,
-                stamp: self.stamp(),
+                hold_off: hand_over.hold_off,
+                successor: hand_over.successor.clone(),
             }),
         }
     }
@@ -103,12 +112,13 @@ impl Election {
             Judgement::Begin { stale_lock } => {
                 if let Some(watch) = &self.watch {
                     return Plan::Send(Command::Begin {
+                        by: self.claimant(),
                         judged: watch.view.judged.clone(),
                         stale_lock,
                         above: self.highest,
                         not_after: self.not_after(self.deadline(now)),
                         under_oom: self.settings.under_oom,
-                        stamp: self.stamp(),
+                        entry: self.entry(now),
                     });
                 }
                 now
@@ -119,18 +129,12 @@ impl Election {
             // From before a restart: kept until a term may be begun by it.
             match self.keep_due(now) {
                 Some(due) if now < due => return Plan::Wait(due),
-                Some(_) => {
-                    return Plan::Send(Command::Renew {
-                        token,
-                        not_after: self.not_after(self.deadline(now)),
-                        stamp: self.stamp(),
-                    });
-                }
+                Some(_) => return Plan::Send(self.renew(token, now)),
                 None => {}
             }
             // Neither led by nor wanted: a begin whose reply was lost.
             if !self.wants_to_lead(now) {
-                return self.plan_release(token, Duration::ZERO, now);
+                return self.plan_release(token, &HandOver::TO_ANYONE, now);
             }
         }
         let look = if until <= now {
@@ -141,7 +145,9 @@ impl Election {
         if self.stopping && !self.stray {
             Plan::Wait(Instant::NEVER)
         } else if self.stopping || now >= look {
-            Plan::Send(Command::Look)
+            Plan::Send(Command::Look {
+                entry: self.entry(now),
+            })
         } else {
             Plan::Wait(look)
         }
@@ -188,10 +194,14 @@ impl Election {
     }
 
     /// Of the next attempt.
-    fn stamp(&self) -> Stamp {
-        Stamp {
-            process: self.settings.nonce,
-            attempt: self.attempts.0 + 1,
+    fn claimant(&self) -> Claimant {
+        Claimant {
+            holder: self.settings.holder.clone(),
+            ttl: self.settings.rules.ttl(),
+            stamp: Stamp {
+                process: self.settings.nonce,
+                attempt: self.attempts.0 + 1,
+            },
         }
     }
 

@@ -261,7 +261,10 @@ fn a_begin_whose_reply_was_lost_is_found_and_begun_anew() {
 fn a_record_of_our_own_that_changed_without_us_proves_nothing() {
     let (mut stage, campaign) = Stage::leading();
     let hold_off = Duration::from_millis(1);
-    stage.election.handle_resign(hold_off, stage.now).unwrap();
+    stage
+        .election
+        .handle_resign(hold_off, None, stage.now)
+        .unwrap();
     let demoted = stage.election.leadership().version;
     stage
         .election

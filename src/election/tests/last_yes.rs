@@ -8,7 +8,9 @@ fn whoever_only_asked_who_leads_is_waited_out() {
     let mut stage = Stage::with(Liveness::Always, true);
     stage.look();
     stage.begin(5);
-    let resigned = stage.election.handle_resign(Duration::ZERO, stage.now);
+    let resigned = stage
+        .election
+        .handle_resign(Duration::ZERO, None, stage.now);
     assert_eq!(resigned, Ok(5));
     stage.pass(MINER_TIMEOUT - MS);
     stage.nothing();
@@ -41,7 +43,7 @@ fn whoever_only_asked_who_leads_is_waited_out_on_every_way_out() {
         let end = stage.now + MINER_TIMEOUT;
         while stage.now < end {
             if let Some(attempt) = stage.election.next_command(stage.now) {
-                assert_eq!(attempt.command, Command::Look);
+                assert_eq!(attempt.command, LOOK);
                 stage.answer(&attempt, Outcome::Looked);
             }
             stage.pass(MS);

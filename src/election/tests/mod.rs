@@ -4,6 +4,7 @@
 
 mod begin;
 mod events;
+mod hand_over;
 mod last_yes;
 mod restart;
 mod standing_down;
@@ -23,6 +24,9 @@ const MINER_TIMEOUT: Duration = Duration::from_secs(3);
 const REDIS_TIMEOUT: Duration = Duration::from_secs(2);
 const MS: Duration = Duration::from_millis(1);
 
+/// Of an agent that tells nothing of itself.
+const LOOK: Command = Command::Look { entry: None };
+
 const START: Instant = Instant::from_nanos(1_000_000_000_000);
 
 fn settings(redis_timeout: Duration) -> Settings {
@@ -35,6 +39,7 @@ fn settings(redis_timeout: Duration) -> Settings {
         allow_eviction: false,
         nonce: 7,
         remembered: Remembered::NOTHING,
+        enrolment: None,
     }
 }
 
@@ -82,7 +87,7 @@ impl Stage {
                 self.election.handle_heartbeat(campaign, None, self.now);
             }
             if let Some(attempt) = self.election.next_command(self.now) {
-                assert_eq!(attempt.command, Command::Look);
+                assert_eq!(attempt.command, LOOK);
                 self.answer(&attempt, Outcome::Looked);
             }
         }
@@ -111,7 +116,7 @@ impl Stage {
 
     fn look(&mut self) {
         let attempt = self.next();
-        assert_eq!(attempt.command, Command::Look);
+        assert_eq!(attempt.command, LOOK);
         self.answer(&attempt, Outcome::Looked);
     }
 
@@ -173,6 +178,7 @@ fn empty() -> View {
             not_counted_bytes: 0,
             policy: "noeviction".into(),
         },
+        members: Vec::new(),
     }
 }
 
@@ -184,6 +190,7 @@ fn written(holder: &str, token: Token, released: bool) -> View {
         ttl: TTL,
         released,
         generation: "g".into(),
+        successor: String::new(),
     };
     View {
         lock: (!released).then(|| lock(holder)),

@@ -121,7 +121,10 @@ fn a_release_that_finds_a_later_term_was_one() {
     let release = stage.must_release(100);
     stage.view = written("other", 101, false);
     stage.answer(&release, Outcome::Refused(Refusal::Superseded));
-    assert!(stage.events().contains(&Event::Released { token: 100 }));
+    assert!(stage.events().contains(&Event::Released {
+        token: 100,
+        successor: String::new()
+    }));
 }
 
 #[test]
@@ -178,7 +181,10 @@ fn a_resignation_waits_for_the_acknowledgement_of_the_demotion() {
     let (mut stage, campaign) = Stage::leading();
     let granted = stage.election.leadership().version;
     let hold_off = Duration::from_secs(30);
-    assert_eq!(stage.election.handle_resign(hold_off, stage.now), Ok(100));
+    assert_eq!(
+        stage.election.handle_resign(hold_off, None, stage.now),
+        Ok(100)
+    );
     assert_eq!(stage.says(), (Role::Standby, Reason::Draining));
     stage.nothing();
     stage
@@ -195,7 +201,7 @@ fn a_resignation_waits_for_the_acknowledgement_of_the_demotion() {
     assert_eq!(stage.says(), (Role::Standby, Reason::HoldOff));
     stage.nothing();
     assert_eq!(
-        stage.election.handle_resign(hold_off, stage.now),
+        stage.election.handle_resign(hold_off, None, stage.now),
         Err(NotLeader)
     );
 }

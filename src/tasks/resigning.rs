@@ -1,0 +1,97 @@
+//! Those who asked for a hand-over and wait for its end.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::election::{Attempt, Command, Election, Token};
+use crate::fault::StoreError;
+use crate::miner::ResignRefused;
+use crate::time::Instant;
+
+/// A planned hand-over, as it was asked for.
+pub(super) struct Asked {
+    pub reason: String,
+    pub hold_off: Duration,
+    pub successor: Option<String>,
+    pub reply: oneshot::Sender<Result<Token, ResignRefused>>,
+}
+
+#[derive(Default)]
+pub(super) struct Resigning {
+    /// A successor was named: whether it is there and ready is being read.
+    asking: Vec<Asked>,
+    /// The term is being given back.
+    waiting: Vec<oneshot::Sender<Result<Token, ResignRefused>>>,
+}
+
+impl Resigning {
+    pub fn ask(&mut self, asked: Asked, election: &mut Election, now: Instant) {
+        if asked.successor.is_some() && election.leadership().at(now).leads() {
+            self.asking.push(asked);
+            election.handle_ask_members(now);
+        } else {
+            self.begin(asked, None, election, now);
+        }
+    }
+
+    /// A command was answered, or was not: who could take over may be known now.
+    pub fn answered(
+        &mut self,
+        attempt: &Attempt,
+        failed: Option<&StoreError>,
+        election: &mut Election,
+        now: Instant,
+    ) {
+        if !matches!(attempt.command, Command::Renew { .. }) {
+            return;
+        }
+        for asked in std::mem::take(&mut self.asking) {
+            let instance = asked.successor.clone().unwrap_or_default();
+            let found = match failed {
+                Some(error) => Err(ResignRefused::MembersUnknown(error.clone())),
+                None => election
+                    .successor(&instance)
+                    .map_err(|why| ResignRefused::Successor(instance, why)),
+            };
+            match found {
+                Ok(holder) => self.begin(asked, Some(&holder), election, now),
+                // Whoever asked may be gone again.
+                Err(why) => drop(asked.reply.send(Err(why))),
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        asked: Asked,
+        successor: Option<&String>,
+        election: &mut Election,
+        now: Instant,
+    ) {
+        let Asked {
+            reason, hold_off, ..
+        } = asked;
+        match election.handle_resign(hold_off, successor.cloned(), now) {
+            Ok(token) => {
+                tracing::info!(token, reason, ?hold_off, successor, "resigning");
+                self.waiting.push(asked.reply);
+            }
+            Err(_) => drop(asked.reply.send(Err(ResignRefused::NotLeader))),
+        }
+    }
+
+    /// The term was given back, or could not be.
+    pub fn ended(&mut self, result: &Result<Token, ResignRefused>) {
+        for reply in self.waiting.drain(..) {
+            let _ = reply.send(result.clone());
+        }
+    }
+
+    /// Nobody leads here any more: there is nothing to hand over.
+    pub fn not_leading(&mut self) {
+        for asked in self.asking.drain(..) {
+            let _ = asked.reply.send(Err(ResignRefused::NotLeader));
+        }
+    }
+}
