@@ -274,6 +274,7 @@ impl Assembly {
                 holder: self.holder.clone(),
                 rules: config.rules.clone(),
                 liveness: config.liveness,
+                candidate: config.candidate,
                 under_oom: config.acquire_under_oom,
                 allow_eviction: config.allow_eviction,
                 nonce: self.seed,

@@ -79,6 +79,9 @@ pub struct RunArgs {
     /// How long the miner may be silent [default: 3s or a third of the TTL, whichever is less]
     #[arg(long, value_name = "DURATION")]
     pub miner_timeout: Option<String>,
+    /// Campaign for leadership; false: watch, and never lead [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub candidate: Option<String>,
     /// Take the lock even where Redis is out of memory; false: fail visibly, as a plain SET would
     /// [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]

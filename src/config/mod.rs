@@ -44,6 +44,8 @@ pub struct Config {
     pub liveness: Liveness,
     /// Set exactly where the miner's liveness is found by it.
     pub miner_probe: Option<MinerProbe>,
+    /// It may lead.
+    pub candidate: bool,
     pub acquire_under_oom: bool,
     pub allow_eviction: bool,
     pub memory_every: Duration,
@@ -99,6 +101,7 @@ impl Config {
             ],
         );
         let miner_probe = reader.miner_probe(args, liveness);
+        let candidate = reader.boolean("candidate", &args.candidate, true);
         let acquire_under_oom = reader.boolean("acquire-under-oom", &args.acquire_under_oom, true);
         let allow_eviction = reader.boolean("allow-eviction", &args.allow_eviction, false);
         let memory_every = reader.at_least(
@@ -140,6 +143,7 @@ impl Config {
             rules: rules?,
             liveness: liveness?,
             miner_probe,
+            candidate: candidate?,
             acquire_under_oom: acquire_under_oom?,
             allow_eviction: allow_eviction?,
             memory_every: memory_every?,
@@ -220,7 +224,7 @@ mod tests {
         assert_eq!(config.log_format, LogFormat::Text);
         assert_eq!(config.log_level, Level::INFO);
         assert_eq!((config.grpc_socket, config.state_dir), (None, None));
-        assert!(config.acquire_under_oom && !config.allow_eviction);
+        assert!(config.candidate && config.acquire_under_oom && !config.allow_eviction);
     }
 
     #[test]
@@ -251,6 +255,7 @@ mod tests {
             miner_timeout: set("20s"),
             drain_timeout: set("1ms"),
             miner_liveness: set("maybe"),
+            candidate: set("no"),
             acquire_under_oom: set("yes"),
             memory_warn_ratio: set("90"),
             grpc_listen: set("0.0.0.0:50051"),
@@ -271,6 +276,7 @@ mod tests {
             "miner-timeout",
             "drain-timeout",
             "miner-liveness",
+            "candidate",
             "acquire-under-oom",
             "memory-warn-ratio",
             "grpc-listen",

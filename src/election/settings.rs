@@ -12,6 +12,8 @@ pub struct Settings {
     pub holder: String,
     pub rules: LeaseRules,
     pub liveness: Liveness,
+    /// It may lead. Another only watches.
+    pub candidate: bool,
     /// Take the lock even where Redis is out of memory.
     pub under_oom: bool,
     /// Lead even where Redis may evict the lock.

@@ -91,6 +91,7 @@ pub fn election(setting: &Setting, holder: &str, nonce: u64, remembered: Remembe
         holder: holder.into(),
         rules,
         liveness: setting.liveness,
+        candidate: true,
         under_oom: true,
         allow_eviction: setting.without == Some(Safeguard::EvictionGuard),
         nonce,

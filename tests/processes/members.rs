@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use stage::{Agent, Miner, Redis, boottime_ns, check_acts, wait_for};
+use stage::{Agent, Miner, Redis, boottime_ns, check_acts, never, wait_for};
 
 const SOON: Duration = Duration::from_secs(20);
 const FLAGS: [&str; 2] = ["--lease-ttl", "10s"];
@@ -200,6 +200,21 @@ fn a_look_works_where_nobody_can_write() {
     wait_for("somebody leads again", SOON, || {
         pods.iter().any(|(agent, _)| agent.leads()).then_some(())
     });
+}
+
+#[test]
+fn one_that_is_no_candidate_watches_and_never_leads() {
+    let redis = Redis::start();
+    let (watcher, _miner) = pod("watcher", &redis, &["--candidate=false"]);
+    watcher.wait_for_reason("not_candidate", SOON);
+    never("it leads", Duration::from_secs(2), || watcher.leads());
+    let (leader, _alive) = pod("a", &redis, &[]);
+    leader.wait_until_leading(SOON);
+    wait_for("it tells who leads", SOON, || {
+        let leads = watcher.status()["leader_id"].as_str()?.starts_with("a-");
+        leads.then_some(())
+    });
+    assert_eq!(candidates(&redis).len(), 1);
 }
 
 /// One new pod is ready before an old one is stopped, the leader first: `maxSurge: 1, maxUnavailable: 0`.

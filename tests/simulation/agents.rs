@@ -99,6 +99,7 @@ impl World {
             holder,
             rules,
             liveness: self.scene.liveness[index],
+            candidate: true,
             under_oom,
             allow_eviction: self.without == Some(Safeguard::EvictionGuard),
             nonce: seed,

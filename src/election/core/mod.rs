@@ -304,6 +304,7 @@ impl Election {
     /// The campaign that may be granted a term, or why there is none.
     fn candidate(&self, now: Instant) -> Result<CampaignId, Reason> {
         match (self.settings.liveness, &self.miner) {
+            _ if !self.settings.candidate => Err(Reason::NotCandidate),
             (Liveness::Always, _) => Ok(CampaignId(0)),
             (Liveness::Campaign | Liveness::Probe, None) => Err(Reason::NoMiner),
             (_, Some(miner)) if now >= self.silent_from(miner) => Err(Reason::MinerSilent),

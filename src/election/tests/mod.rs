@@ -35,6 +35,7 @@ fn settings(redis_timeout: Duration) -> Settings {
         holder: "me-1".into(),
         rules: rules.unwrap(),
         liveness: Liveness::Campaign,
+        candidate: true,
         under_oom: true,
         allow_eviction: false,
         nonce: 7,
