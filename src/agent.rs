@@ -222,7 +222,7 @@ impl Agent {
             let remember = assembly.remember(state, published);
             others.spawn("the writer of --state-dir", remember.run().map(done));
         }
-        let serve_http = Http::new(shared.clone(), assembly.metrics.clone());
+        let serve_http = Http::new(shared.clone(), assembly.metrics.clone(), desk.clone());
         others.spawn("the HTTP server", serve_http.serve(http).map(done));
         let serve_grpc = Grpc {
             shared,
@@ -354,8 +354,10 @@ fn identity(config: &Config, holder: &str) -> Identity {
         instance: config.instance.clone(),
         holder: holder.to_owned(),
         lock_key: config.redis.keys.lock.clone(),
+        liveness: config.liveness,
         heartbeat_every: config.rules.heartbeat_every(),
         started: clock::boottime(),
+        started_unix: clock::unix_seconds(),
     }
 }
 

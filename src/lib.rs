@@ -13,7 +13,7 @@
 //! | [`store`] | the only place that speaks to Redis |
 //! | [`tasks`] | the loops around them |
 //! | [`miner`] | the desk where miners' messages come in |
-//! | [`status`] | what is known, published |
+//! | [`status`] | what is known, published, and how it is shown |
 //! | [`api`] | gRPC and HTTP |
 //! | [`agent`] | puts it together |
 //! | [`doctor`] | what a survey of Redis means for the operator. Pure |

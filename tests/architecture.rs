@@ -30,7 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("notify", &[]),
     ("shutdown", &[]),
     ("agent", &["api", "checkup", "clock", "config", "election", "endpoint", "metrics", "miner", "notify", "state", "status", "store", "tasks"]),
-    ("cli", &["agent", "clock", "config", "doctor", "election", "endpoint", "http_client", "inject", "logs", "proto", "shutdown", "store", "time"]),
+    ("cli", &["agent", "clock", "config", "doctor", "election", "endpoint", "http_client", "inject", "logs", "proto", "shutdown", "status", "store", "time"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];

@@ -13,6 +13,18 @@ pub enum Liveness {
     Always,
 }
 
+impl Liveness {
+    /// The value of `--miner-liveness`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Campaign => "campaign",
+            Self::Probe => "probe",
+            Self::Always => "always",
+        }
+    }
+}
+
 /// One stream of one miner. A term belongs to one campaign and is never passed to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CampaignId(pub(super) u64);

@@ -231,19 +231,21 @@ impl Shell {
         if !leadership.leads() {
             self.resigning.not_leading();
         }
-        self.note_standing(&leadership);
+        let at = clock::unix_seconds();
         self.status.send_if_modified(|status| {
             status.elect_due = now + TURN_EVERY;
+            let highest_token = self.election.highest_token();
+            status.history.note(&leadership, highest_token, at);
             let mut leaderless = status.election.leaderless;
             leaderless.set(leadership.leader.is_none(), now);
             let election = ElectionStatus {
-                leadership,
+                leadership: leadership.clone(),
                 campaign: self.election.campaign(),
                 candidate: self.election.has_candidate(now),
                 miner: self.miner.clone(),
                 heartbeats: self.heartbeats,
                 elections: self.elections,
-                highest_token: self.election.highest_token(),
+                highest_token,
                 consecutive_failures: self.election.consecutive_failures(),
                 last_error: self.election.last_error().cloned(),
                 oom_rung: self.oom_rung,
@@ -254,6 +256,7 @@ impl Shell {
             status.election = election;
             changed
         });
+        self.note_standing(leadership, now);
     }
 
     /// Logs and counts, by the contract's table.
@@ -361,17 +364,18 @@ impl Shell {
     }
 
     /// What no event tells: why a standby waits.
-    fn note_standing(&mut self, now: &Leadership) {
-        if (now.role, now.reason) != (self.last.role, self.last.reason) {
-            let (role, reason) = (now.role.name(), now.reason.name());
-            if now.reason == Reason::EvictionPolicy {
-                tracing::error!(instance = %self.instance, role, reason,
-                    "no leadership: Redis has a memory limit and a maxmemory-policy that may evict the lock; set \
-                     noeviction, or accept the risk with --allow-eviction");
-            } else {
-                tracing::info!(instance = %self.instance, role, reason, "standing");
-            }
+    fn note_standing(&mut self, leadership: Leadership, now: Instant) {
+        let last = std::mem::replace(&mut self.last, leadership);
+        let standing = &self.last;
+        if (standing.role, standing.reason) == (last.role, last.reason) {
+            return;
         }
-        self.last = now.clone();
+        let (role, reason) = (standing.role.name(), standing.reason.name());
+        let explanation = self.status.borrow().explanation(now);
+        if standing.reason == Reason::EvictionPolicy {
+            tracing::error!(instance = %self.instance, role, reason, explanation, "no leadership");
+        } else {
+            tracing::info!(instance = %self.instance, role, reason, explanation, "standing");
+        }
     }
 }

@@ -112,8 +112,15 @@ impl WatchRedis {
         let health = self.probe.check(CHECK_LIMIT).await;
         let now = clock::boottime();
         self.metrics.took("check", now.since(sent_at));
-        self.status
-            .send_if_modified(|status| status.redis.checked(health.clone(), now));
+        self.status.send_if_modified(|status| {
+            let changed = status.redis.checked(health.clone(), now);
+            if changed {
+                status
+                    .history
+                    .read(status.redis.reading(clock::unix_seconds()));
+            }
+            changed
+        });
         health
     }
 
@@ -143,7 +150,11 @@ impl WatchRedis {
             read_at: now,
             read_at_unix: clock::unix_seconds(),
         };
-        self.status.send_modify(|status| status.redis.read(memory));
+        self.status.send_modify(|status| {
+            let at = memory.read_at_unix;
+            status.redis.read(memory);
+            status.history.read(status.redis.reading(at));
+        });
     }
 }
 

@@ -14,8 +14,9 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 use understudy::proto::election_service_server::{ElectionService, ElectionServiceServer};
 use understudy::proto::{
-    CampaignRequest, CampaignResponse, GetLeadershipRequest, GetLeadershipResponse, Leadership,
-    ObserveRequest, ObserveResponse, Reason, ResignRequest, ResignResponse, Role,
+    CampaignRequest, CampaignResponse, GetLeadershipRequest, GetLeadershipResponse,
+    GetStatusRequest, GetStatusResponse, Leadership, ObserveRequest, ObserveResponse, Reason,
+    ResignRequest, ResignResponse, Role,
 };
 
 use understudy_client::{Elector, boottime_ns};
@@ -76,6 +77,13 @@ impl ElectionService for Generous {
         _: Request<GetLeadershipRequest>,
     ) -> Result<Response<GetLeadershipResponse>, Status> {
         Err(Status::failed_precondition("campaign"))
+    }
+
+    async fn get_status(
+        &self,
+        _: Request<GetStatusRequest>,
+    ) -> Result<Response<GetStatusResponse>, Status> {
+        Err(Status::unimplemented(""))
     }
 
     async fn resign(&self, _: Request<ResignRequest>) -> Result<Response<ResignResponse>, Status> {

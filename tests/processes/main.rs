@@ -17,5 +17,6 @@ mod members;
 mod neighbours;
 mod oom;
 mod rehearsal;
+mod shown;
 mod systemd;
 mod topologies;

@@ -24,6 +24,7 @@ pub(super) fn leadership(status: &Status, now: Instant) -> proto::Leadership {
         valid_for: duration(valid_until.map_or(Duration::ZERO, |until| until.since(now))),
         version: leadership.version,
         heartbeat_every: duration(status.identity.heartbeat_every),
+        explanation: status.explanation(now),
     }
 }
 
@@ -72,6 +73,20 @@ pub(super) fn redis_health(status: &Status, now: Instant) -> proto::RedisHealth 
         version: memory.map_or_else(String::new, |it| it.engine.version.clone()),
         age: redis.age(now).and_then(duration),
     }
+}
+
+/// The JSON of HTTP's `/status`.
+pub(super) fn status_json(
+    status: &Status,
+    now: Instant,
+    history: bool,
+) -> Result<String, serde_json::Error> {
+    let at = clock::unix_seconds();
+    serde_json::to_string(&if history {
+        status.snapshot_with_history(now, at)
+    } else {
+        status.snapshot(now, at)
+    })
 }
 
 pub(super) fn duration(duration: Duration) -> Option<prost_types::Duration> {
@@ -136,12 +151,15 @@ pub(super) fn error_class(fault: StoreFault) -> proto::ErrorClass {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
 
-    #[test]
-    fn each_fault_has_its_reason() {
+    use super::*;
+    use crate::election::Leadership;
+    use crate::status::explain;
+
+    fn every_reason() -> Vec<Reason> {
         use RedisFault as It;
-        let all = [
+        let faults = [
             It::Unreachable,
             It::Timeout,
             It::Oom,
@@ -155,9 +173,61 @@ mod tests {
             It::NoPermission,
             It::WrongType,
             It::ClusterDown,
+            It::Error,
         ];
-        for fault in all {
-            assert_ne!(redis_fault(fault), proto::Reason::RedisError, "{fault:?}");
+        let reasons = [
+            Reason::Elected,
+            Reason::HeldByOther,
+            Reason::WaitingOutLease,
+            Reason::StoreSettling,
+            Reason::NoMiner,
+            Reason::MinerSilent,
+            Reason::NotCandidate,
+            Reason::LeaseExpired,
+            Reason::LockLost,
+            Reason::Resigned,
+            Reason::Draining,
+            Reason::HoldOff,
+            Reason::EvictionPolicy,
+            Reason::Starting,
+        ];
+        let faults = faults.into_iter().map(Reason::Redis);
+        reasons.into_iter().chain(faults).collect()
+    }
+
+    /// None of the contract's is forgotten here, and none stands for two.
+    #[test]
+    fn every_reason_of_the_contract_has_its_own() {
+        let known: BTreeMap<i32, Reason> = every_reason()
+            .into_iter()
+            .map(|it| (reason(it).into(), it))
+            .collect();
+        assert_eq!(known.len(), every_reason().len());
+        for number in 1..200 {
+            let Ok(said) = proto::Reason::try_from(number) else {
+                continue;
+            };
+            let why = known.get(&number);
+            let why = why.unwrap_or_else(|| panic!("{said:?} is said for no reason"));
+            assert_eq!(
+                format!("REASON_{}", why.name().to_uppercase()),
+                said.as_str_name()
+            );
+        }
+    }
+
+    #[test]
+    fn every_reason_of_the_contract_is_explained() {
+        let mut texts = BTreeSet::new();
+        for why in every_reason() {
+            let mut leadership = Leadership::starting();
+            leadership.reason = why;
+            let text = explain(&leadership, Some(0.0));
+            let (because, to_do) = text.split_once(". To do: ").expect("what to do");
+            assert!(because.contains("1970-01-01 00:00:00 UTC"), "{text}");
+            assert!(to_do.len() > 5 && to_do.ends_with('.'), "{text}");
+            assert!(!text.contains("..") && !text.contains("  "), "{text}");
+            assert!(texts.insert(text.clone()), "two reasons, one text: {text}");
         }
     }
 }

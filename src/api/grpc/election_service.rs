@@ -9,7 +9,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::ending::StreamEnded;
 use super::stream::{self, Out};
-use super::{Context, convert, hold, redis_health_service, shutting_down};
+use super::{Context, convert, hold, shutting_down};
 use crate::api::places::Held;
 use crate::api::socket::PeerGone;
 use crate::clock;
@@ -17,8 +17,9 @@ use crate::election::{CampaignId, CampaignRefused, EndedBy, Liveness};
 use crate::miner::{Closed, Message, ResignRefused, Says};
 use crate::proto::election_service_server::ElectionService;
 use crate::proto::{
-    CampaignRequest, CampaignResponse, GetLeadershipRequest, GetLeadershipResponse, ObserveRequest,
-    ObserveResponse, ResignRequest, ResignResponse,
+    CampaignRequest, CampaignResponse, GetLeadershipRequest, GetLeadershipResponse,
+    GetStatusRequest, GetStatusResponse, ObserveRequest, ObserveResponse, ResignRequest,
+    ResignResponse,
 };
 use crate::status::Status as AgentStatus;
 
@@ -119,15 +120,13 @@ impl ElectionService for Elections {
         Ok(stream::watch(
             &self.context.shared,
             place,
-            move |status, now| {
-                let redis = redis_health_service::mark(status);
-                (version(status, now), status.takeover(now), redis)
-            },
+            AgentStatus::mark,
             move |status, now| ObserveResponse {
                 leadership: leadership(status, now),
                 takeover: convert::takeover(status, now),
                 lease_remaining: convert::lease_remaining(status, now),
                 redis: Some(convert::redis_health(status, now)),
+                status_json: convert::status_json(status, now, false).unwrap_or_default(),
             },
         ))
     }
@@ -156,6 +155,20 @@ impl ElectionService for Elections {
             takeover: convert::takeover(&status, now),
             lease_remaining: convert::lease_remaining(&status, now),
         }))
+    }
+
+    async fn get_status(
+        &self,
+        request: Request<GetStatusRequest>,
+    ) -> Result<Response<GetStatusResponse>, Status> {
+        let history = request.get_ref().history;
+        let shared = &self.context.shared;
+        // Late or not: it says how old its findings are.
+        let _ = shared.checkup.fresh(&shared.published).await;
+        let status = shared.published.borrow();
+        let json = convert::status_json(&status, clock::boottime(), history);
+        let status_json = json.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(GetStatusResponse { status_json }))
     }
 
     async fn resign(

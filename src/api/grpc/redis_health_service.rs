@@ -18,7 +18,7 @@ pub(super) struct RedisHealths {
 }
 
 /// Another than before: it is sent again.
-pub(super) fn mark(status: &AgentStatus) -> impl PartialEq + use<> {
+fn mark(status: &AgentStatus) -> impl PartialEq + use<> {
     let redis = &status.redis;
     let read_at = redis.memory().map(|memory| memory.read_at);
     (redis.reachable(), redis.writable(), redis.oom(), read_at)

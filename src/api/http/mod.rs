@@ -1,17 +1,24 @@
-//! The HTTP server: read-only, open to the cluster, and bounded.
+//! The HTTP server: open to the cluster, changes nothing but a grant that is asked for, and bounded.
 
+mod events;
+mod leader;
+mod page;
+
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
-use hyper::{Method, Response, StatusCode};
+use hyper::{HeaderMap, Method, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use warp::Filter;
+use warp::reply::Reply;
 
 use super::Shared;
 use super::places::Place;
@@ -22,6 +29,7 @@ use crate::clock;
 use crate::election::Reason;
 use crate::fault::RedisFault;
 use crate::metrics::Metrics;
+use crate::miner::Desk;
 use crate::status::Status;
 use crate::time::Instant;
 
@@ -33,22 +41,41 @@ const MAX_WAITING: usize = 32;
 /// A request's head must be there by then, and so must the next one on the same connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
 
+/// How many wait for a change of leadership at once (`/leader?wait=`). They hold their places, too.
+const MAX_LEADER_WAITS: usize = 64;
+/// How many streams of `/events` are open at once. They hold their places, too.
+const MAX_EVENT_STREAMS: usize = 16;
+
 pub struct Http {
     shared: Shared,
     metrics: Metrics,
-    waiting: Arc<Semaphore>,
+    desk: Desk,
+    waiting: Semaphore,
+    leader_waits: Semaphore,
+    event_streams: Arc<Semaphore>,
 }
 
-type Answer = Response<String>;
+/// What is asked for.
+struct Asked {
+    method: Method,
+    path: String,
+    query: String,
+    accept: String,
+    last_event_id: Option<String>,
+}
+
+type Answer = warp::reply::Response;
 
 impl Http {
     #[must_use]
-    pub fn new(shared: Shared, metrics: Metrics) -> Self {
-        let waiting = Arc::new(Semaphore::new(MAX_WAITING));
+    pub fn new(shared: Shared, metrics: Metrics, desk: Desk) -> Self {
         Self {
             shared,
             metrics,
-            waiting,
+            desk,
+            waiting: Semaphore::new(MAX_WAITING),
+            leader_waits: Semaphore::new(MAX_LEADER_WAITS),
+            event_streams: Arc::new(Semaphore::new(MAX_EVENT_STREAMS)),
         }
     }
 
@@ -66,21 +93,19 @@ impl Http {
 
     async fn connection(self: Arc<Self>, peer: Peer, place: Arc<Place>) {
         let stop = self.shared.stop.clone();
-        let routes = warp::method().and(warp::path::full()).then(
-            move |method, path: warp::path::FullPath| {
-                let (http, place) = (Arc::clone(&self), Arc::clone(&place));
-                async move {
-                    let _held = place.hold();
-                    let mut answer = http.answer(&method, path.as_str()).await;
-                    if place.crowded() {
-                        // Whoever asks again stands in line again, behind those who came meanwhile.
-                        let close = HeaderValue::from_static("close");
-                        answer.headers_mut().insert(CONNECTION, close);
-                    }
-                    answer
+        let routes = asked().then(move |asked: Asked| {
+            let (http, place) = (Arc::clone(&self), Arc::clone(&place));
+            async move {
+                let _held = place.hold();
+                let mut answer = http.answer(&asked, &place).await;
+                if place.crowded() {
+                    // Whoever asks again stands in line again, behind those who came meanwhile.
+                    let close = HeaderValue::from_static("close");
+                    answer.headers_mut().insert(CONNECTION, close);
                 }
-            },
-        );
+                answer
+            }
+        });
         let service = TowerToHyperService::new(warp::service(routes));
         let serve = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -94,33 +119,35 @@ impl Http {
         }
     }
 
-    async fn answer(&self, method: &Method, path: &str) -> Answer {
+    async fn answer(&self, asked: &Asked, place: &Arc<Place>) -> Answer {
         // Whoever sends many requests at once waits for the others of the agent between any two: the
         // election runs on the same thread.
         tokio::task::yield_now().await;
-        if method != Method::GET && method != Method::HEAD {
+        if asked.method != Method::GET && asked.method != Method::HEAD {
             let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
             answer
                 .headers_mut()
                 .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
-        match path {
+        match &*asked.path {
+            "/" => self.front(&asked.accept),
             "/ready" => self.ready().await,
             "/live" => self.live(),
-            "/leader" => self.leader(),
+            "/leader" => self.leader(&asked.query).await,
             "/status" => {
                 // Late or not: it says how old its findings are.
                 let _ = self.check().await;
-                json_answer(StatusCode::OK, &self.status())
+                self.status(&asked.query)
             }
+            "/events" => self.events(asked, place),
             "/metrics" => {
                 let _ = self.check().await;
                 self.render()
             }
             _ => text(
                 StatusCode::NOT_FOUND,
-                "/ready /live /leader /status /metrics\n",
+                "/ready /live /leader /status /events /metrics, and / for a page\n",
             ),
         }
     }
@@ -149,39 +176,20 @@ impl Http {
         json_answer(code(live), &json!({ "live": live }))
     }
 
-    fn leader(&self) -> Answer {
-        let (status, now) = (self.shared.published.borrow(), clock::boottime());
-        let leads = status.leadership(now).leads();
-        json_answer(code(leads), &leadership(&status, now))
+    fn status(&self, query: &str) -> Answer {
+        let (status, now, at) = self.look();
+        let with_history = query.split('&').any(|it| it == "history");
+        let snapshot = if with_history {
+            status.snapshot_with_history(now, at)
+        } else {
+            status.snapshot(now, at)
+        };
+        json_answer(StatusCode::OK, &snapshot)
     }
 
-    fn status(&self) -> Value {
-        let (status, now) = (self.shared.published.borrow(), clock::boottime());
-        let election = &status.election;
-        let seconds = |duration: Duration| duration.as_secs_f64();
-        let mut all = leadership(&status, now);
-        let rest = json!({
-            "version": crate::VERSION,
-            "revision": crate::REVISION,
-            "lock_key": status.identity.lock_key,
-            "up_seconds": seconds(now.since(status.identity.started)),
-            "stopping": status.stopping,
-            "miner": { "connected": election.candidate, "label": election.miner },
-            "hears_events": election.hears,
-            "oom_rung": election.oom_rung,
-            "elections": election.elections,
-            "consecutive_acquire_failures": election.consecutive_failures,
-            "last_error": election.last_error.as_ref().map(ToString::to_string),
-            "leaderless_seconds": seconds(election.leaderless.total(now)),
-            "ready": status.not_ready(now).is_empty(),
-            "not_ready": status.not_ready(now).into_iter().map(Reason::name).collect::<Vec<_>>(),
-            "takeover": takeover(&status, now),
-            "redis": redis(&status, now),
-        });
-        if let (Value::Object(all), Value::Object(rest)) = (&mut all, rest) {
-            all.extend(rest);
-        }
-        all
+    fn look(&self) -> (watch::Ref<'_, Status>, Instant, f64) {
+        let status = self.shared.published.borrow();
+        (status, clock::boottime(), clock::unix_seconds())
     }
 
     fn render(&self) -> Answer {
@@ -195,63 +203,6 @@ impl Http {
     }
 }
 
-/// What `/leader` says, and the first part of `/status`.
-fn leadership(status: &Status, now: Instant) -> Value {
-    let leadership = status.leadership(now);
-    let left = |until: Option<Instant>| until.map(|until| until.since(now).as_secs_f64());
-    json!({
-        "leader": leadership.leads(),
-        "role": leadership.role.name(),
-        "reason": leadership.reason.name(),
-        "instance": status.identity.instance,
-        "instance_id": status.identity.holder,
-        "leader_id": leadership.leader,
-        "fencing_token": leadership.token,
-        "leadership_version": leadership.version,
-        "lease_remaining_seconds": left(leadership.lease_until),
-        "valid_for_seconds": left(leadership.valid_until),
-    })
-}
-
-/// `null` until it was rehearsed.
-fn takeover(status: &Status, now: Instant) -> Value {
-    let Some(takeover) = status.takeover(now) else {
-        return Value::Null;
-    };
-    let fault = takeover.as_ref().err();
-    let rehearsed = status.takeover.as_ref();
-    json!({
-        "ready": takeover.is_ok(),
-        "reason": fault.map(|(reason, _)| reason.name()),
-        "error": fault.map(|(_, error)| error),
-        "rehearsed_seconds_ago": rehearsed.map(|it| now.since(it.rehearsed_at).as_secs_f64()),
-    })
-}
-
-fn redis(status: &Status, now: Instant) -> Value {
-    let redis = &status.redis;
-    let mut shown = json!({
-        "reachable": redis.reachable(),
-        "writable": redis.writable(),
-        "oom": redis.oom(),
-        "error": redis.error().map(ToString::to_string),
-        "checked_seconds_ago": redis.age(now).map(|age| age.as_secs_f64()),
-        "write_refused_ratio": redis.refused_ratio(now),
-    });
-    if let (Value::Object(shown), Some(memory)) = (&mut shown, redis.memory()) {
-        shown.insert("engine".into(), memory.engine.engine.clone().into());
-        shown.insert("version".into(), memory.engine.version.clone().into());
-        shown.insert("used_memory_bytes".into(), memory.reading.used_bytes.into());
-        shown.insert("max_memory_bytes".into(), memory.reading.max_bytes.into());
-        shown.insert("usage_ratio".into(), memory.reading.usage_ratio().into());
-        shown.insert(
-            "maxmemory_policy".into(),
-            memory.reading.policy.clone().into(),
-        );
-    }
-    shown
-}
-
 fn code(yes: bool) -> StatusCode {
     if yes {
         StatusCode::OK
@@ -260,8 +211,11 @@ fn code(yes: bool) -> StatusCode {
     }
 }
 
-fn json_answer(code: StatusCode, body: &Value) -> Answer {
-    with_type(code, "application/json", format!("{body}\n"))
+fn json_answer(code: StatusCode, body: &impl Serialize) -> Answer {
+    match serde_json::to_string(body) {
+        Ok(body) => with_type(code, "application/json", body + "\n"),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
 }
 
 fn text(code: StatusCode, body: &str) -> Answer {
@@ -271,7 +225,29 @@ fn text(code: StatusCode, body: &str) -> Answer {
 fn with_type(code: StatusCode, content_type: &'static str, body: String) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = code;
-    let content_type = HeaderValue::from_static(content_type);
-    answer.headers_mut().insert(CONTENT_TYPE, content_type);
-    answer
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.into_response()
+}
+
+/// Reads from a request what any of the answers depends on.
+fn asked() -> impl Filter<Extract = (Asked,), Error = Infallible> + Clone {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::method()
+        .and(warp::path::full())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .map(
+            |method, path: warp::path::FullPath, query, headers: HeaderMap| {
+                let header = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
+                Asked {
+                    method,
+                    path: path.as_str().to_owned(),
+                    query,
+                    accept: header("accept").unwrap_or_default(),
+                    last_event_id: header("last-event-id"),
+                }
+            },
+        )
 }

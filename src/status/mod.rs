@@ -1,16 +1,26 @@
 //! What the agent knows, published: written by the tasks, read by the API, never changed by it.
 
+mod explain;
+mod history;
+mod redis;
+mod snapshot;
+mod when;
+
+use std::hash::Hash;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::election::{CampaignId, Leadership, Reason, Token};
-use crate::fault::{StoreError, StoreFault};
-use crate::health::{EngineInfo, Health, MemoryReading, RefusalWindow};
+pub use explain::explain;
+pub use history::{History, HistoryShown, Reading, ReadingShown, TransitionShown};
+pub use redis::{MemoryStatus, RedisStatus};
+pub use snapshot::{LeadershipShown, MemoryShown, RedisShown, Snapshot, TakeoverShown};
+pub use when::{clock_time, length};
+
+use crate::election::{CampaignId, Leadership, Liveness, Reason, Token};
+use crate::fault::StoreError;
 use crate::time::Instant;
 
-/// How long one refused write keeps the agent unready, so that a Redis at its limit does not make it flap.
-const REFUSED_FOR: Duration = Duration::from_secs(5);
 /// A loop that is late by this much makes no progress.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 
@@ -20,6 +30,7 @@ pub struct Status {
     pub identity: Identity,
     pub election: ElectionStatus,
     pub redis: RedisStatus,
+    pub history: History,
     /// `None` before the first rehearsal, and while this agent leads.
     pub takeover: Option<Takeover>,
     /// When each loop is to turn next, at the latest.
@@ -37,8 +48,12 @@ pub struct Identity {
     /// What this process writes into the lock.
     pub holder: String,
     pub lock_key: String,
+    pub liveness: Liveness,
+    /// A third of `--miner-timeout`.
     pub heartbeat_every: Duration,
     pub started: Instant,
+    /// The same in seconds since 1970.
+    pub started_unix: f64,
 }
 
 /// The election's part, written by `tasks::elect`.
@@ -69,25 +84,6 @@ pub struct ElectionStatus {
 pub struct Stopwatch {
     total: Duration,
     since: Option<Instant>,
-}
-
-/// Redis' part, written by `tasks::watch_redis`.
-#[derive(Debug, Clone, Default)]
-pub struct RedisStatus {
-    checked: Option<(Instant, Health)>,
-    refused: Option<(Instant, Reason)>,
-    window: RefusalWindow,
-    memory: Option<MemoryStatus>,
-}
-
-/// The last reading of Redis' memory.
-#[derive(Debug, Clone)]
-pub struct MemoryStatus {
-    pub reading: MemoryReading,
-    pub engine: EngineInfo,
-    pub read_at: Instant,
-    /// Seconds since 1970.
-    pub read_at_unix: f64,
 }
 
 /// What the last rehearsal found, written by `tasks::rehearse`.
@@ -124,6 +120,7 @@ impl Status {
                 leaderless: Stopwatch::default(),
             },
             redis: RedisStatus::default(),
+            history: History::default(),
             takeover: None,
             elect_due: started,
             watch_due: started,
@@ -162,6 +159,30 @@ impl Status {
         Some(rehearsed.fault.clone().or(looked).map_or(Ok(()), Err))
     }
 
+    /// Changes whenever something that is shown does, but for what runs down by the clock.
+    #[must_use]
+    pub fn mark(&self, now: Instant) -> impl PartialEq + Hash + use<> {
+        let (election, redis) = (&self.election, &self.redis);
+        let miner = (election.candidate, election.miner.clone());
+        let read_at = redis.memory().map(|memory| memory.read_at);
+        let readings = (redis.reachable(), redis.writable(), redis.oom(), read_at);
+        let version = self.leadership(now).version;
+        (
+            version,
+            self.takeover(now),
+            miner,
+            readings,
+            self.not_ready(now),
+        )
+    }
+
+    /// Names the present state of leadership, of this process alone: `wait` and `since` of `/leader`.
+    #[must_use]
+    pub fn leadership_id(&self, now: Instant) -> String {
+        let process = self.identity.started.as_nanos();
+        format!("{process:x}.{}", self.leadership(now).version)
+    }
+
     /// The agent's own loops make progress. Never depends on Redis.
     #[must_use]
     pub fn live(&self, now: Instant) -> bool {
@@ -189,95 +210,4 @@ impl Stopwatch {
     pub fn total(&self, now: Instant) -> Duration {
         self.total + self.since.map_or(Duration::ZERO, |since| now.since(since))
     }
-}
-
-// === impl RedisStatus ===
-
-impl RedisStatus {
-    /// Tells whether anything that is shown has changed; that a refusal has passed, too.
-    pub fn checked(&mut self, health: Health, now: Instant) -> bool {
-        let before = self.shown(self.checked.as_ref().map_or(now, |(at, _)| *at));
-        if let Health::Refusing(error) = &health {
-            self.refused = Some((now, Reason::from(error.fault)));
-        }
-        if !matches!(health, Health::Away(_)) {
-            self.window
-                .record(age(now), matches!(health, Health::Refusing(_)));
-        }
-        self.checked = Some((now, health));
-        before != self.shown(now)
-    }
-
-    fn shown(&self, now: Instant) -> impl PartialEq + use<> {
-        let readings = (self.reachable(), self.writable(), self.oom());
-        (readings, self.not_ready(now))
-    }
-
-    pub fn read(&mut self, memory: MemoryStatus) {
-        self.memory = Some(memory);
-    }
-
-    #[must_use]
-    pub fn memory(&self) -> Option<&MemoryStatus> {
-        self.memory.as_ref()
-    }
-
-    /// Redis answered the last check; `None` before the first.
-    #[must_use]
-    pub fn reachable(&self) -> Option<bool> {
-        let (_, health) = self.checked.as_ref()?;
-        Some(!matches!(health, Health::Away(_)))
-    }
-
-    /// Redis took the last write probe.
-    #[must_use]
-    pub fn writable(&self) -> Option<bool> {
-        let (_, health) = self.checked.as_ref()?;
-        Some(*health == Health::Writable)
-    }
-
-    /// Redis refused the last write probe for lack of memory.
-    #[must_use]
-    pub fn oom(&self) -> bool {
-        self.error()
-            .is_some_and(|error| error.fault == StoreFault::OutOfMemory)
-    }
-
-    /// What was wrong at the last check.
-    #[must_use]
-    pub fn error(&self) -> Option<&StoreError> {
-        match &self.checked.as_ref()?.1 {
-            Health::Writable => None,
-            Health::Refusing(error) | Health::Away(error) => Some(error),
-        }
-    }
-
-    /// How long ago Redis was last asked.
-    #[must_use]
-    pub fn age(&self, now: Instant) -> Option<Duration> {
-        self.checked.as_ref().map(|(at, _)| now.since(*at))
-    }
-
-    /// The share of write probes refused in the last minute.
-    #[must_use]
-    pub fn refused_ratio(&self, now: Instant) -> f64 {
-        self.window.ratio(age(now))
-    }
-
-    /// Why an agent is not ready for what Redis is.
-    #[must_use]
-    pub fn not_ready(&self, now: Instant) -> Option<Reason> {
-        let Some((_, health)) = &self.checked else {
-            return Some(Reason::Starting);
-        };
-        match (health, self.refused) {
-            (Health::Refusing(error) | Health::Away(error), _) => Some(Reason::from(error.fault)),
-            (Health::Writable, Some((at, reason))) if now.since(at) < REFUSED_FOR => Some(reason),
-            (Health::Writable, _) => None,
-        }
-    }
-}
-
-fn age(now: Instant) -> Duration {
-    now.since(Instant::PAST)
 }

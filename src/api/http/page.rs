@@ -1,0 +1,90 @@
+//! `/`: the page for a browser, the leader's name for everybody else.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use hyper::StatusCode;
+use hyper::header::{
+    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use serde_json::json;
+
+use super::{Answer, Http, json_answer, with_type};
+
+const PAGE: &str = include_str!("page.html");
+/// Where the page's one script and one style name the nonce of this answer.
+const NONCE: &str = "{{nonce}}";
+
+impl Http {
+    pub(super) fn front(&self, accept: &str) -> Answer {
+        let mut answer = if accept.contains("text/html") {
+            page()
+        } else {
+            let (status, now, _) = self.look();
+            let leader = status.leadership(now).leader;
+            let name = leader.as_deref().map_or("", instance);
+            json_answer(StatusCode::OK, &json!({ "name": name }))
+        };
+        let headers = answer.headers_mut();
+        headers.insert(VARY, HeaderValue::from_static("Accept"));
+        answer
+    }
+}
+
+fn page() -> Answer {
+    // Nothing but this page's own script and style runs, and it speaks to this agent alone.
+    let nonce = format!("{:016x}", RandomState::new().build_hasher().finish());
+    let policy = format!(
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    let html = PAGE.replace(NONCE, &nonce);
+    let mut answer = with_type(StatusCode::OK, "text/html; charset=utf-8", html);
+    let mut set = |name: HeaderName, value: &'static str| {
+        answer
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    };
+    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(REFERRER_POLICY, "no-referrer");
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    answer
+}
+
+/// The value of `--instance` in a holder's id; a Go miner's id as it is.
+fn instance(holder: &str) -> &str {
+    match holder.rsplit_once('-') {
+        Some((instance, hex)) if hex.len() == 8 && hex.bytes().all(|it| it.is_ascii_hexdigit()) => {
+            instance
+        }
+        _ => holder,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_small_and_brings_everything_itself() {
+        assert!(PAGE.len() <= 40 * 1024, "{} bytes", PAGE.len());
+        for outside in ["http:", "https:", "//cdn", "@import", " src=", "url("] {
+            let found = PAGE.replace("http://www.w3.org/2000/svg", "");
+            assert!(!found.contains(outside), "{outside}");
+        }
+        assert_eq!(PAGE.matches(NONCE).count(), 2);
+        for inline in ["style=\"", "onclick=", "onload="] {
+            assert!(!PAGE.contains(inline), "the policy forbids {inline}");
+        }
+    }
+
+    #[test]
+    fn a_leader_is_called_by_its_instance() {
+        assert_eq!(instance("miner-0-1a2b3c4d"), "miner-0");
+        assert_eq!(instance("gohost-12345"), "gohost-12345");
+        assert_eq!(instance("a-12345678"), "a");
+        assert_eq!(instance("plain"), "plain");
+        assert_eq!(instance("é-ééé"), "é-ééé");
+    }
+}
