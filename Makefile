@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help test check fix demo bench bench-scale bench-alternatives bench-failover bench-memory bench-oom compare chaos simulate explore fuzz dist setup clean
+.PHONY: help test check fix demo bench bench-scale bench-alternatives bench-failover bench-memory bench-oom compare chaos simulate explore fuzz dist pictures incident setup clean
 
 RUN_BENCH = UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) cargo run --locked --release --quiet -p benches --bin
 
@@ -68,6 +68,10 @@ fuzz: ## throw bytes at all that reads what others wrote, with a nightly toolcha
 
 dist: ## the static program, completions and manual pages, into target/dist
 	@scripts/dist
+
+pictures: ## the two pictures of the page in docs/pictures, from a real run in a real browser
+	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) UNDERSTUDY_TEST_BROWSER=$$(scripts/browser) \
+	    cargo test --locked --quiet --test page pictures -- --ignored
 
 setup: ## install what the tests need: Redis and Valkey servers, cargo-deny, faketime
 	@scripts/setup
