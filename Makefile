@@ -73,6 +73,11 @@ pictures: ## the two pictures of the page in docs/pictures, from a real run in a
 	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) UNDERSTUDY_TEST_BROWSER=$$(scripts/browser) \
 	    cargo test --locked --quiet --test page pictures -- --ignored
 
+incident: ## docs/incident.md, from a real run of four minutes
+	@cargo build --locked --release --quiet --bin understudy --example miner --example incident
+	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) target/release/examples/incident > target/incident.md
+	@mv target/incident.md docs/incident.md
+
 setup: ## install what the tests need: Redis and Valkey servers, cargo-deny, faketime
 	@scripts/setup
 
