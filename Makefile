@@ -66,7 +66,7 @@ explore: ## every interleaving of a small world: AGENTS=2 FAULTS=2 MINUTES=10 ME
 fuzz: ## throw bytes at all that reads what others wrote, with a nightly toolchain: EACH=60 seconds a target
 	@scripts/fuzz $(or $(EACH),60)
 
-dist: ## the static program, completions and manual pages, into target/dist
+dist: ## a release: program, image, chart, completions, manual pages, SBOM and sums, into target/dist
 	@scripts/dist
 
 pictures: ## the two pictures of the page in docs/pictures, from a real run in a real browser

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod chart;
+mod dist;
 mod image;
 mod manifests;
 mod pods;
