@@ -9,7 +9,6 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -32,7 +31,7 @@ use crate::notify::Notify;
 use crate::state::StateDir;
 use crate::status::{Identity, Status, StatusWatch};
 use crate::store::{Events, Probe, Rehearsal, Store};
-use crate::tasks::{Elect, Listen, ProbeMiner, Rehearse, Remember, Signal, WatchRedis, Watchdog};
+use crate::tasks::{Elect, Listen, ProbeMiner, Rehearse, Remember, Signal, WatchRedis, show_life};
 
 /// How long open streams and half-sent requests may hold up the end of the process.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
@@ -85,23 +84,6 @@ impl Named {
     }
 }
 
-impl Parts {
-    /// To systemd, where it waits for that.
-    fn show_life(&mut self, notify: &Arc<Notify>) {
-        let Some(within) = notify.watchdog() else {
-            return;
-        };
-        let watchdog = Watchdog {
-            notify: notify.clone(),
-            within,
-            published: self.status.subscribe(),
-        };
-        let watching = self.close.clone().run_until_cancelled_owned(watchdog.run());
-        let name = "the signs of life for systemd";
-        self.others.spawn(name, watching.map(|_| Ok(())));
-    }
-}
-
 impl Agent {
     /// # Errors
     /// An address is taken or cannot be used.
@@ -137,11 +119,11 @@ impl Agent {
     /// A part of the agent has failed: then nothing is left running, and the lock's TTL ends the term.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let config = self.config.clone();
-        let notify = Arc::new(Notify::from_env());
+        let notify = Notify::from_env();
         let mut parts = self.start(&stop)?;
-        // The sockets are bound: who connects from now on is served.
         notify.ready();
-        parts.show_life(&notify);
+        let life = show_life(&notify, &parts.status, &parts.close).map(Ok);
+        parts.others.spawn("the signs of life", life);
         // Nothing may end before it was asked to. Asked first: the election may end in the same turn.
         tokio::select! {
             biased;

@@ -6,11 +6,12 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The socket that systemd has given; without one nothing is told.
-#[derive(Debug, Default)]
-pub struct Notify(Option<(UnixDatagram, SocketAddr)>);
+#[derive(Debug, Clone)]
+pub struct Notify(Option<Arc<(UnixDatagram, SocketAddr)>>);
 
 impl Notify {
     /// What the environment says.
@@ -26,7 +27,7 @@ impl Notify {
             };
             let socket = UnixDatagram::unbound()?;
             socket.set_nonblocking(true)?;
-            Ok((socket, address))
+            Ok(Arc::new((socket, address)))
         };
         let opened = open().map_err(|error| {
             tracing::warn!(%error, "NOTIFY_SOCKET cannot be used: systemd is told nothing");
@@ -44,7 +45,7 @@ impl Notify {
         (for_us && micros > 0).then(|| Duration::from_micros(micros))
     }
 
-    /// The agent serves.
+    /// The agent serves: its sockets are bound, and who connects from now on is answered.
     pub fn ready(&self) {
         self.send("READY=1");
     }
@@ -61,7 +62,7 @@ impl Notify {
 
     /// A message that is lost is not worth a wait: the watchdog's next one comes soon.
     fn send(&self, message: &str) {
-        if let Some((socket, address)) = &self.0
+        if let Some((socket, address)) = self.0.as_deref()
             && let Err(error) = socket.send_to_addr(message.as_bytes(), address)
         {
             tracing::warn!(%error, message, "systemd could not be told");

@@ -15,4 +15,4 @@ pub use probe_miner::ProbeMiner;
 pub use rehearse::Rehearse;
 pub use remember::Remember;
 pub use watch_redis::WatchRedis;
-pub use watchdog::Watchdog;
+pub use watchdog::show_life;

@@ -1,10 +1,10 @@
 //! Signs of life for systemd: as long as the election's loop turns, and no longer.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::future::pending;
 
 use tokio::sync::watch;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::notify::Notify;
 use crate::status::Status;
@@ -12,24 +12,29 @@ use crate::status::Status;
 /// Signs of life within the time that systemd waits; one of them may be late.
 const SIGNS: u32 = 4;
 
-/// Tells systemd that the election's loop turns.
-pub struct Watchdog {
-    pub notify: Arc<Notify>,
-    /// How long systemd waits.
-    pub within: Duration,
-    pub published: watch::Receiver<Status>,
-}
-
-impl Watchdog {
-    pub async fn run(self) {
+/// Shows them until `stop` is cancelled; where nobody waits for them, it waits for that.
+pub fn show_life(
+    notify: &Notify,
+    status: &watch::Sender<Status>,
+    stop: &CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let (notify, published) = (notify.clone(), status.subscribe());
+    let signs = async move {
+        let Some(within) = notify.watchdog() else {
+            return pending().await;
+        };
         let mut seen = None;
         loop {
-            let turned = self.published.borrow().elect_due;
+            let turned = published.borrow().elect_due;
             if seen != Some(turned) {
                 seen = Some(turned);
-                self.notify.alive();
+                notify.alive();
             }
-            sleep(self.within / SIGNS).await;
+            sleep(within / SIGNS).await;
         }
+    };
+    let stop = stop.clone();
+    async move {
+        stop.run_until_cancelled(signs).await;
     }
 }
