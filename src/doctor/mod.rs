@@ -3,6 +3,7 @@
 mod acl;
 mod bounds;
 mod checks;
+mod others;
 mod server;
 
 use std::time::Duration;
@@ -57,6 +58,7 @@ pub fn examine(survey: &Survey, config: &Config, local_memory: Option<u64>) -> V
         checks::acquire_under_oom(survey, config),
         checks::events(survey, config),
         checks::lock(survey),
+        others::other_locks(survey, config),
     ]
 }
 

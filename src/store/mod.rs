@@ -28,7 +28,7 @@ pub use events::{Events, Subscription};
 pub use probe::Probe;
 pub use rehearsal::{Rehearsal, Rehearsed};
 pub use reply::answer;
-pub use survey::Survey;
+pub use survey::{OtherLock, Survey};
 
 /// What an agent keeps open to Redis, at most: for the election, the probe, the events and the rehearsals.
 pub const CONNECTIONS: u64 = 4;

@@ -8,14 +8,26 @@ use super::link::Link;
 use super::{Events, Probe, Rehearsal, Rehearsed, Store};
 use crate::clock;
 use crate::election::{Command, View};
-use crate::endpoint::{Login, RedisPlace, RedisSettings};
+use crate::endpoint::{Keys, Login, RedisPlace, RedisSettings};
 use crate::fault::{StoreError, StoreFault};
 use crate::health::Health;
 
 /// So many round trips are measured.
 const PINGS: usize = 5;
 
-/// Everything that was found. What could not be surveyor is an error in its place.
+/// How long other locks are looked for, and how many are told of.
+const SCAN_FOR: Duration = Duration::from_secs(1);
+const MAX_OTHERS: usize = 5;
+
+/// A lock under another name.
+pub struct OtherLock {
+    pub key: String,
+    pub holder: String,
+    /// There is a record beside it, as an agent writes it.
+    pub recorded: bool,
+}
+
+/// Everything that was found. What could not be asked is an error in its place.
 pub struct Survey {
     /// How long a PING took; the first one with dialling.
     pub pings: Result<Vec<Duration>, StoreError>,
@@ -39,6 +51,8 @@ pub struct Survey {
     pub min_replicas: Result<u64, StoreError>,
     /// `timeout`: after so many idle seconds a connection is closed; 0 is never.
     pub idle_timeout: Result<u64, StoreError>,
+    /// Other keys that look like a miner's lock, on the server that answers.
+    pub others: Result<Vec<OtherLock>, StoreError>,
     /// PEXPIRE needs no memory here, and SET does: by COMMAND INFO.
     pub way_past_oom: Result<bool, StoreError>,
 }
@@ -89,6 +103,7 @@ impl Survey {
             members: surveyor.members(&shadow.members()).await,
             min_replicas: surveyor.setting("min-replicas-to-write").await,
             idle_timeout: surveyor.setting("timeout").await,
+            others: surveyor.others(&settings.keys.lock).await,
             way_past_oom: surveyor.way_past_oom().await,
             pings,
         }
@@ -114,6 +129,7 @@ impl Survey {
             members: Err(error()),
             min_replicas: Err(error()),
             idle_timeout: Err(error()),
+            others: Err(error()),
             way_past_oom: Err(error()),
         }
     }
@@ -170,6 +186,39 @@ impl Surveyor {
         let said: Vec<String> = self.ask(&["CONFIG", "GET", name]).await?;
         let number = said.get(1).and_then(|it| it.parse().ok());
         number.ok_or_else(|| StoreError::nonsense(format!("CONFIG GET tells no {name}")))
+    }
+
+    async fn others(&mut self, ours: &str) -> Result<Vec<OtherLock>, StoreError> {
+        let until = clock::boottime() + SCAN_FOR;
+        let mut others: Vec<OtherLock> = Vec::new();
+        let mut cursor = "0".to_owned();
+        loop {
+            let scan = ["SCAN", &cursor, "MATCH", "*:global_leader", "COUNT", "1000"];
+            let (next, keys): (String, Vec<String>) = self.ask(&scan).await?;
+            for key in keys {
+                if key == ours || others.iter().any(|it| it.key == key) {
+                    continue;
+                }
+                // Gone again, or of another type: no lock.
+                let Ok(Some(holder)) = self.ask::<Option<String>>(&["GET", &key]).await else {
+                    continue;
+                };
+                let recorded = match Keys::new(&key) {
+                    Ok(keys) => self.ask(&["EXISTS", &keys.record()]).await.unwrap_or(0) == 1,
+                    Err(_) => false,
+                };
+                others.push(OtherLock {
+                    key,
+                    holder,
+                    recorded,
+                });
+            }
+            let enough = others.len() >= MAX_OTHERS || clock::boottime() >= until;
+            if next == "0" || enough {
+                return Ok(others);
+            }
+            cursor = next;
+        }
     }
 
     async fn way_past_oom(&mut self) -> Result<bool, StoreError> {

@@ -123,6 +123,33 @@ fn room_for_agents_and_idle_connections_are_told() {
 }
 
 #[test]
+fn another_lock_is_found() {
+    let redis = Redis::start();
+    let url = redis.url();
+    doctor(&["--redis-url", &url]).must("other locks", "ok", "no other key");
+    redis.tell(&["SET", "prod:miner:global_leader", "host-1", "EX", "30"]);
+    let report = doctor(&["--redis-url", &url]);
+    report.must(
+        "other locks",
+        "warn",
+        "prod:miner:global_leader is held by host-1, by a miner",
+    );
+    assert_eq!(report.code, 0);
+    let theirs = [
+        "--redis-url",
+        &url,
+        "--lock-key",
+        "prod:miner:global_leader",
+    ];
+    doctor(&theirs).must("other locks", "ok", "no other key");
+    redis.tell(&[
+        "ACL", "SETUSER", "miner", "on", ">word", "~*", "&*", "+@all", "-scan",
+    ]);
+    let url = format!("redis://miner:word@127.0.0.1:{}", redis.port);
+    doctor(&["--redis-url", &url]).must("other locks", "ok", "SCAN is refused");
+}
+
+#[test]
 fn a_server_of_another_kind_is_recognised() {
     let set = Sentinels::start();
     let report = doctor(&["--redis-url", &set.replica.url()]);
