@@ -44,6 +44,8 @@ fn manuals() -> Vec<String> {
         "deploy/README.md",
         "examples/README.md",
         "docs/adopt.md",
+        "docs/adopt-pocket-relay-miner.md",
+        "docs/clients.md",
         "docs/redis.md",
     ];
     more.map(String::from).into_iter().chain(pages).collect()
@@ -59,9 +61,13 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 fn every_test_that_the_documents_name_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let sources = [sources(&root.join("src")), sources(&root.join("tests"))].concat();
-    let documents = ["docs/adopt.md", "docs/mission.md", "docs/redis.md"]
-        .map(read)
-        .join("\n");
+    let documents = [
+        "docs/adopt.md",
+        "docs/adopt-pocket-relay-miner.md",
+        "docs/mission.md",
+        "docs/redis.md",
+    ];
+    let documents = documents.map(read).join("\n");
     let mut named = 0;
     for name in quoted(&documents) {
         let Some((room, test)) = name.split_once("::") else {
