@@ -7,31 +7,34 @@
 //!              └→ tasks::watch_redis ─→ Status ─→ api ─→ miner, kubelet, Prometheus
 //! ```
 
-use std::collections::HashMap;
+mod assembly;
+mod named;
+
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Grpc, Http, Listeners, Shared, SocketGuard, bind_tcp, bind_unix};
-use crate::checkup::{Asked, Checkup, checkup};
+use crate::checkup::checkup;
 use crate::clock;
 use crate::config::Config;
-use crate::election::{Election, Enrolment, Remembered, Settings};
+use crate::election::Remembered;
 use crate::endpoint::redacted_path;
 use crate::metrics::Metrics;
-use crate::miner::{Desk, Message, desk};
+use crate::miner::desk;
 use crate::notify::Notify;
 use crate::state::StateDir;
-use crate::status::{Identity, Status, StatusWatch};
-use crate::store::{Events, Probe, Rehearsal, Store};
-use crate::tasks::{Elect, Listen, ProbeMiner, Rehearse, Remember, Signal, WatchRedis, show_life};
+use crate::status::{Identity, Status};
+use crate::tasks::show_life;
+use assembly::Assembly;
+use named::{Named, unasked};
 
 /// How long open streams and half-sent requests may hold up the end of the process.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
@@ -53,35 +56,6 @@ struct Parts {
     /// Ends the servers and the streams.
     close: CancellationToken,
     _socket: Option<SocketGuard>,
-}
-
-/// Tasks whose names outlive a panic.
-#[derive(Default)]
-struct Named {
-    tasks: JoinSet<anyhow::Result<()>>,
-    names: HashMap<Id, &'static str>,
-}
-
-type Ended = Result<anyhow::Result<()>, JoinError>;
-
-impl Named {
-    fn spawn(
-        &mut self,
-        name: &'static str,
-        part: impl Future<Output = anyhow::Result<()>> + Send + 'static,
-    ) {
-        self.names.insert(self.tasks.spawn(part).id(), name);
-    }
-
-    /// The next that ends; `None` when none is left.
-    async fn next(&mut self) -> Option<(&'static str, Ended)> {
-        let ended = self.tasks.join_next_with_id().await?;
-        let (id, ended) = match ended {
-            Ok((id, result)) => (id, Ok(result)),
-            Err(panicked) => (panicked.id(), Err(panicked)),
-        };
-        Some((self.names.remove(&id).unwrap_or("a part"), ended))
-    }
 }
 
 impl Agent {
@@ -224,101 +198,6 @@ impl Agent {
     }
 }
 
-/// What the parts are made of.
-struct Assembly {
-    config: Config,
-    holder: String,
-    /// Random, one for each process.
-    seed: u64,
-    metrics: Metrics,
-    status: watch::Sender<Status>,
-    close: CancellationToken,
-    checkup: Checkup,
-}
-
-impl Assembly {
-    fn elect(
-        &self,
-        messages: mpsc::Receiver<Message>,
-        signals: mpsc::Receiver<Signal>,
-        remembered: Remembered,
-    ) -> Elect {
-        let config = &self.config;
-        Elect {
-            store: Store::new(&config.redis),
-            desk: messages,
-            signals,
-            status: self.status.clone(),
-            metrics: self.metrics.clone(),
-            checkup: self.checkup.clone(),
-            instance: config.instance.clone(),
-            election: Election::new(Settings {
-                holder: self.holder.clone(),
-                rules: config.rules.clone(),
-                liveness: config.liveness,
-                candidate: config.candidate,
-                under_oom: config.acquire_under_oom,
-                allow_eviction: config.allow_eviction,
-                nonce: self.seed,
-                remembered,
-                enrolment: Some(Enrolment {
-                    instance: config.instance.clone(),
-                    version: crate::VERSION.to_owned(),
-                    started: clock::unix_time(),
-                }),
-            }),
-        }
-    }
-
-    fn listen(&self, signals: mpsc::Sender<Signal>) -> Listen {
-        Listen {
-            events: Events::new(&self.config.redis),
-            signals,
-            quiet: self.config.rules.renew_every(),
-            spread: u32::try_from(self.seed % 1000).unwrap_or(0),
-        }
-    }
-
-    fn watch_redis(&self, asked: Asked, signals: mpsc::Sender<Signal>) -> WatchRedis {
-        WatchRedis {
-            probe: Probe::new(&self.config.redis),
-            asked,
-            signals,
-            status: self.status.clone(),
-            metrics: self.metrics.clone(),
-            memory_every: self.config.memory_every,
-            warn_ratio: self.config.memory_warn_ratio,
-        }
-    }
-
-    fn rehearse(&self) -> Rehearse {
-        let config = &self.config;
-        Rehearse {
-            rehearsal: Rehearsal::new(&config.redis, &self.holder, config.acquire_under_oom),
-            status: self.status.clone(),
-            every: config.rules.renew_every(),
-            allow_eviction: config.allow_eviction,
-            instance: config.instance.clone(),
-        }
-    }
-
-    fn probe_miner(&self, desk: &Desk) -> Option<ProbeMiner> {
-        Some(ProbeMiner {
-            probe: self.config.miner_probe.clone()?,
-            desk: desk.clone(),
-            every: self.config.rules.heartbeat_every(),
-        })
-    }
-
-    fn remember(&self, state: StateDir, published: StatusWatch) -> Remember {
-        Remember {
-            state,
-            published,
-            miner_timeout: self.config.rules.miner_timeout(),
-        }
-    }
-}
-
 /// The holder id, and what is known of the process before this one.
 fn who(config: &Config, state: Option<&StateDir>, seed: u64) -> (String, Remembered) {
     // As many hexadecimal digits as tell this process from every other with this name.
@@ -364,45 +243,10 @@ fn announce(config: &Config, holder: &str, http: &TcpListener) {
     }
 }
 
-/// A part of the agent has ended that nobody asked to end: the agent ends with it.
-fn unasked(name: &str, ended: Ended) -> anyhow::Error {
-    let why = match ended {
-        Ok(Ok(())) => anyhow!("it returned"),
-        Ok(Err(error)) => error,
-        Err(panicked) => panicked.into(),
-    };
-    tracing::error!(
-        part = name,
-        error = format!("{why:#}"),
-        "a part of the agent has stopped"
-    );
-    why.context(format!(
-        "{name} has stopped, and the agent with it: the lock's TTL ends its term"
-    ))
-}
-
 fn bind(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     bind_tcp(address).with_context(|| {
         format!(
             "--{flag}={address}: cannot listen there; stop what does, or choose another address"
         )
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_part_that_panics_is_called_by_its_name() {
-        let mut parts = Named::default();
-        parts.spawn("one that goes on", std::future::pending());
-        parts.spawn("one that panics", async { panic!("for the test") });
-        let (name, ended) = parts.next().await.unwrap();
-        let told = format!("{:#}", unasked(name, ended));
-        assert!(told.starts_with("one that panics has stopped"), "{told}");
-        assert!(told.contains("for the test"), "{told}");
-        parts.spawn("one that fails", async { Err(anyhow!("why")) });
-        assert_eq!(parts.next().await.unwrap().0, "one that fails");
-    }
 }

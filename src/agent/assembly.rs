@@ -1,0 +1,110 @@
+//! What the parts of the agent are made of.
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::checkup::{Asked, Checkup};
+use crate::clock;
+use crate::config::Config;
+use crate::election::{Election, Enrolment, Remembered, Settings};
+use crate::metrics::Metrics;
+use crate::miner::{Desk, Message};
+use crate::state::StateDir;
+use crate::status::{Status, StatusWatch};
+use crate::store::{Events, Probe, Rehearsal, Store};
+use crate::tasks::{Elect, Listen, ProbeMiner, Rehearse, Remember, Signal, WatchRedis};
+
+/// What the parts are made of.
+pub(super) struct Assembly {
+    pub config: Config,
+    pub holder: String,
+    /// Random, one for each process.
+    pub seed: u64,
+    pub metrics: Metrics,
+    pub status: watch::Sender<Status>,
+    pub close: CancellationToken,
+    pub checkup: Checkup,
+}
+
+impl Assembly {
+    pub fn elect(
+        &self,
+        messages: mpsc::Receiver<Message>,
+        signals: mpsc::Receiver<Signal>,
+        remembered: Remembered,
+    ) -> Elect {
+        let config = &self.config;
+        Elect {
+            store: Store::new(&config.redis),
+            desk: messages,
+            signals,
+            status: self.status.clone(),
+            metrics: self.metrics.clone(),
+            checkup: self.checkup.clone(),
+            instance: config.instance.clone(),
+            election: Election::new(Settings {
+                holder: self.holder.clone(),
+                rules: config.rules.clone(),
+                liveness: config.liveness,
+                candidate: config.candidate,
+                under_oom: config.acquire_under_oom,
+                allow_eviction: config.allow_eviction,
+                nonce: self.seed,
+                remembered,
+                enrolment: Some(Enrolment {
+                    instance: config.instance.clone(),
+                    version: crate::VERSION.to_owned(),
+                    started: clock::unix_time(),
+                }),
+            }),
+        }
+    }
+
+    pub fn listen(&self, signals: mpsc::Sender<Signal>) -> Listen {
+        Listen {
+            events: Events::new(&self.config.redis),
+            signals,
+            quiet: self.config.rules.renew_every(),
+            spread: u32::try_from(self.seed % 1000).unwrap_or(0),
+        }
+    }
+
+    pub fn watch_redis(&self, asked: Asked, signals: mpsc::Sender<Signal>) -> WatchRedis {
+        WatchRedis {
+            probe: Probe::new(&self.config.redis),
+            asked,
+            signals,
+            status: self.status.clone(),
+            metrics: self.metrics.clone(),
+            memory_every: self.config.memory_every,
+            warn_ratio: self.config.memory_warn_ratio,
+        }
+    }
+
+    pub fn rehearse(&self) -> Rehearse {
+        let config = &self.config;
+        Rehearse {
+            rehearsal: Rehearsal::new(&config.redis, &self.holder, config.acquire_under_oom),
+            status: self.status.clone(),
+            every: config.rules.renew_every(),
+            allow_eviction: config.allow_eviction,
+            instance: config.instance.clone(),
+        }
+    }
+
+    pub fn probe_miner(&self, desk: &Desk) -> Option<ProbeMiner> {
+        Some(ProbeMiner {
+            probe: self.config.miner_probe.clone()?,
+            desk: desk.clone(),
+            every: self.config.rules.heartbeat_every(),
+        })
+    }
+
+    pub fn remember(&self, state: StateDir, published: StatusWatch) -> Remember {
+        Remember {
+            state,
+            published,
+            miner_timeout: self.config.rules.miner_timeout(),
+        }
+    }
+}
