@@ -143,8 +143,15 @@ impl World {
         let (paused_until, version) = (miner.paused_until, miner.version);
         let counts = late || !miner.leaving || miner.acknowledges();
         if now >= paused_until && counts {
+            // Now and then it cleans up for a while, and acts on under the grant that it has.
+            let window = (now >> 29).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
+            let stands_down = !self.healed && window == index as u64;
             self.turn(index, |election, now| {
-                election.handle_heartbeat(campaign, Some(version), now);
+                if stands_down {
+                    election.handle_standing_down(campaign, Some(version), now);
+                } else {
+                    election.handle_heartbeat(campaign, Some(version), now);
+                }
             });
         }
         let next = now.max(paused_until) + MINER_TIMEOUTS[0].as_nanos() as u64 / 3;
