@@ -168,8 +168,10 @@ impl Agent {
         others.spawn("the listener", listening.map(|_| Ok(())));
         let watching = assembly.watch_redis(asked, signals_out).run(close());
         others.spawn("the watch on Redis", watching.map(done));
-        let rehearsing = close().run_until_cancelled_owned(assembly.rehearse().run());
-        others.spawn("the rehearsals", rehearsing.map(|_| Ok(())));
+        if assembly.config.candidate {
+            let rehearsing = close().run_until_cancelled_owned(assembly.rehearse().run());
+            others.spawn("the rehearsals", rehearsing.map(|_| Ok(())));
+        }
         if let Some(probe_miner) = assembly.probe_miner(&desk) {
             let probing = close().run_until_cancelled_owned(probe_miner.run());
             others.spawn("the probe of the miner", probing.map(|_| Ok(())));

@@ -50,9 +50,9 @@ fn it_is_ready_out_of_memory_and_leaves_nothing_behind_on_every_engine() {
         redis.fill();
         std::thread::sleep(Duration::from_secs(3));
         assert_eq!(standby.metric(READY), Some(1.0), "{}", engine.display());
-        // The lock and its record; a rehearsal may be under way.
+        // The lock, its record and the members; a rehearsal may be under way.
         wait_for("no shadow is left", SOON, || {
-            (redis.tell(&["DBSIZE"]) == ":2").then_some(())
+            (redis.tell(&["DBSIZE"]) == ":3").then_some(())
         });
         leader.kill();
         standby.wait_until_leading(SOON);
@@ -118,6 +118,6 @@ fn it_is_not_ready_without_a_permission() {
     healthy.wait_until_leading(SOON);
     standby.wait_for_reason("held_by_other", SOON);
     wait_for("no shadow is left", SOON, || {
-        (redis.tell(&["DBSIZE"]) == ":2").then_some(())
+        (redis.tell(&["DBSIZE"]) == ":3").then_some(())
     });
 }

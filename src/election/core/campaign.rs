@@ -1,6 +1,5 @@
 //! What the miner's side does to the election.
 
-use super::super::leadership::Reason;
 use super::super::miner::{CampaignId, CampaignRefused, EndedBy, Liveness, Miner};
 use super::{Election, Phase};
 use crate::time::Instant;
@@ -18,7 +17,7 @@ impl Election {
         if self.settings.liveness != Liveness::Campaign {
             return Err(CampaignRefused::NotCampaigning);
         }
-        if matches!(self.candidate(now), Ok(_) | Err(Reason::NotCandidate)) {
+        if self.has_live_miner(now) {
             return Err(CampaignRefused::AlreadyCampaigning);
         }
         let id = self.welcome(now);
@@ -43,7 +42,7 @@ impl Election {
     pub fn handle_probed(&mut self, sent_at: Instant, now: Instant) {
         self.elapse(now);
         if self.settings.liveness == Liveness::Probe && !self.stopping {
-            if self.candidate(now).is_err() {
+            if !self.has_live_miner(now) {
                 self.welcome(now);
             }
             if let Some(miner) = &mut self.miner {

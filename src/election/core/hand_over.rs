@@ -39,10 +39,11 @@ impl HandOver {
 impl Election {
     /// The last rehearsal of a takeover worked, or did not. The others are told at once, with a look.
     pub fn handle_rehearsed(&mut self, ready: bool, now: Instant) {
-        if self.members.ready != ready && self.phase == Phase::Following {
+        let before = self.is_ready(now);
+        self.members.ready = ready;
+        if self.is_ready(now) != before && self.phase == Phase::Following {
             self.look_due = now;
         }
-        self.members.ready = ready;
     }
 
     /// Somebody wants to know who could take over: a leader asks at once.
@@ -104,12 +105,17 @@ impl Election {
         member::successor(&self.members.listed, instance, &self.settings.holder)
     }
 
+    /// It could take over now, and would.
+    fn is_ready(&self, now: Instant) -> bool {
+        self.members.ready && self.wants_to_lead(now)
+    }
+
     /// What this agent tells of itself with its next command. Without a miner it is no member.
     pub(super) fn entry(&self, now: Instant) -> Option<Entry> {
         let enrolment = self.settings.enrolment.as_ref()?;
         let member = Member {
             holder: self.settings.holder.clone(),
-            ready: self.members.ready && self.wants_to_lead(now),
+            ready: self.is_ready(now),
             started: enrolment.started,
             version: enrolment.version.clone(),
             instance: enrolment.instance.clone(),

@@ -318,6 +318,12 @@ impl Election {
         !self.stopping && now >= self.hold_off_until && self.candidate(now).is_ok()
     }
 
+    /// Its miner is heard, whether it may lead or not.
+    fn has_live_miner(&self, now: Instant) -> bool {
+        let miner = self.miner.as_ref();
+        miner.is_some_and(|miner| now < self.silent_from(miner))
+    }
+
     fn silent_from(&self, miner: &Miner) -> Instant {
         miner.last_heard + self.settings.rules.miner_timeout()
     }

@@ -166,6 +166,34 @@ fn an_agent_with_a_live_miner_is_a_member_and_another_removes_itself() {
 }
 
 #[test]
+fn the_others_learn_at_once_that_it_is_ready() {
+    let mut stage = Stage::new();
+    stage.view = written("other-1", 100, false);
+    stage.look();
+    // Without a miner it would not take over, whatever a rehearsal finds.
+    stage.election.handle_rehearsed(true, stage.now);
+    stage.nothing();
+    stage.campaign();
+    stage.look();
+    stage.election.handle_rehearsed(true, stage.now);
+    stage.nothing();
+    stage.election.handle_rehearsed(false, stage.now);
+    stage.look();
+}
+
+#[test]
+fn one_that_is_no_candidate_never_begins() {
+    let mut stage = Stage::of(Settings {
+        candidate: false,
+        ..settings(REDIS_TIMEOUT)
+    });
+    stage.campaign();
+    stage.look();
+    stage.nothing();
+    assert_eq!(stage.says(), (Role::Idle, Reason::NotCandidate));
+}
+
+#[test]
 fn an_entry_that_makes_no_sense_is_none() {
     let member = listed("b-1", true, 1).member;
     let text = format!("99 {} 7", member.words());
