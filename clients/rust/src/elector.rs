@@ -14,7 +14,8 @@ use crate::campaign::Campaigns;
 use crate::fake::Fake;
 use crate::grant::Grant;
 use crate::pulse::Pulse;
-use crate::state::{Shared, State, View};
+use crate::state::{Shared, State};
+use crate::view::View;
 
 /// Where the agent listens unless it is told otherwise.
 const DEFAULT_AGENT: &str = "127.0.0.1:50051";

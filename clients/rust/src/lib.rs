@@ -12,6 +12,7 @@ mod fake;
 mod grant;
 mod pulse;
 mod state;
+mod view;
 
 /// The stubs, generated from `proto/`.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]
@@ -23,4 +24,4 @@ pub use elector::{Cleaning, Elector, Leader, StartError};
 pub use fake::Fake;
 pub use grant::{Grant, boottime_ns};
 pub use pulse::Pulse;
-pub use state::View;
+pub use view::View;
