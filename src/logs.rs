@@ -5,8 +5,9 @@ use std::io;
 
 use tracing::Level;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::LogFormat;
 
@@ -21,30 +22,67 @@ pub fn start(format: LogFormat, level: Level) -> WorkerGuard {
         .buffered_lines_limit(WAITING_LINES)
         .thread_name("logs")
         .finish(io::stdout());
-    let wanted = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::from_level(level).into())
-        .parse(&wanted);
-    let (filter, mistake) = match filter {
+    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
+    let (filter, mistake) = match targets(&wanted, level) {
         Ok(filter) => (filter, None),
-        Err(mistake) => (EnvFilter::new(level.as_str()), Some(mistake)),
+        Err(mistake) => (Targets::new().with_default(level), Some(mistake)),
     };
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_target(false)
         .with_writer(writer);
-    match format {
-        LogFormat::Text => logs.with_ansi(colours()).init(),
-        LogFormat::Json => logs.json().flatten_event(true).init(),
-    }
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(colours()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .init();
     if let Some(mistake) = mistake {
         tracing::warn!(%mistake, "RUST_LOG is malformed: logging by --log-level");
     }
     guard
 }
 
+/// `LEVEL` and `TARGET=LEVEL`, separated by commas; `level` where there is none of them.
+fn targets(wanted: &str, level: Level) -> Result<Targets, ParseError> {
+    let directives: Vec<_> = wanted
+        .split(',')
+        .map(str::trim)
+        .filter(|it| !it.is_empty())
+        .collect();
+    if directives.is_empty() {
+        return Ok(Targets::new().with_default(level));
+    }
+    directives.join(",").parse()
+}
+
 /// Colours for a person at a terminal who has not declined them: <https://no-color.org>.
 fn colours() -> bool {
     let declined = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     io::IsTerminal::is_terminal(&io::stdout()) && !declined
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::filter::LevelFilter;
+
+    use super::*;
+
+    #[test]
+    fn rust_log_wins_where_it_says_something() {
+        let enabled = |wanted: &str, target: &str, level| {
+            let targets = targets(wanted, Level::WARN).expect(wanted);
+            targets.would_enable(target, &level)
+        };
+        for nothing in ["", " ", ",", " , "] {
+            assert!(enabled(nothing, "understudy", Level::WARN), "{nothing:?}");
+            assert!(!enabled(nothing, "understudy", Level::INFO), "{nothing:?}");
+        }
+        assert!(enabled("debug, h2=info,", "understudy", Level::DEBUG));
+        assert!(!enabled("debug, h2=info,", "h2::proto", Level::DEBUG));
+        assert!(!enabled("understudy=debug", "h2", Level::ERROR));
+        let off = targets("off", Level::INFO).expect("off");
+        assert_eq!(off.default_level(), Some(LevelFilter::OFF));
+        assert!(targets("understudy=loud", Level::INFO).is_err());
+    }
 }
