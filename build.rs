@@ -20,7 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(PROTOS, ["proto"])?;
     // For reflection: the generator does not write it by itself when it is handed descriptors.
     fs::write(out.join("understudy.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .codec_path("crate::proto::SmallCodec")
+        .compile_fds(descriptors)?;
     Ok(())
 }
 
