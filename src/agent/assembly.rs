@@ -69,9 +69,14 @@ impl Assembly {
         }
     }
 
-    pub fn watch_redis(&self, asked: Asked, signals: mpsc::Sender<Signal>) -> WatchRedis {
+    pub fn watch_redis(
+        &self,
+        probe: Probe,
+        asked: Asked,
+        signals: mpsc::Sender<Signal>,
+    ) -> WatchRedis {
         WatchRedis {
-            probe: Probe::new(&self.config.redis),
+            probe,
             asked,
             signals,
             status: self.status.clone(),
@@ -81,10 +86,11 @@ impl Assembly {
         }
     }
 
-    pub fn rehearse(&self) -> Rehearse {
+    pub fn rehearse(&self, probe: &Probe) -> Rehearse {
         let config = &self.config;
         Rehearse {
-            rehearsal: Rehearsal::new(&config.redis, &self.holder, config.acquire_under_oom),
+            rehearsal: Rehearsal::new(&config.redis, &self.holder, config.acquire_under_oom)
+                .sharing(probe),
             status: self.status.clone(),
             every: config.rules.renew_every(),
             allow_eviction: config.allow_eviction,

@@ -32,6 +32,7 @@ use crate::miner::desk;
 use crate::notify::Notify;
 use crate::state::StateDir;
 use crate::status::{Identity, Status};
+use crate::store::Probe;
 use crate::tasks::show_life;
 use assembly::Assembly;
 use named::{Named, unasked};
@@ -166,12 +167,14 @@ impl Agent {
         let listen = assembly.listen(signals_out.clone());
         let listening = close().run_until_cancelled_owned(listen.run());
         others.spawn("the listener", listening.map(|_| Ok(())));
-        let watching = assembly.watch_redis(asked, signals_out).run(close());
-        others.spawn("the watch on Redis", watching.map(done));
+        let probe = Probe::new(&assembly.config.redis);
         if assembly.config.candidate {
-            let rehearsing = close().run_until_cancelled_owned(assembly.rehearse().run());
+            let rehearse = assembly.rehearse(&probe);
+            let rehearsing = close().run_until_cancelled_owned(rehearse.run());
             others.spawn("the rehearsals", rehearsing.map(|_| Ok(())));
         }
+        let watching = assembly.watch_redis(probe, asked, signals_out);
+        others.spawn("the watch on Redis", watching.run(close()).map(done));
         if let Some(probe_miner) = assembly.probe_miner(&desk) {
             let probing = close().run_until_cancelled_owned(probe_miner.run());
             others.spawn("the probe of the miner", probing.map(|_| Ok(())));

@@ -1,7 +1,7 @@
 //! One connection to the server that holds the lock, dialled when it is needed and dropped whenever it is
 //! in doubt.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::RedisResult;
@@ -18,8 +18,18 @@ pub(super) struct Link {
     topology: Topology,
     /// For whoever reads the error at night.
     place: String,
-    connection: Option<(RedisAddress, MultiplexedConnection)>,
+    kept: Shared,
     reached: bool,
+}
+
+/// The connection that is kept, for all who share it.
+type Shared = Arc<Mutex<Slot>>;
+
+#[derive(Default)]
+struct Slot {
+    connection: Kept,
+    /// How many were dropped: what is left of one of them when its command ends is not kept again.
+    dropped: u64,
 }
 
 impl Link {
@@ -29,9 +39,14 @@ impl Link {
         Self {
             topology: Topology::new(&endpoint, &settings.keys.lock),
             place: endpoint.place.to_string(),
-            connection: None,
+            kept: Shared::default(),
             reached: false,
         }
+    }
+
+    /// From now on both use one connection: a command of one may wait behind a command of the other.
+    pub fn share(&mut self, other: &Self) {
+        self.kept = Arc::clone(&other.kept);
     }
 
     /// The last answer, an error perhaps, came from the primary itself: not from those who were asked where
@@ -41,8 +56,9 @@ impl Link {
     }
 
     /// The server to which the connection goes.
-    pub fn server(&self) -> Option<&RedisAddress> {
-        self.connection.as_ref().map(|(address, _)| address)
+    pub fn server(&self) -> Option<RedisAddress> {
+        let slot = self.slot();
+        slot.connection.as_ref().map(|(address, _)| address.clone())
     }
 
     /// Runs `work` on a connection to the primary, dialling first if there is none, or if the one there was is closed,
@@ -60,7 +76,10 @@ impl Link {
         limit: Duration,
         work: impl Fn(MultiplexedConnection, Try) -> F,
     ) -> Result<T, StoreError> {
-        let kept = self.connection.take();
+        let (kept, dropped) = {
+            let slot = self.slot();
+            (slot.connection.clone(), slot.dropped)
+        };
         let run = timeout(limit, on_primary(&mut self.topology, kept, work)).await;
         let (kept, result) = run.unwrap_or_else(|_| {
             let late = StoreError::timed_out(format!("no answer within {limit:.0?}"));
@@ -70,10 +89,19 @@ impl Link {
         let result = result.map_err(|error| at(&self.place, error));
         let in_doubt = matches!(&result, Err(error)
             if error.fault.lost_connection() || error.fault == StoreFault::Auth);
-        if !in_doubt {
-            self.connection = kept;
+        let kept = kept.filter(|_| !in_doubt);
+        let mut slot = self.slot();
+        if slot.dropped == dropped {
+            slot.dropped += u64::from(kept.is_none());
+            slot.connection = kept;
         }
+        drop(slot);
         result
+    }
+
+    /// Held for a moment only, and nothing panics meanwhile.
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

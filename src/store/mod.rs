@@ -30,8 +30,8 @@ pub use rehearsal::{Rehearsal, Rehearsed};
 pub use reply::answer;
 pub use survey::{OtherLock, Survey};
 
-/// What an agent keeps open to Redis, at most: for the election, the probe, the events and the rehearsals.
-pub const CONNECTIONS: u64 = 4;
+/// What an agent keeps open to Redis, at most: one for the election, one for the events, and one for checks and rehearsals.
+pub const CONNECTIONS: u64 = 3;
 
 /// Executes the election's commands over a connection of its own.
 pub struct Store {

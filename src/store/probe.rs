@@ -1,4 +1,4 @@
-//! Asks Redis how it is, on a connection of its own: a silent answer here delays no election.
+//! Asks Redis how it is, not on the connection of the election: a silent answer here delays none.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::health::{EngineInfo, Health, MemoryReading};
 const ENGINE_USES: u32 = 20;
 
 pub struct Probe {
-    link: Link,
+    pub(super) link: Link,
     key: String,
     /// Which server it is, and for how many more readings that is believed.
     engine: Option<(EngineInfo, u32)>,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{OomRung, Store};
+use super::{OomRung, Probe, Store};
 use crate::clock;
 use crate::election::{Answer, Claimant, Command, Outcome, Stamp, Successor, View};
 use crate::endpoint::RedisSettings;
@@ -55,6 +55,13 @@ impl Rehearsal {
             under_oom,
             empty: None,
         }
+    }
+
+    /// The same, on the probe's connection.
+    #[must_use]
+    pub fn sharing(mut self, probe: &Probe) -> Self {
+        self.store.link.share(&probe.link);
+        self
     }
 
     /// Begins a term, releases it, and removes what was written, whichever of them failed. It looks first where it must:

@@ -78,7 +78,7 @@ impl Survey {
         let server = surveyor
             .link
             .server()
-            .map_or_else(String::new, ToString::to_string);
+            .map_or_else(String::new, |it| it.to_string());
         let slot = match settings.endpoint.place {
             RedisPlace::Cluster { .. } => surveyor
                 .ask(&["CLUSTER", "KEYSLOT", &settings.keys.lock])

@@ -1,4 +1,5 @@
-//! The loops: each owns its connection and what it writes in the status.
+//! The loops: each owns what it writes in the status. Checks and rehearsals share a connection; nobody shares the
+//! election's.
 
 mod elect;
 mod listen;

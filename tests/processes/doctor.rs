@@ -108,7 +108,7 @@ fn room_for_agents_and_idle_connections_are_told() {
     report.must(
         "clients",
         "ok",
-        "of 100 connections (maxclients): room for 2",
+        "of 100 connections (maxclients): room for 3",
     );
     report.must("clients", "ok", "idle ones are kept");
     redis.tell(&["CONFIG", "SET", "timeout", "300"]);
