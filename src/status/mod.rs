@@ -17,7 +17,7 @@ pub use redis::{MemoryStatus, RedisStatus};
 pub use snapshot::{LeadershipShown, MemoryShown, RedisShown, Snapshot, TakeoverShown};
 pub use when::{clock_time, length};
 
-use crate::election::{CampaignId, Leadership, Liveness, Reason, Token};
+use crate::election::{CampaignId, Leadership, Listed, Liveness, Reason, Token};
 use crate::fault::StoreError;
 use crate::time::Instant;
 
@@ -65,6 +65,8 @@ pub struct ElectionStatus {
     /// A live miner is here, or none is needed.
     pub candidate: bool,
     pub miner: String,
+    /// Who could take over, as a leader sees it; empty elsewhere.
+    pub candidates: Vec<Listed>,
     /// Heartbeats received: a change asks for an answer.
     pub heartbeats: u64,
     pub elections: u64,
@@ -110,6 +112,7 @@ impl Status {
                 campaign: None,
                 candidate: false,
                 miner: String::new(),
+                candidates: Vec::new(),
                 heartbeats: 0,
                 elections: 0,
                 highest_token: 0,
@@ -164,6 +167,8 @@ impl Status {
     pub fn mark(&self, now: Instant) -> impl PartialEq + Hash + use<> {
         let (election, redis) = (&self.election, &self.redis);
         let miner = (election.candidate, election.miner.clone());
+        let candidates = election.candidates.iter().map(|it| it.member.clone());
+        let candidates: Vec<_> = candidates.collect();
         let read_at = redis.memory().map(|memory| memory.read_at);
         let readings = (redis.reachable(), redis.writable(), redis.oom(), read_at);
         let version = self.leadership(now).version;
@@ -171,6 +176,7 @@ impl Status {
             version,
             self.takeover(now),
             miner,
+            candidates,
             readings,
             self.not_ready(now),
         )

@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub up_seconds: f64,
     pub stopping: bool,
     pub miner: MinerShown,
+    /// Who could take over. A leader knows; elsewhere it is empty.
+    pub candidates: Vec<CandidateShown>,
     pub hears_events: bool,
     pub oom_rung: String,
     pub elections: u64,
@@ -71,6 +73,18 @@ pub struct LeadershipShown {
 pub struct MinerShown {
     pub connected: bool,
     pub label: String,
+}
+
+/// As `understudy leader --json` names it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CandidateShown {
+    pub instance: String,
+    pub holder: String,
+    pub leads: bool,
+    pub ready: bool,
+    pub version: String,
+    pub started_at_seconds: u64,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -130,6 +144,7 @@ impl Status {
                 connected: election.candidate,
                 label: election.miner.clone(),
             },
+            candidates: self.candidates_shown(),
             hears_events: election.hears,
             oom_rung: election.oom_rung.into(),
             elections: election.elections,
@@ -173,6 +188,23 @@ impl Status {
             leadership_version: leadership.version,
             for_display_only: self.identity.liveness == Liveness::Campaign,
         }
+    }
+
+    fn candidates_shown(&self) -> Vec<CandidateShown> {
+        let shown = self.election.candidates.iter().map(|listed| {
+            let it = listed.member.clone();
+            CandidateShown {
+                leads: it.holder == self.identity.holder,
+                instance: it.instance,
+                holder: it.holder,
+                ready: it.ready,
+                version: it.version,
+                started_at_seconds: it.started,
+            }
+        });
+        let mut shown: Vec<_> = shown.collect();
+        shown.sort_by(|one, other| one.instance.cmp(&other.instance));
+        shown
     }
 
     fn takeover_shown(&self, now: Instant) -> Option<TakeoverShown> {

@@ -243,6 +243,7 @@ impl Shell {
                 campaign: self.election.campaign(),
                 candidate: self.election.has_candidate(now),
                 miner: self.miner.clone(),
+                candidates: self.election.candidates().to_vec(),
                 heartbeats: self.heartbeats,
                 elections: self.elections,
                 highest_token,

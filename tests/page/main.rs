@@ -67,6 +67,7 @@ fn the_page_follows_a_failover_out_of_memory_and_a_restart() {
     browser.wait_for_text("role", "leader (elected)", SOON);
     browser.wait_for_text("why", "This instance has led since", SOON);
     browser.wait_for_text("lease", "s left", SOON);
+    browser.wait_for_text("candidates", "leads, version", SOON);
     wait_for(
         "the timeline shows both leaders and the lack of memory",
         SOON,

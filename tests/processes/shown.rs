@@ -213,6 +213,21 @@ fn a_leader_is_confirmed_within_a_third_of_the_miner_timeout() {
 }
 
 #[test]
+fn a_leader_shows_who_could_take_over() {
+    let redis = Redis::start();
+    let leader = leading(&redis);
+    let standby = Agent::start("b", &redis, &ALWAYS);
+    standby.wait_until_up();
+    standby.wait_for_reason("held_by_other", SOON);
+    wait_for("the leader lists the standby", SOON, || {
+        let shown = leader.status()["candidates"].clone();
+        (shown[1]["instance"] == "b" && shown[1]["ready"] == true).then_some(())
+    });
+    assert!(status(&leader, &[]).contains("b (ready)"));
+    assert_eq!(standby.status()["candidates"], serde_json::json!([]));
+}
+
+#[test]
 fn the_last_hour_is_remembered() {
     let redis = Redis::start();
     let leader = leading(&redis);

@@ -132,6 +132,9 @@ pub(super) fn lines(snapshot: &Snapshot) -> Vec<Line> {
             ..plain("takeover", takeover_line(takeover))
         });
     }
+    if it.leader {
+        lines.push(plain("next", next(snapshot)));
+    }
     let is_well = snapshot.redis.writable == Some(true);
     lines.push(Line {
         colour: (!is_well).then_some(Colour::Red),
@@ -161,6 +164,19 @@ pub(super) fn summary(snapshot: &Snapshot) -> String {
         it.reason,
         state(&snapshot.redis) + &memory(&snapshot.redis),
     )
+}
+
+/// Who could take over from this leader.
+fn next(snapshot: &Snapshot) -> String {
+    let others = snapshot.candidates.iter().filter(|it| !it.leads);
+    let told = others.map(|it| {
+        let state = if it.ready { "ready" } else { "NOT ready" };
+        format!("{} ({state})", it.instance)
+    });
+    match told.collect::<Vec<_>>() {
+        none if none.is_empty() => "no other candidate is known".into(),
+        some => some.join(", "),
+    }
 }
 
 fn since(snapshot: &Snapshot) -> String {

@@ -46,6 +46,15 @@ impl Election {
         }
     }
 
+    /// Who could take over, as a leader's last begin or renewal saw it; empty elsewhere.
+    #[must_use]
+    pub fn candidates(&self) -> &[Listed] {
+        match self.phase {
+            Phase::Leading { .. } => &self.members.listed,
+            _ => &[],
+        }
+    }
+
     /// Somebody wants to know who could take over: a leader asks at once.
     pub fn handle_ask_members(&mut self, now: Instant) {
         self.elapse(now);
