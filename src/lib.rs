@@ -16,6 +16,7 @@
 //! | [`status`] | what is known, published, and how it is shown |
 //! | [`api`] | gRPC and HTTP |
 //! | [`agent`] | puts it together |
+//! | [`exec`] | runs a program while this instance leads: the rules of time are pure, the rest is processes |
 //! | [`doctor`] | what a survey of Redis means for the operator. Pure |
 //! | [`inject`] | puts the agent into a manifest, line by line. Pure |
 //! | [`config`], [`cli`] | the settings, the commands |
@@ -53,6 +54,7 @@ pub mod config;
 pub mod doctor;
 pub mod election;
 pub mod endpoint;
+pub mod exec;
 pub mod fault;
 pub mod health;
 pub mod http_client;

@@ -13,16 +13,38 @@ use crate::config::LogFormat;
 
 /// Lines that may wait for a slow reader.
 const WAITING_LINES: usize = 2048;
+const RUST_LOG: &str = "RUST_LOG";
 
 /// Starts logging to standard output, from `level` on unless RUST_LOG says more. What is still waiting is written when the
 /// guard is dropped.
 pub fn start(format: LogFormat, level: Level) -> WorkerGuard {
+    start_on(io::stdout(), format, level, None)
+}
+
+/// To standard error, since standard output is the program's: what `exec` does, and of the agent only what is wrong, unless
+/// more is asked for.
+pub fn start_beside_a_program(format: LogFormat, level: Level, few: &str) -> WorkerGuard {
+    let is_few = level == Level::INFO && std::env::var_os(RUST_LOG).is_none();
+    let few = is_few.then_some(few);
+    start_on(io::stderr(), format, level, few)
+}
+
+fn start_on(
+    to: impl io::Write + io::IsTerminal + Send + 'static,
+    format: LogFormat,
+    level: Level,
+    few: Option<&str>,
+) -> WorkerGuard {
+    let coloured = colours(&to);
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(WAITING_LINES)
         .thread_name("logs")
-        .finish(io::stdout());
-    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
+        .finish(to);
+    let wanted = few.map_or_else(
+        || std::env::var(RUST_LOG).unwrap_or_default(),
+        ToOwned::to_owned,
+    );
     let (filter, mistake) = match targets(&wanted, level) {
         Ok(filter) => (filter, None),
         Err(mistake) => (Targets::new().with_default(level), Some(mistake)),
@@ -31,7 +53,7 @@ pub fn start(format: LogFormat, level: Level) -> WorkerGuard {
         .with_target(false)
         .with_writer(writer);
     let lines = match format {
-        LogFormat::Text => lines.with_ansi(colours()).boxed(),
+        LogFormat::Text => lines.with_ansi(coloured).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry()
@@ -57,9 +79,9 @@ fn targets(wanted: &str, level: Level) -> Result<Targets, ParseError> {
 }
 
 /// Colours for a person at a terminal who has not declined them: <https://no-color.org>.
-fn colours() -> bool {
+fn colours(to: &impl io::IsTerminal) -> bool {
     let declined = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::IsTerminal::is_terminal(&io::stdout()) && !declined
+    to.is_terminal() && !declined
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Grpc, Http, Listeners, Shared, SocketGuard, bind_tcp, bind_unix};
+use crate::api::{Dial, Grpc, Http, Listeners, Shared, SocketGuard, bind_flag, bind_unix, inside};
 use crate::checkup::checkup;
 use crate::clock;
 use crate::config::Config;
@@ -43,7 +43,7 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 /// An agent whose sockets are bound: nothing has been sent to Redis yet.
 pub struct Agent {
     config: Config,
-    http: TcpListener,
+    http: Option<TcpListener>,
     grpc: Listeners,
     socket: Option<SocketGuard>,
     state: Option<StateDir>,
@@ -68,11 +68,8 @@ impl Agent {
                 .with_context(|| format!("--state-dir={}: cannot be used", redacted_path(path)))
         });
         let state = opened.transpose()?;
-        let http = bind(config.http_listen, "http-listen")?;
-        let tcp = match config.grpc_listen {
-            Some(address) => Some(bind(address, "grpc-listen")?),
-            None => None,
-        };
+        let http = bind_flag(config.http_listen, "http-listen")?;
+        let tcp = bind_flag(config.grpc_listen, "grpc-listen")?;
         let bound = config.grpc_socket.as_ref().map(|path| {
             bind_unix(path).with_context(|| {
                 format!("--grpc-socket={}: cannot listen there", redacted_path(path))
@@ -82,10 +79,21 @@ impl Agent {
         Ok(Self {
             config,
             http,
-            grpc: Listeners { tcp, unix },
+            grpc: Listeners {
+                tcp,
+                unix,
+                inside: None,
+            },
             socket,
             state,
         })
+    }
+
+    /// For a miner in this process.
+    pub fn dial(&mut self) -> Dial {
+        let (dial, inside) = inside();
+        self.grpc.inside = Some(inside);
+        dial
     }
 
     /// Runs until `stop` is cancelled, gives its term back, and ends.
@@ -139,7 +147,7 @@ impl Agent {
         } = self;
         let seed = RandomState::new().build_hasher().finish();
         let (holder, remembered) = who(&config, state.as_ref(), seed);
-        announce(&config, &holder, &http);
+        announce(&config, &holder, http.as_ref());
 
         let (status, published) = watch::channel(Status::new(identity(&config, &holder)));
         let (desk, messages) = desk();
@@ -183,8 +191,10 @@ impl Agent {
             let remember = assembly.remember(state, published);
             others.spawn("the writer of --state-dir", remember.run().map(done));
         }
-        let serve_http = Http::new(shared.clone(), assembly.metrics.clone(), desk.clone());
-        others.spawn("the HTTP server", serve_http.serve(http).map(done));
+        if let Some(http) = http {
+            let serve_http = Http::new(shared.clone(), assembly.metrics.clone(), desk.clone());
+            others.spawn("the HTTP server", serve_http.serve(http).map(done));
+        }
         let serve_grpc = Grpc {
             shared,
             desk,
@@ -227,7 +237,7 @@ fn identity(config: &Config, holder: &str) -> Identity {
     }
 }
 
-fn announce(config: &Config, holder: &str, http: &TcpListener) {
+fn announce(config: &Config, holder: &str, http: Option<&TcpListener>) {
     tracing::info!(
         version = crate::VERSION,
         instance = %config.instance,
@@ -236,7 +246,7 @@ fn announce(config: &Config, holder: &str, http: &TcpListener) {
         lock_key = %config.redis.keys.lock,
         grpc = config.grpc_listen.map(tracing::field::display),
         socket = config.grpc_socket.as_ref().map(|path| tracing::field::display(path.display())),
-        http = http.local_addr().ok().map(tracing::field::display),
+        http = http.and_then(|it| it.local_addr().ok()).map(tracing::field::display),
         "started"
     );
     if let Some(name) = &config.long_instance {
@@ -246,12 +256,4 @@ fn announce(config: &Config, holder: &str, http: &TcpListener) {
     if !ignored.is_empty() {
         tracing::warn!(options = ?ignored, "options of --redis-url that mean nothing here are ignored");
     }
-}
-
-fn bind(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    bind_tcp(address).with_context(|| {
-        format!(
-            "--{flag}={address}: cannot listen there; stop what does, or choose another address"
-        )
-    })
 }

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use anyhow::Context;
 use rustix::io::Errno;
 use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::net::{TcpListener, TcpSocket};
@@ -15,12 +16,28 @@ const BACKLOG: u32 = 4096;
 ///
 /// # Errors
 /// The address is taken, or cannot be used.
-pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     match address.ip() {
         IpAddr::V4(_) => listen(TcpSocket::new_v4()?, address),
         IpAddr::V6(ip) if ip.is_unspecified() => bind_both(TcpSocket::new_v6(), address.port()),
         IpAddr::V6(_) => listen(TcpSocket::new_v6()?, address),
     }
+}
+
+/// Listens where a flag says; `None` where it is off.
+///
+/// # Errors
+/// The address is taken, or cannot be used: it says what to do.
+pub fn bind_flag(address: Option<SocketAddr>, flag: &str) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let bound = bind_tcp(address).with_context(|| {
+        format!(
+            "--{flag}={address}: cannot listen there; stop what does, or choose another address"
+        )
+    });
+    bound.map(Some)
 }
 
 fn bind_both(socket: io::Result<TcpSocket>, port: u16) -> io::Result<TcpListener> {

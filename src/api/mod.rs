@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use grpc::Grpc;
 pub use http::Http;
-pub use listen::bind_tcp;
-pub use server::Listeners;
+pub use listen::bind_flag;
+pub use server::{Dial, Listeners, inside};
 pub use socket::{SocketGuard, bind_unix};
 
 use crate::checkup::Checkup;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::either::Either;
@@ -26,6 +27,36 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 pub struct Listeners {
     pub tcp: Option<TcpListener>,
     pub unix: Option<UnixListener>,
+    /// Connections from within this process.
+    pub inside: Option<Inside>,
+}
+
+/// Where such connections are made.
+pub struct Dial(mpsc::Sender<UnixStream>);
+
+/// Where they come in.
+pub struct Inside(Mutex<mpsc::Receiver<UnixStream>>);
+
+#[must_use]
+pub fn inside() -> (Dial, Inside) {
+    let (sender, receiver) = mpsc::channel(1);
+    (Dial(sender), Inside(Mutex::new(receiver)))
+}
+
+impl Dial {
+    /// # Errors
+    /// The server has ended.
+    pub async fn dial(&self) -> io::Result<UnixStream> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let sent = self.0.send(theirs).await;
+        sent.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+        Ok(ours)
+    }
+
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
 }
 
 /// Serves each connection by `connection` until `stop` is cancelled and all have ended: they end by themselves
@@ -110,7 +141,16 @@ impl Listeners {
                 None => std::future::pending().await,
             }
         };
+        let inside = async {
+            if let Some(Inside(inside)) = &self.inside
+                && let Some(stream) = inside.lock().await.recv().await
+            {
+                return stream;
+            }
+            std::future::pending().await
+        };
         tokio::select! {
+            stream = inside => Ok(Peer::new(Either::Right(stream))),
             tcp = tcp => {
                 let (stream, _) = tcp?;
                 // Without it a push may wait for the peer's delayed acknowledgement.

@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod doctor;
+mod exec;
 mod generated;
 mod inject;
 mod leader;
@@ -31,6 +32,15 @@ struct Cli {
 enum Command {
     /// Run the agent
     Run(Box<crate::config::RunArgs>),
+    /// Run a program only while this instance leads: exit with its code; 125 for a failure of understudy, 126 or 127 for a
+    /// program that cannot be run or is missing
+    Exec(Box<crate::config::ExecArgs>),
+    /// Between `exec` and its program: holds the deadline
+    #[command(hide = true)]
+    ExecGuardian(exec::GuardianArgs),
+    /// Between the guardian and the program: becomes the program
+    #[command(hide = true)]
+    ExecStage(exec::StageArgs),
     /// Ask the local agent: role, leader, token, grant, health of Redis
     Status(status::Args),
     /// Ask Redis: who holds the lock, for how long, since which term
@@ -52,11 +62,15 @@ enum Command {
 /// What a command comes to. Scripts branch on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {
-    Yes = 0,
-    No = 1,
-    CouldNotAsk = 2,
+    Yes,
+    No,
+    CouldNotAsk,
     /// `EX_USAGE` of sysexits.h.
-    BadFlags = 64,
+    BadFlags,
+    /// What `exec` fails with itself, as `env` and `timeout` do.
+    OurOwn,
+    /// What the program of `exec` has ended with.
+    Command(u8),
 }
 
 /// Runs the command that the arguments name.
@@ -88,6 +102,9 @@ pub fn main() -> ExitCode {
     let exit = runtime.block_on(async {
         match cli.command {
             Command::Run(args) => run::run(&args).await,
+            Command::Exec(args) => exec::run(*args).await,
+            Command::ExecGuardian(args) => exec::guard(args).await,
+            Command::ExecStage(args) => exec::stage(&args),
             Command::Status(args) => status::run(args).await,
             Command::Leader(args) => leader::run(args).await,
             Command::Doctor(args) => doctor::run(*args).await,
@@ -123,7 +140,14 @@ fn hide_what_may_be_secret(error: &mut clap::Error) {
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(match exit {
+            Exit::Yes => 0,
+            Exit::No => 1,
+            Exit::CouldNotAsk => 2,
+            Exit::BadFlags => 64,
+            Exit::OurOwn => 125,
+            Exit::Command(code) => code,
+        })
     }
 }
 

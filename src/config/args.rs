@@ -103,7 +103,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATH")]
     pub grpc_socket: Option<String>,
     /// Address of /ready, /live, /leader, /status and /metrics. [::] is every address, IPv4's too, and the same as
-    /// 0.0.0.0 where the kernel has no IPv6; 0.0.0.0 is IPv4 only [default: [::]:9090]
+    /// 0.0.0.0 where the kernel has no IPv6; 0.0.0.0 is IPv4 only. `off`: none of them is served [default: [::]:9090]
     #[arg(long, value_name = "ADDR")]
     pub http_listen: Option<String>,
     /// `text` or `json` [default: text]

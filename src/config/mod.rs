@@ -1,6 +1,7 @@
 //! The settings: strings in, checked values out, every mistake at once.
 
 mod args;
+mod exec;
 mod instance;
 mod read;
 mod redis;
@@ -18,6 +19,7 @@ use crate::endpoint::{MinerProbe, RedisPlace, RedisSettings};
 use read::{Reader, non_empty};
 
 pub use args::{RedisArgs, RunArgs};
+pub use exec::{ExecArgs, ExecConfig};
 pub use unknown::{Unknown, must_be_read, unknown_settings};
 
 /// Where a miner finds the agent unless told otherwise.
@@ -52,7 +54,7 @@ pub struct Config {
     pub memory_warn_ratio: f64,
     pub grpc_listen: Option<SocketAddr>,
     pub grpc_socket: Option<PathBuf>,
-    pub http_listen: SocketAddr,
+    pub http_listen: Option<SocketAddr>,
     pub log_format: LogFormat,
     pub log_level: Level,
     pub drain_timeout: Duration,
@@ -63,6 +65,13 @@ pub struct Config {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// Where gRPC is served: `run` has a miner that must find it, the miner of `exec` is in its own process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listens {
+    Always,
+    WhereAsked,
 }
 
 /// Everything that is wrong with the settings. Its text is one line per mistake.
@@ -76,12 +85,12 @@ impl Config {
     /// Every mistake, each with its flag, the value and what is expected.
     pub fn check(args: &RunArgs) -> Result<Self, BadSettings> {
         let mut reader = Reader::default();
-        let config = Self::read(args, &mut reader);
+        let config = Self::read(args, Listens::Always, &mut reader);
         reader.finish(config)
     }
 
     /// Each setting is read before any is asked for, so that one mistake hides no other.
-    fn read(args: &RunArgs, reader: &mut Reader) -> Option<Self> {
+    fn read(args: &RunArgs, listens: Listens, reader: &mut Reader) -> Option<Self> {
         let redis = args.redis.read(reader);
         let ttl = reader.duration("lease-ttl", &args.lease_ttl, DEFAULT_TTL);
         let miner_timeout = reader.duration(
@@ -111,8 +120,8 @@ impl Config {
             SHORTEST_MEMORY_EVERY,
         );
         let memory_warn_ratio = reader.ratio("memory-warn-ratio", &args.memory_warn_ratio, 0.9);
-        let (grpc_listen, grpc_socket) = reader.grpc(args);
-        let http_listen = reader.address("http-listen", &args.http_listen, DEFAULT_HTTP_LISTEN);
+        let (grpc_listen, grpc_socket) = reader.grpc(args, listens);
+        let http_listen = reader.http(args);
         let log_format = reader.choice(
             "log-format",
             &args.log_format,
@@ -150,7 +159,7 @@ impl Config {
             memory_warn_ratio: memory_warn_ratio?,
             grpc_listen,
             grpc_socket,
-            http_listen: http_listen?,
+            http_listen,
             log_format: log_format?,
             log_level: log_level?,
             drain_timeout: drain_timeout?,
@@ -220,7 +229,7 @@ mod tests {
         assert_eq!(config.memory_every, Duration::from_secs(30));
         assert!((config.memory_warn_ratio - 0.9).abs() < f64::EPSILON);
         assert_eq!(config.grpc_listen, "127.0.0.1:50051".parse().ok());
-        assert_eq!(config.http_listen, "[::]:9090".parse().unwrap());
+        assert_eq!(config.http_listen, "[::]:9090".parse().ok());
         assert_eq!(config.log_format, LogFormat::Text);
         assert_eq!(config.log_level, Level::INFO);
         assert_eq!((config.grpc_socket, config.state_dir), (None, None));
@@ -237,6 +246,16 @@ mod tests {
         .unwrap();
         assert_eq!(config.rules.renew_every(), Duration::from_secs(1));
         assert_eq!(config.rules.miner_timeout(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn http_can_be_off() {
+        let config = Config::check(&RunArgs {
+            instance: set("a"),
+            http_listen: set("off"),
+            ..RunArgs::default()
+        });
+        assert_eq!(config.unwrap().http_listen, None);
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{BadSettings, DEFAULT_GRPC_LISTEN, RedisArgs, RunArgs, instance};
+use super::{
+    BadSettings, DEFAULT_GRPC_LISTEN, DEFAULT_HTTP_LISTEN, Listens, RedisArgs, RunArgs, instance,
+};
 use crate::election::{LONGEST_TTL, Liveness, SHORTEST_TTL, UnsafeRules};
 use crate::endpoint::{
     MinerProbe, Password, RedisEndpoint, RedisPlace, Secret, TlsFiles, redacted, redacted_path,
@@ -149,11 +151,16 @@ impl Reader {
         )
     }
 
-    pub(super) fn grpc(&mut self, args: &RunArgs) -> (Option<SocketAddr>, Option<PathBuf>) {
+    pub(super) fn grpc(
+        &mut self,
+        args: &RunArgs,
+        listens: Listens,
+    ) -> (Option<SocketAddr>, Option<PathBuf>) {
         const FLAG: &str = "grpc-listen";
         let socket = non_empty(&args.grpc_socket).map(PathBuf::from);
-        if non_empty(&args.grpc_listen) == Some("off") {
-            if socket.is_none() {
+        let given = non_empty(&args.grpc_listen);
+        if given == Some("off") || given.is_none() && listens == Listens::WhereAsked {
+            if socket.is_none() && listens == Listens::Always {
                 self.bad(FLAG, "off", "--grpc-socket beside off");
             }
             return (None, socket);
@@ -167,6 +174,13 @@ impl Reader {
             );
         }
         (address, socket)
+    }
+
+    pub(super) fn http(&mut self, args: &RunArgs) -> Option<SocketAddr> {
+        if non_empty(&args.http_listen) == Some("off") {
+            return None;
+        }
+        self.address("http-listen", &args.http_listen, DEFAULT_HTTP_LISTEN)
     }
 
     /// It is needed with one way to tell that the miner lives, and useless with the others.

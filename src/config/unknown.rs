@@ -6,11 +6,13 @@ use super::RunArgs;
 
 /// What is read from the environment alone: passwords, the agent's address by the commands that ask it, and what a build is
 /// told.
-const WITHOUT_A_FLAG: [&str; 4] = [
+const WITHOUT_A_FLAG: [&str; 5] = [
     "UNDERSTUDY_REDIS_PASSWORD",
     "UNDERSTUDY_SENTINEL_PASSWORD",
     "UNDERSTUDY_GRPC_ADDR",
     "UNDERSTUDY_REVISION",
+    // What `exec` tells its program.
+    "UNDERSTUDY_FENCING_TOKEN",
 ];
 
 /// How alike a name must be to be suggested, from 0 to 1.

@@ -635,8 +635,10 @@ fn the_watch_prints_when_redis_or_the_readiness_for_a_takeover_changes() {
     });
     redis.relieve();
     for watch in &watches {
+        // Ready again some seconds after the last refusal.
         watch.wait_for("that all is well", |line| {
-            line["takeover"]["ready"] == true && line["redis"]["writable"] == true
+            let ready = line["takeover"]["ready"] == true && line["ready"] == true;
+            ready && line["redis"]["writable"] == true
         });
         while watch.lines.recv_timeout(Duration::from_secs(2)).is_ok() {}
         never(

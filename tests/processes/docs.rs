@@ -121,8 +121,8 @@ fn every_metric_that_the_documents_name_is_exported() {
     }
 }
 
-const COMMANDS: [&str; 7] = [
-    "run", "status", "leader", "doctor", "resign", "probe", "inject",
+const COMMANDS: [&str; 8] = [
+    "run", "exec", "status", "leader", "doctor", "resign", "probe", "inject",
 ];
 
 fn help(command: &str) -> String {

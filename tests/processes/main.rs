@@ -7,6 +7,7 @@ mod costs;
 mod docs;
 mod doctor;
 mod engines;
+mod exec;
 mod failover;
 mod fleet;
 mod grpc;

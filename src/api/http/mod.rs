@@ -83,7 +83,7 @@ impl Http {
     pub async fn serve(self, listener: TcpListener) {
         let listeners = Listeners {
             tcp: Some(listener),
-            unix: None,
+            ..Listeners::default()
         };
         let http = Arc::new(self);
         let stop = &http.shared.stop;
