@@ -154,7 +154,7 @@ impl Scripts {
         }
     }
 
-    /// From ARGV[9] on.
+    /// From `ARGV[9]` on.
     fn rest_of_claim(
         &self,
         by: &Claimant,
@@ -167,7 +167,7 @@ impl Scripts {
     }
 }
 
-/// Up to ARGV[5] of a claim.
+/// Up to `ARGV[5]` of a claim.
 fn claims(operation: &str, by: &Claimant, not_after: u64, under_oom: bool) -> [String; 5] {
     [
         operation.to_owned(),
