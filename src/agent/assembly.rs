@@ -64,7 +64,8 @@ impl Assembly {
         Listen {
             events: Events::new(&self.config.redis),
             signals,
-            quiet: self.config.rules.renew_every(),
+            // A leader is heard each --renew-every: only what is missed is asked for.
+            quiet: self.config.rules.renew_every() * 3 / 2,
             spread: u32::try_from(self.seed % 1000).unwrap_or(0),
         }
     }
