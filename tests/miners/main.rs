@@ -308,7 +308,7 @@ fn a_careless_miner_does_not_pass() {
     std::thread::scope(|scope| {
         scope.spawn(|| notices("the-clock", "acted", |pods| pods.agent_killed(0)));
         scope.spawn(|| notices("demotion", "acted", |pods| pods.drained(0)));
-        scope.spawn(|| notices("the-loop", "in vain", |pods| pods.hung(0)));
+        scope.spawn(|| notices("the-loop", "waited ", |pods| pods.hung(0)));
     });
 }
 
