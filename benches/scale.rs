@@ -25,7 +25,7 @@ const BACK_WITHIN: Duration = Duration::from_secs(10);
 const STOPS: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many locks there are, and the sum of their tokens: whoever loses a term adds to it.
+/// How many locks there are, and the sum of their tokens: a lost term adds to it.
 const LOCKS: &str = "return #redis.call('KEYS', 'scale-*')";
 const TOKENS: &str = "local sum = 0
 for _, record in ipairs(redis.call('KEYS', '{scale-*}:record')) do

@@ -1,4 +1,4 @@
-//! GetLeadership over HTTP/2 as such, so that the client costs the same whoever serves; and a server that does nothing.
+//! GetLeadership over HTTP/2 as such, so that the client costs the same for every server; and a server that does nothing.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -105,7 +105,7 @@ pub fn serve_bare(socket: &str) {
                     return;
                 };
                 while let Some(Ok((_, respond))) = connection.accept().await {
-                    // Whoever has gone needs no answer.
+                    // A client that has gone needs no answer.
                     let _ = answer(respond);
                 }
             });

@@ -96,7 +96,7 @@ func New(agent, miner string, options ...Option) *Elector {
 }
 
 // Start returns at once; an agent that is not there yet is waited for. When ctx ends, the elector is closed. The error says
-// why nobody can lead here: this is not Linux, or the address makes no sense.
+// why nobody can lead here: this is not Linux, or the address is malformed.
 func (e *Elector) Start(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -149,7 +149,7 @@ func (e *Elector) acknowledge(token uint64) {
 	e.changed()
 }
 
-// Withdraw comes first when the miner is asked to end: it leads no more and is no candidate, from here on and for good. The
+// Withdraw comes first when the miner is asked to end: from here on it neither leads nor is a candidate. The
 // OnLost functions are called; the stream stays, since the miner's cleanup may still act. Done says when it does not.
 func (e *Elector) Withdraw() {
 	e.mu.Lock()
@@ -255,7 +255,7 @@ func (e *Elector) acknowledged() uint64 {
 	return 0
 }
 
-// Wakes whoever waits, or will wait next.
+// Wakes the one that waits, or the next one that does.
 func wake(whom chan struct{}) {
 	select {
 	case whom <- struct{}{}:

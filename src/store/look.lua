@@ -1,6 +1,6 @@
 -- Look. Reads, and changes nothing but the caller's own entry among the members.
 --
--- ARGV[1] members   ARGV[2] holder id, '' for whoever is no agent and wants to read the members
+-- ARGV[1] members   ARGV[2] holder id, '' to read the members instead, as a command does
 -- ARGV[3] for how long its entry counts, milliseconds   ARGV[4] its words
 local reply = answer('looked')
 if ARGV[2] == '' then list_members(ARGV[1], false) else enroll(ARGV[1], ARGV[2], ARGV[3], ARGV[4]) end

@@ -6,7 +6,7 @@ local members = {}
 
 -- Keeps the caller's entry for `lives` milliseconds; 0 removes it. `words` is 'READY STARTED VERSION INSTANCE'.
 local function enroll(key, id, lives, words)
-  -- First a write that needs no memory (see claim.lua). Whoever may not remove an entry writes none.
+  -- First a write that needs no memory (see claim.lua). A user who may not remove an entry writes none.
   if type(redis.pcall('HDEL', key, id)) == 'table' or lives == '0' then return end
   redis.pcall('HSET', key, id, whole(now + lives * 1000) .. ' ' .. words .. ' ' .. whole(now))
   -- Of a fleet that is gone nothing is left behind.

@@ -321,7 +321,7 @@ impl Elector {
         Cleaning { shared }
     }
 
-    /// Comes first when the miner is asked to end: it leads no more and is no candidate, from here on and for good. The
+    /// Comes first when the miner is asked to end: from here on it neither leads nor is a candidate. The
     /// stream stays, since the miner's cleanup may still act. [`Self::done`] says when it does not.
     pub fn withdraw(&self) {
         self.shared.modify(|state| state.withdrawn = true);

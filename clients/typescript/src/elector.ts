@@ -213,7 +213,7 @@ export class Elector extends EventEmitter<Events> {
   }
 
   /**
-   * Comes first when the miner is asked to end: it leads no more and is no candidate, from here on and for good. "lost" and
+   * Comes first when the miner is asked to end: from here on it neither leads nor is a candidate. "lost" and
    * onLost() run; the stream stays, since the miner's cleanup may still act. done() says when it does not.
    */
   withdraw(): void {

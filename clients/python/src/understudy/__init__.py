@@ -1,4 +1,4 @@
-"""A miner's view of its leadership: is_leader() for whoever asks, and pulses for what must go on."""
+"""A miner's view of its leadership: is_leader() for all who ask, and pulses for what must go on."""
 
 from .elector import Elector
 from .fake import Always, Fake

@@ -149,7 +149,7 @@ class Elector(Vouching, Campaigns):
         self._changed()
 
     def withdraw(self) -> None:
-        """Comes first when the miner is asked to end: it leads no more and is no candidate, from here on and for good.
+        """Comes first when the miner is asked to end: from here on it neither leads nor is a candidate.
 
         `on_lost` runs; the stream stays, since the miner's cleanup may still act. done() says when it does not.
         """
