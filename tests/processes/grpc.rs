@@ -344,7 +344,7 @@ async fn resigning_answers_what_is_wrong() {
         successor: "b".into(),
         ..ResignRequest::default()
     };
-    assert_eq!(code(successor).await, Some(Code::Unimplemented));
+    assert_eq!(code(successor).await, Some(Code::FailedPrecondition));
     for seconds in [-1, 3601, i64::MAX] {
         let hold_off = Some(prost_types::Duration { seconds, nanos: 0 });
         let request = ResignRequest {

@@ -184,7 +184,10 @@ impl ElectionService for Elections {
         let hold_off = hold_off
             .filter(|hold_off| *hold_off <= LONGEST_HOLD_OFF)
             .ok_or_else(|| Status::invalid_argument("`hold_off` must be between 0 and 1 hour"))?;
-        if self.context.shared.published.borrow().redis.reachable() == Some(false) {
+        let shared = &self.context.shared;
+        // A check that is late finds that Redis does not answer.
+        let late = shared.checkup.fresh(&shared.published).await.is_err();
+        if late || shared.published.borrow().redis.reachable() == Some(false) {
             return Err(Status::failed_precondition(
                 "Redis does not answer: the lock cannot be given back, and nobody would lead until its TTL ends; \
                  resign when Redis is back",
