@@ -12,7 +12,7 @@ use crate::time::Instant;
 /// a request that arrives later changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Command {
-    /// Read lock, record and generation. Whoever has no entry reads the members as well.
+    /// Read lock, record and generation. A caller without an entry reads the members as well.
     Look { entry: Option<Entry> },
     /// Begin a term, if generation and record are still exactly as judged.
     Begin {

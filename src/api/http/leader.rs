@@ -44,7 +44,7 @@ impl Http {
             let mut published = self.shared.published.clone();
             let longest = {
                 let (status, now, _) = self.look();
-                // Whoever acts on the answer needs the next one while it is valid.
+                // A client that acts on the answer needs the next one while it is valid.
                 if status.leadership(now).leads() {
                     wait.longest.min(status.identity.heartbeat_every)
                 } else {

@@ -99,7 +99,7 @@ impl Http {
                 let _held = place.hold();
                 let mut answer = http.answer(&asked, &place).await;
                 if place.crowded() {
-                    // Whoever asks again stands in line again, behind those who came meanwhile.
+                    // A client that asks again queues again, behind those that connected meanwhile.
                     let close = HeaderValue::from_static("close");
                     answer.headers_mut().insert(CONNECTION, close);
                 }
@@ -120,7 +120,7 @@ impl Http {
     }
 
     async fn answer(&self, asked: &Asked, place: &Arc<Place>) -> Answer {
-        // Whoever sends many requests at once waits for the others of the agent between any two: the
+        // A client that sends many requests at once yields to the agent's other tasks between two: the
         // election runs on the same thread.
         tokio::task::yield_now().await;
         if asked.method != Method::GET && asked.method != Method::HEAD {

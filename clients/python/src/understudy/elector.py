@@ -185,7 +185,7 @@ class Elector(Vouching, Campaigns):
         self.withdraw()
         self._changed()
         self._beats.set()
-        # Whoever gives up waiting must not cut the stream before its time.
+        # A caller that gives up waiting must not cut the stream before its time.
         await asyncio.wait_for(asyncio.shield(self._left(asyncio.current_task())), timeout)
 
     async def _left(self, caller: asyncio.Task[None] | None) -> None:
