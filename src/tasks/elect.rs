@@ -115,7 +115,7 @@ impl Elect {
                     shell.election.handle_reply(attempt.id, reply, now);
                     let Shell { resigning, election, .. } = &mut shell;
                     resigning.answered(&attempt, failed.as_ref(), election, now);
-                    shell.publish(now);
+                    // What is published before the next pause has this failure in it: the check reads it there.
                     if failed.is_some() {
                         shell.checkup.suspect();
                     }
