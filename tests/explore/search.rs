@@ -1,6 +1,6 @@
 //! Breadth first: every state that the world can come to, each looked at once. A violation is found on a shortest path.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::thread;
@@ -15,6 +15,9 @@ pub struct Bounds {
     pub megabytes: u64,
     pub time: Duration,
 }
+
+/// So many states are expanded at a time, and then forgotten: the worlds are what takes memory, not the keys.
+const BATCH: usize = 1 << 16;
 
 /// How a state was reached for the first time: from which other, by which of its steps.
 #[derive(Clone, Copy)]
@@ -75,6 +78,23 @@ struct Share {
     violation: Option<(String, u32, u16)>,
 }
 
+/// The states of one depth, in the order of their numbers.
+#[derive(Default)]
+struct Level {
+    batches: VecDeque<Vec<(u32, World)>>,
+    states: usize,
+}
+
+impl Level {
+    fn push(&mut self, id: u32, world: World) {
+        match self.batches.back_mut() {
+            Some(last) if last.len() < BATCH => last.push((id, world)),
+            _ => self.batches.push_back(vec![(id, world)]),
+        }
+        self.states += 1;
+    }
+}
+
 struct Search {
     seen: HashMap<u64, u32, Keyed>,
     nodes: Vec<Node>,
@@ -96,37 +116,24 @@ pub fn search(setting: Setting, bounds: Bounds) -> Found {
         healed: Vec::new(),
     };
     search.seen.insert(world.key(), 0);
-    let mut level = vec![(0, world)];
+    let mut level = Level::default();
+    level.push(0, world);
     let mut found = Found::default();
-    while !level.is_empty() && found.violation.is_none() {
-        if peak_megabytes() > bounds.megabytes || began.elapsed() > bounds.time {
-            break;
-        }
+    let over = || peak_megabytes() > bounds.megabytes || began.elapsed() > bounds.time;
+    'levels: while level.states > 0 && found.violation.is_none() {
         found.depth += 1;
-        found.widest = found.widest.max(level.len());
-        let shares = search.expand(&level);
-        let mut next = Vec::new();
-        for share in shares {
-            found.edges += share.edges;
-            search.healed.extend(share.healed);
-            if let Some((what, parent, step)) = share.violation {
-                found
-                    .violation
-                    .get_or_insert_with(|| (what, search.path(parent, step)));
+        found.widest = found.widest.max(level.states);
+        let mut next = Level::default();
+        while let Some(batch) = level.batches.pop_front() {
+            if over() {
+                break 'levels;
             }
-            for Reached { key, node, world } in share.reached {
-                let id = search.nodes.len() as u32;
-                search.seen.entry(key).or_insert_with(|| {
-                    search.nodes.push(node);
-                    next.push((id, world));
-                    id
-                });
-            }
+            search.take_in(search.expand(&batch), &mut next, &mut found);
         }
         level = next;
     }
     found.states = search.nodes.len();
-    found.closed = level.is_empty() && found.violation.is_none();
+    found.closed = level.states == 0 && found.violation.is_none();
     if found.closed {
         match search.recovery() {
             Ok(ticks) => found.recovery = Some(ticks),
@@ -142,6 +149,27 @@ pub fn search(setting: Setting, bounds: Bounds) -> Found {
 }
 
 impl Search {
+    /// Numbers the states that are new, and keeps what was found on the way.
+    fn take_in(&mut self, shares: Vec<Share>, next: &mut Level, found: &mut Found) {
+        for share in shares {
+            found.edges += share.edges;
+            self.healed.extend(share.healed);
+            if let Some((what, parent, step)) = share.violation {
+                found
+                    .violation
+                    .get_or_insert_with(|| (what, self.path(parent, step)));
+            }
+            for Reached { key, node, world } in share.reached {
+                let id = self.nodes.len() as u32;
+                self.seen.entry(key).or_insert_with(|| {
+                    self.nodes.push(node);
+                    next.push(id, world);
+                    id
+                });
+            }
+        }
+    }
+
     fn expand(&self, level: &[(u32, World)]) -> Vec<Share> {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let each = level.len().div_ceil(threads).max(1);
