@@ -1,5 +1,5 @@
-//! `docs/incident.md`: the incident as the tool shows it while it happens, before and after. Everything in it comes from
-//! a run of real processes; it takes some four minutes.
+//! Writes `docs/incident.md`: what the tool shows during the incident, before and after. All of it comes from a run of
+//! real processes, which takes about four minutes.
 
 use std::process::Command;
 use std::thread::sleep;
@@ -15,33 +15,33 @@ const METRICS: [&str; 4] = [
     "ha_miner_redis_memory_usage_ratio",
 ];
 
-/// One telling: its clock, and what was told of the log already.
+/// One run: its clock, and how many log lines it has shown already.
 struct Story {
     began: Instant,
-    told: usize,
+    shown_lines: usize,
 }
 
 fn main() {
     println!("# The incident, minute by minute\n");
     println!(
-        "Two pods, each a miner with its agent, and a Redis that runs full. Then the leader's pod dies. The other pod, miner-1, \
-         tells what it sees: by `understudy status`, whose line `why` stands on the page in large type, by its log, and by its \
-         metrics. All settings are the defaults (`--lease-ttl` is 30 s), but for memory, which is read once a second. \
-         `make incident` made this page from a real run.\n"
+        "Two pods, each a miner with its agent, share a Redis that runs full. Then the leader's pod dies. This page shows what \
+         the other pod, miner-1, reports: `understudy status`, whose line `why` is the large line on the web page, its log, and \
+         its metrics. All settings are the defaults (`--lease-ttl` is 30 s), except that the agent reads Redis' memory once per \
+         second. `make incident` made this page from a real run.\n"
     );
     println!("![The page after the same failure](pictures/page-out-of-memory.png)\n");
     println!("## Before: `--acquire-under-oom=false`\n");
     println!(
-        "The standby acquires the lock as a miner with its built-in election does: Redis refuses it for lack of memory. There it was \
-         silent, and nobody led for two hours. Here the rule is the same, and it is seen.\n"
+        "The standby tries to take the lock as a miner with its built-in election does, and Redis refuses because it is out of \
+         memory. In the incident nobody noticed, and there was no leader for two hours. Here the outcome is the same, but visible.\n"
     );
     run(&["--acquire-under-oom=false"], &[35, 60], true);
-    println!("## After: as it is unless you say otherwise\n");
+    println!("## After: the default\n");
     println!("The same steps at the same times.\n");
     run(&[], &[35, 60], false);
 }
 
-/// `looks`: when miner-1 is asked, in seconds after the pod's death. `relieve`: it takes an operator to end it.
+/// `looks`: when to ask miner-1, in seconds after the pod's death. `relieve`: whether an operator has to free memory.
 fn run(flags: &[&str], looks: &[u64], relieve: bool) {
     let redis = Redis::start();
     redis.fill_to(0.7);
@@ -58,7 +58,7 @@ fn run(flags: &[&str], looks: &[u64], relieve: bool) {
     sleep(Duration::from_secs(2));
     let mut story = Story {
         began: Instant::now(),
-        told: standby.logged(&[]).len(),
+        shown_lines: standby.logged(&[]).len(),
     };
     story.tell("All is well", &standby);
     redis.fill_to(1.02);
@@ -76,7 +76,7 @@ fn run(flags: &[&str], looks: &[u64], relieve: bool) {
         redis.fill_to(0.7);
         standby.wait_until_leading(SOON);
         sleep(Duration::from_secs(1));
-        story.tell("The operator did what the line `why` says", &standby);
+        story.tell("The operator has done what the line `why` says", &standby);
     }
     println!("And afterwards:\n\n```console\n$ understudy status --history");
     let history = status(&standby, &["--history"]);
@@ -96,14 +96,14 @@ impl Story {
         let is_loud = |line: &&String| [" WARN ", " ERROR "].iter().any(|it| line.contains(it));
         // A warning of each kind is enough.
         let mut lines: Vec<String> = Vec::new();
-        for line in log.iter().skip(self.told).filter(is_loud) {
+        for line in log.iter().skip(self.shown_lines).filter(is_loud) {
             let line = shorten(line);
             // Without the time.
             let kind = |it: &str| it.chars().skip(16).take(40).collect::<String>();
             lines.retain(|it| kind(it) != kind(&line));
             lines.push(line);
         }
-        self.told = log.len();
+        self.shown_lines = log.len();
         if !lines.is_empty() {
             println!(
                 "In the log, the last of each kind:\n\n```text\n{}\n```\n",
