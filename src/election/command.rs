@@ -141,17 +141,3 @@ pub enum Refusal {
     /// The record tells of a later term, or says that this one was released.
     Superseded,
 }
-
-/// Whether a message on the events channel is an announcement: what happened, the holder and the token. What follows is
-/// for later versions.
-#[must_use]
-pub fn is_announcement(message: &str) -> bool {
-    let mut words = message.split(' ');
-    let happened = matches!(words.next(), Some("begun" | "renewed" | "released"));
-    let by = words.next().is_some_and(|holder| !holder.is_empty());
-    happened
-        && by
-        && words
-            .next()
-            .is_some_and(|token| token.parse::<Token>().is_ok())
-}

@@ -28,6 +28,7 @@
 //! - I6 a request that timed out changes nothing after its `not_after`
 //! - I8 the reason reported is the fault that happened
 
+mod announcement;
 mod command;
 mod core;
 mod event;
@@ -42,9 +43,8 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use command::{
-    Answer, Attempt, AttemptId, Claimant, Command, Outcome, Refusal, Reply, Stamp, is_announcement,
-};
+pub use announcement::{Announcement, Basis, Happened};
+pub use command::{Answer, Attempt, AttemptId, Claimant, Command, Outcome, Refusal, Reply, Stamp};
 pub use core::{Election, NotLeader};
 pub use event::Event;
 pub use leadership::{Leadership, Reason, Role};

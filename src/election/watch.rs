@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::announcement::Basis;
 use super::leadership::Reason;
 use super::lease::{LOOK_OFTEN, LeaseRules};
 use super::view::{Lock, Record, RecordSeen, Token, View};
@@ -167,6 +168,25 @@ impl Watch {
         Judgement::Begin {
             stale_lock: !at_once,
         }
+    }
+
+    /// May `asker` begin on what a release tells, without a look? The script that begins sees to it that generation and
+    /// record are as told, and that nobody else holds the lock: a look just before it would have shown a record that was
+    /// given back. A record that was looked at is judged by all that was seen beside it instead ([`Self::judge`]).
+    pub(super) fn may_begin_on(&self, told: &Basis, asker: &Asker<'_>) -> bool {
+        let Basis {
+            judged,
+            generation,
+            record,
+        } = told;
+        let given_back =
+            record.released && record.generation == *generation && record.token >= asker.highest;
+        let new = *judged != self.view.judged && *generation == self.view.generation;
+        // Somebody else's, and more than this record tells of.
+        let foreign =
+            foreign(&self.view, asker.holder).is_some_and(|lock| lock.holder != record.holder);
+        let surprises = foreign || record.ttl > asker.longest_ttl;
+        given_back && new && !surprises && held_off(record, asker.holder) == Duration::ZERO
     }
 
     /// The record says, in the present generation, that nobody acts under it: it was released, or it

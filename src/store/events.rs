@@ -11,7 +11,9 @@ use tokio::time::timeout;
 
 use super::dial::{Credentials, dial_to_listen};
 use super::error::store_error;
+use super::judged;
 use super::topology::Topology;
+use crate::election::Announcement;
 use crate::endpoint::{RedisAddress, RedisEndpoint, RedisPlace, RedisSettings};
 use crate::fault::StoreError;
 
@@ -80,9 +82,13 @@ impl Events {
         })
     }
 
-    /// Waits for the next event and returns what was said; `None` when the subscription is gone. A connection on which
-    /// nothing was heard for `quiet` is asked whether it still lives.
-    pub async fn next(&self, subscription: &mut Subscription, quiet: Duration) -> Option<String> {
+    /// Waits for the next event and returns what was said of this lock, if anything; `None` when the subscription is gone.
+    /// A connection on which nothing was heard for `quiet` is asked whether it still lives.
+    pub async fn next(
+        &self,
+        subscription: &mut Subscription,
+        quiet: Duration,
+    ) -> Option<Option<Announcement>> {
         let Subscription {
             sink,
             stream,
@@ -93,7 +99,8 @@ impl Events {
             tokio::select! {
                 message = timeout(quiet, stream.next()) => if let Ok(message) = message {
                     // What is no text was not said by one of us.
-                    return message.map(|it| it.get_payload().unwrap_or_default());
+                    let said: String = message?.get_payload().unwrap_or_default();
+                    return Some(Announcement::parse(&said, judged::read));
                 },
                 () = &mut switched => return None,
             }

@@ -5,6 +5,7 @@ mod dial;
 mod error;
 mod events;
 mod files;
+mod judged;
 mod link;
 mod probe;
 mod rehearsal;

@@ -30,5 +30,9 @@ if successor == '*' then
 end
 redis.call('HSET', RECORD, 'released', '1', 'hold_off', ARGV[4], 'successor', successor, 'process', ARGV[6],
   'attempt', ARGV[7])
-redis.pcall('PUBLISH', channel, 'released ' .. id .. ' ' .. token)
+-- On what stands there now the next term may be begun, unless somebody else has taken the lock: so that nobody need look.
+local told = 'released ' .. id .. ' ' .. token
+local left = look()
+if not left.lock then told = told .. ' ' .. left.judged end
+redis.pcall('PUBLISH', channel, told)
 return answer('released')

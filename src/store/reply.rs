@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use redis::Value;
 
-use crate::election::{Answer, Listed, Lock, Outcome, RecordFields, RecordSeen, Refusal, View};
+use super::judged;
+use crate::election::{Answer, Listed, Lock, Outcome, RecordSeen, Refusal, View};
 use crate::fault::StoreError;
 use crate::health::MemoryReading;
 
@@ -115,22 +116,7 @@ fn record_seen(record: &Value) -> Option<RecordSeen> {
     let Value::Array(fields) = record else {
         return None;
     };
-    let [
-        schema,
-        holder,
-        token,
-        _deadline,
-        ttl,
-        released,
-        generation,
-        successor,
-        _hold_off,
-        _process,
-        _attempt,
-    ] = fields.as_slice()
-    else {
-        return None;
-    };
+    let fields: &[Value; judged::FIELDS] = fields.as_slice().try_into().ok()?;
     // Nor could it be judged: `judged` shows bytes that are no text as something else.
     if fields
         .iter()
@@ -138,15 +124,7 @@ fn record_seen(record: &Value) -> Option<RecordSeen> {
     {
         return Some(RecordSeen::Unknown("a field of it is no text".into()));
     }
-    Some(RecordSeen::parse(RecordFields {
-        schema: text(schema),
-        holder: text(holder),
-        token: text(token),
-        ttl: text(ttl),
-        released: text(released),
-        generation: text(generation),
-        successor: text(successor),
-    }))
+    Some(judged::record(fields.each_ref().map(text)))
 }
 
 /// Anybody may have written there: an entry that makes no sense is none.

@@ -210,7 +210,7 @@ impl Shell {
     fn signalled(&mut self, signal: Signal) {
         let now = clock::boottime();
         match signal {
-            Signal::Event { announces } => self.election.handle_heard(announces, now),
+            Signal::Event(heard) => self.election.handle_heard(heard, now),
             Signal::Back => self.election.handle_back(now),
             Signal::Hears(hears) => {
                 self.hears = hears;

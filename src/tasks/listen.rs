@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::clock;
-use crate::election::is_announcement;
+use crate::election::Announcement;
 use crate::fault::StoreFault;
 use crate::store::Events;
 
@@ -17,10 +17,10 @@ const LONGEST_PAUSE_AWAY: Duration = Duration::from_secs(1);
 const PAUSE_REFUSED: Duration = Duration::from_secs(10);
 
 /// What the election hears.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
-    /// Something was published: by one of us, about this lock?
-    Event { announces: bool },
+    /// Something was published: about this lock, or by somebody else.
+    Event(Option<Announcement>),
     /// The subscription stands, or is gone.
     Hears(bool),
     /// Redis takes commands again that it refused.
@@ -54,10 +54,7 @@ impl Listen {
                             return;
                         }
                         match self.events.next(&mut subscription, self.quiet).await {
-                            Some(message) => {
-                                let announces = is_announcement(&message);
-                                signal = Signal::Event { announces };
-                            }
+                            Some(heard) => signal = Signal::Event(heard),
                             None => break,
                         }
                     }

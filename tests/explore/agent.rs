@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
-use understudy::election::{AttemptId, CampaignId, Command, Election, Reply, Token};
+use understudy::election::{Announcement, AttemptId, CampaignId, Command, Election, Reply, Token};
 use understudy::time::Instant;
 
 #[derive(Clone)]
@@ -69,7 +69,7 @@ pub enum What {
         id: AttemptId,
         reply: Reply,
     },
-    Heard,
+    Heard(Announcement),
 }
 
 /// Shared with the worlds before and after, until one of them changes an agent.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use understudy::election::{Election, EndedBy};
+use understudy::election::{Announcement, Election, EndedBy, Happened};
 
 use super::agent::{Message, What};
 use super::redis::{Data, Memory};
@@ -24,6 +24,7 @@ pub enum Fault {
     CutOff(usize),
     Deaf(usize),
     NextEventIsLate(usize),
+    ReleaseIsForged,
     RedisRestarts,
     RedisRestartsEmpty,
     SnapshotIsTaken,
@@ -80,6 +81,9 @@ impl World {
             }
             if !self.clock_stands {
                 faults.push(Fault::ClockStands);
+            }
+            if self.agents.0.iter().any(|it| it.hears && !it.paused) {
+                faults.push(Fault::ReleaseIsForged);
             }
         }
         if self.snapshot.as_ref().is_some_and(|it| it != data) {
@@ -159,6 +163,16 @@ impl World {
             }
             Fault::Deaf(index) => self.subscribe(index, false),
             Fault::NextEventIsLate(index) => self.agents[index].next_event_late = true,
+            Fault::ReleaseIsForged => {
+                let basis = self.redis.basis();
+                let token = basis.as_ref().map_or(0, |it| it.record.token);
+                self.publish(&Announcement {
+                    happened: Happened::Released,
+                    holder: GO.into(),
+                    token,
+                    basis,
+                });
+            }
             Fault::RedisRestarts => self.restart(self.redis.data.clone()),
             Fault::RedisRestartsEmpty => {
                 self.checks.data_lost = true;
@@ -251,7 +265,7 @@ impl Message {
                 format!("{}'s {}{held} arrives", holder, command.name())
             }
             What::Reply { .. } => format!("a reply{held} reaches agent {}", self.agent),
-            What::Heard => format!("an event{held} reaches agent {}", self.agent),
+            What::Heard(_) => format!("an event{held} reaches agent {}", self.agent),
         }
     }
 }

@@ -2,6 +2,8 @@
 //! found is told as the simulation tells it, and with the line that walks it again. `make explore`
 
 mod agent;
+#[path = "../simulation/announced.rs"]
+mod announced;
 #[path = "../simulation/carried_out.rs"]
 mod carried_out;
 mod checks;

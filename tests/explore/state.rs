@@ -91,7 +91,7 @@ impl Hash for OnItsWay<'_> {
             What::Request { id, .. } | What::Reply { id, .. } => {
                 message.process == agent.process && agent.waiting.is_some_and(|it| it.0 == *id)
             }
-            What::Heard => true,
+            What::Heard(_) => true,
         };
         let sender = nonce(message.agent, 0);
         (sender, awaited, message.held, message.lost_at).hash(state);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use understudy::election::{
-    Command, Election, Event, Liveness, Outcome, Reason, Remembered, Reply,
+    Announcement, Command, Election, Event, Liveness, Outcome, Reason, Remembered, Reply,
 };
 use understudy::fault::StoreError;
 use understudy::time::Instant;
@@ -263,7 +263,9 @@ impl World {
                 }
                 self.turn(index, |election, now| election.handle_reply(id, reply, now));
             }
-            What::Heard => self.turn(index, |election, now| election.handle_heard(true, now)),
+            What::Heard(what) => self.turn(index, |election, now| {
+                election.handle_heard(Some(what), now)
+            }),
         }
     }
 
@@ -293,16 +295,13 @@ impl World {
         if held && self.agents[index].holder == holder {
             self.agents[index].held_until = self.now + TTL;
         }
-        if matches!(
-            outcome,
-            Some(Outcome::Begun(_) | Outcome::Renewed | Outcome::Released)
-        ) {
-            self.publish();
+        if let Some(what) = outcome.and_then(|it| self.redis.announcement(holder, &command, it)) {
+            self.publish(&what);
         }
         wire::reply(reply)
     }
 
-    fn publish(&mut self) {
+    pub fn publish(&mut self, what: &Announcement) {
         for index in 0..self.agents.0.len() {
             let agent = &mut self.agents[index];
             if !agent.hears || agent.cut.is_some() {
@@ -313,13 +312,14 @@ impl World {
                 let message = Message {
                     agent: index,
                     process: agent.process,
-                    what: What::Heard,
+                    what: What::Heard(what.clone()),
                     held: late,
                     lost_at: self.now + Duration::from_nanos(4 * TICK),
                 };
                 self.network.push(Arc::new(message));
             } else {
-                self.turn(index, |election, now| election.handle_heard(true, now));
+                let what = Some(what.clone());
+                self.turn(index, |election, now| election.handle_heard(what, now));
             }
         }
     }
@@ -328,7 +328,7 @@ impl World {
         if self.agents[index].hears != hears {
             self.agents[index].hears = hears;
             self.network
-                .retain(|it| it.agent != index || !matches!(it.what, What::Heard));
+                .retain(|it| it.agent != index || !matches!(it.what, What::Heard(_)));
             self.turn(index, |election, now| election.handle_hearing(hears, now));
         }
     }

@@ -14,8 +14,9 @@ mod limit {
     pub const STANDBY_COMMANDS: usize = 8;
     /// To Redis, for each agent.
     pub const CONNECTIONS: usize = 3;
-    /// Scripts from a miner's death until all is quiet, with so many standbys.
-    pub const FAILOVER_SCRIPTS: [(usize, usize); 3] = [(1, 6), (3, 12), (5, 19)];
+    /// Scripts from a miner's death until all is quiet, with so many standbys: a release, a begin of each, and a look of the
+    /// one that released.
+    pub const FAILOVER_SCRIPTS: [(usize, usize); 3] = [(1, 3), (3, 5), (10, 12)];
     /// Of the static program.
     pub const PROGRAM_BYTES: u64 = 7_500_000;
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use understudy::election::{AttemptId, CampaignId, Command, EndedBy, Reply, Token};
+use understudy::election::{Announcement, AttemptId, CampaignId, Command, EndedBy, Reply};
 use understudy::time::Instant;
 
 use super::go_miners::GoStep;
@@ -25,7 +25,7 @@ pub enum Step {
     /// Something is heard on the events channel: of a term of this lock, or of none.
     Heard {
         agent: usize,
-        token: Option<Token>,
+        what: Option<Box<Announcement>>,
     },
     Stranger(Stranger),
     Beat {

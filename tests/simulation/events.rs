@@ -1,6 +1,6 @@
 //! The events channel: what is announced there is lost, comes late, is another fleet's, or is forged.
 
-use understudy::election::{Command, Reply, Token};
+use understudy::election::{Announcement, Command, Happened, Reply};
 
 use super::agenda::Step;
 use super::clock::{MS, S};
@@ -13,41 +13,67 @@ const BELIEVED: &str = " announced ";
 
 impl World {
     /// A term of this lock is announced, or, without a token, one of another fleet's.
-    pub fn publish(&mut self, token: Option<Token>) {
+    pub fn publish(&mut self, what: Option<Announcement>) {
         self.announced += 1;
+        let what = what.map(Box::new);
         for agent in 0..self.agents.len() {
             let late = !self.healed && self.dice.chance(5);
             let longest = if late { 6 * S } else { 2 * MS };
             if self.healed || !self.dice.chance(10) {
                 let at = self.now + self.dice.below(longest);
-                self.after(at, Step::Heard { agent, token });
+                let what = what.clone();
+                self.after(at, Step::Heard { agent, what });
             }
         }
     }
 
-    pub fn heard(&mut self, agent: usize, token: Option<Token>) {
+    pub fn heard(&mut self, agent: usize, what: Option<Box<Announcement>>) {
         if !self.agents[agent].hears {
             return;
         }
         // Nothing contradicts a late or a forged one over an empty store: a limit.
-        if self.healed && token.is_some() && self.redis.data.stored.is_none() {
+        if self.healed && what.is_some() && self.redis.data.stored.is_none() {
             self.calm_since = self.now;
         }
-        let announces = token.is_some();
-        self.turn(agent, |election, now| election.handle_heard(announces, now));
+        let what = what.map(|it| *it);
+        self.turn(agent, |election, now| election.handle_heard(what, now));
     }
 
     /// Somebody else publishes on the channel, again and again, and does not stop with the last fault.
     pub fn stranger(&mut self, stranger: Stranger) {
-        let (token, every) = match stranger {
-            Stranger::OtherFleet { every } => (None, every),
-            Stranger::Forger { every } => (Some(self.dice.roll() >> 11), every),
+        let every = match stranger {
+            Stranger::OtherFleet { every } => {
+                self.publish(None);
+                every
+            }
+            Stranger::Forger { every } => {
+                // A forged one over an empty store is a limit.
+                if self.redis.data.stored.is_some() {
+                    let forged = self.forged();
+                    self.publish(Some(forged));
+                }
+                every
+            }
         };
-        // A forged one over an empty store is a limit.
-        if token.is_none() || self.redis.data.stored.is_some() {
-            self.publish(token);
-        }
         self.after(self.now + every, Step::Stranger(stranger));
+    }
+
+    /// A release that was, said again; one that was not, of what really stands there; or of nothing.
+    fn forged(&mut self) -> Announcement {
+        let forged = Announcement {
+            happened: Happened::Released,
+            holder: "forger".into(),
+            token: self.dice.roll() >> 11,
+            basis: None,
+        };
+        match self.dice.below(3) {
+            0 => self.released.clone().unwrap_or(forged),
+            1 => Announcement {
+                basis: self.redis.basis(),
+                ..forged
+            },
+            _ => forged,
+        }
     }
 
     /// Takes "the record decides" away: whatever is announced counts as a change that was seen.

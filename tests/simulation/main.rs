@@ -3,6 +3,7 @@
 
 mod agenda;
 mod agents;
+mod announced;
 mod carried_out;
 mod checks;
 mod clock;

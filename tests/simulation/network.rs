@@ -1,6 +1,6 @@
 //! Between the agents and Redis: requests that come late or not at all, replies that are lost, events.
 
-use understudy::election::{Attempt, AttemptId, Command, Outcome, Reason, Reply, Token};
+use understudy::election::{Attempt, AttemptId, Command, Outcome, Reason, Reply};
 use understudy::fault::StoreError;
 
 use super::agenda::{Call, Step};
@@ -108,7 +108,11 @@ impl World {
         }
         let changed = self.redis.data != before;
         if changed {
-            self.publish(outcome.and_then(|it| announced(command, it)));
+            let what = outcome.and_then(|it| self.redis.announcement(holder, command, it));
+            if outcome == Some(Outcome::Released) {
+                self.released.clone_from(&what);
+            }
+            self.publish(what);
             if self.dice.chance(30) {
                 self.evicts();
             }
@@ -136,15 +140,6 @@ impl World {
         let told = agent.election.leadership().at(now);
         let error = error.map(|error| Reason::from(error.fault));
         self.checks.reason(&told, error.filter(|_| error == fault));
-    }
-}
-
-/// The token that a script announces which has done that.
-fn announced(command: &Command, outcome: Outcome) -> Option<Token> {
-    match (command, outcome) {
-        (_, Outcome::Begun(token)) => Some(token),
-        (Command::Renew { token, .. } | Command::Release { token, .. }, _) => Some(*token),
-        _ => None,
     }
 }
 

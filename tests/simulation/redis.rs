@@ -324,7 +324,7 @@ impl Redis {
         record.is_none_or(|it| it.generation == self.shown_generation())
     }
 
-    fn shown_generation(&self) -> String {
+    pub fn shown_generation(&self) -> String {
         let shown = self.checks(Safeguard::Generation);
         if shown { self.generation } else { 1 }.to_string()
     }

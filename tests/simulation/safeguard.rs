@@ -37,12 +37,14 @@ pub enum Safeguard {
     WriterAndNumber,
     /// An event makes an agent look, and the record decides.
     EventsAreHints,
+    /// A release that is announced is believed only of a record that says so.
+    ToldRelease,
     /// Where nobody campaigns the last yes is waited out, however the term has ended.
     LastYes,
 }
 
 impl Safeguard {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Margin,
         Self::Record,
         Self::OwnClockWait,
@@ -60,6 +62,7 @@ impl Safeguard {
         Self::QuietRestart,
         Self::WriterAndNumber,
         Self::EventsAreHints,
+        Self::ToldRelease,
         Self::LastYes,
     ];
 }

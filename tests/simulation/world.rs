@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use understudy::election::{Election, EndedBy, Liveness};
+use understudy::election::{Announcement, Election, EndedBy, Liveness};
 
 use super::agenda::{Agenda, Step};
 use super::agents::Agent;
@@ -46,6 +46,8 @@ pub struct World {
     pub refuses_until: u64,
     /// How much was ever published on the events channel.
     pub announced: u64,
+    /// The last release that was announced.
+    pub released: Option<Announcement>,
     /// Redis' clock is set back before each renewal until then.
     pub set_back_until: u64,
     /// How far the clock of Redis' present host is ahead of that of its first.
@@ -85,6 +87,7 @@ impl World {
             lock_lost_at: None,
             refuses_until: 0,
             announced: 0,
+            released: None,
             set_back_until: 0,
             offset: 0,
             without,
@@ -190,7 +193,7 @@ impl World {
                     self.replied(agent, id, *reply);
                 }
             }
-            Step::Heard { agent, token } => self.heard(agent, token),
+            Step::Heard { agent, what } => self.heard(agent, what),
             Step::Stranger(stranger) => self.stranger(stranger),
             Step::Beat {
                 agent,

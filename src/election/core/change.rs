@@ -130,6 +130,10 @@ impl Election {
             Some(watch) => watch.look(view, &asker, now),
             None => Watch::first(view, &asker, now),
         });
+        let heard = self.hearing.heard.as_ref();
+        if heard.is_some_and(|it| it.what.as_ref().is_some_and(|it| self.knows(it))) {
+            self.hearing.heard = None;
+        }
         if let Some((token, ttl)) = seen {
             self.highest = self.highest.max(token);
             if ttl > self.longest_ttl {
@@ -203,10 +207,12 @@ impl Election {
         } = self.phase
         {
             let hold_off = hand_over.hold_off;
+            // The answer has shown the store: no look before it is due, nor because of what was heard of this release.
+            let due = self.look_due;
             self.follow(hold_off, now);
+            self.look_due = due;
             self.demoted = Some(reason).filter(|it| *it == Reason::Resigned);
         }
-        self.look_due = now;
     }
 
     pub(super) fn failed(&mut self, command: &Command, error: StoreError, now: Instant) {
@@ -236,7 +242,7 @@ impl Election {
         };
         self.pause_until = now + pause;
         // Whatever was heard before: the next event is looked into, pause or not.
-        self.hearing.look_due = None;
+        self.hearing.heard = None;
         self.events.push_back(match command {
             Command::Renew { .. } if leads => Event::RenewalFailed {
                 error,

@@ -26,7 +26,7 @@ impl Election {
         let record = self.watch.as_ref().map(|watch| &watch.view.record);
         let relaxed = self.hearing.stands && record.is_some_and(|it| *it != RecordSeen::Missing);
         self.look_due = now + self.settings.rules.look_every(relaxed);
-        self.hearing.look_due = None;
+        self.hearing.heard = None;
         self.attempts.0 += 1;
         let attempt = Attempt {
             id: self.attempts,
@@ -111,15 +111,7 @@ impl Election {
         let until = match self.judge(now) {
             Judgement::Begin { stale_lock } => {
                 if let Some(watch) = &self.watch {
-                    return Plan::Send(Command::Begin {
-                        by: self.claimant(),
-                        judged: watch.view.judged.clone(),
-                        stale_lock,
-                        above: self.highest,
-                        not_after: self.not_after(self.deadline(now)),
-                        under_oom: self.settings.under_oom,
-                        entry: self.entry(now),
-                    });
+                    return Plan::Send(self.begin(&watch.view.judged, stale_lock, now));
                 }
                 now
             }
@@ -137,19 +129,39 @@ impl Election {
                 return self.plan_release(token, &HandOver::TO_ANYONE, now);
             }
         }
-        let look = if until <= now {
-            now
-        } else {
-            self.look_due.min(until)
+        let heard = self.hearing.heard.as_ref().map(|it| it.due);
+        let look = match until <= now {
+            true => now,
+            false => self.look_due.min(until).min(heard.unwrap_or(until)),
         };
         if self.stopping && !self.stray {
             Plan::Wait(Instant::NEVER)
         } else if self.stopping || now >= look {
-            Plan::Send(Command::Look {
-                entry: self.entry(now),
-            })
+            let entry = || self.entry(now);
+            let begin = self.begin_as_told(now);
+            Plan::Send(begin.unwrap_or_else(|| Command::Look { entry: entry() }))
         } else {
             Plan::Wait(look)
+        }
+    }
+
+    /// In place of a look: begin on what a release tells.
+    fn begin_as_told(&self, now: Instant) -> Option<Command> {
+        let told = self.hearing.heard.as_ref()?.what.as_ref()?.basis.as_ref()?;
+        let watch = self.watch.as_ref()?;
+        let may = self.hindrance(now).is_none() && watch.may_begin_on(told, &self.asker());
+        may.then(|| self.begin(&told.judged, false, now))
+    }
+
+    fn begin(&self, judged: &str, stale_lock: bool, now: Instant) -> Command {
+        Command::Begin {
+            by: self.claimant(),
+            judged: judged.to_owned(),
+            stale_lock,
+            above: self.highest,
+            not_after: self.not_after(self.deadline(now)),
+            under_oom: self.settings.under_oom,
+            entry: self.entry(now),
         }
     }
 
@@ -170,27 +182,35 @@ impl Election {
 
     /// May a term be begun now? The agent's own reasons first, then the store's.
     pub(super) fn judge(&self, now: Instant) -> Judgement {
-        let wait = |reason, until| Judgement::Wait { reason, until };
+        if let Some((reason, until)) = self.hindrance(now) {
+            return Judgement::Wait { reason, until };
+        }
+        match &self.watch {
+            Some(watch) => watch.judge(&self.asker(), now),
+            None => Judgement::Wait {
+                reason: Reason::Starting,
+                until: Instant::NEVER,
+            },
+        }
+    }
+
+    /// What keeps this agent from beginning any term, and until when, if nothing changes.
+    fn hindrance(&self, now: Instant) -> Option<(Reason, Instant)> {
         if self.stopping {
-            return wait(Reason::Draining, Instant::NEVER);
+            return Some((Reason::Draining, Instant::NEVER));
         }
         if let Err(reason) = self.candidate(now) {
-            return wait(reason, Instant::NEVER);
+            return Some((reason, Instant::NEVER));
         }
         if now < self.hold_off_until {
-            return wait(Reason::HoldOff, self.hold_off_until);
+            return Some((Reason::HoldOff, self.hold_off_until));
         }
         if now < self.acting_until() {
             // Another miner of this agent may still act on its last grant.
-            return wait(Reason::WaitingOutLease, self.acting_until());
+            return Some((Reason::WaitingOutLease, self.acting_until()));
         }
-        let Some(watch) = &self.watch else {
-            return wait(Reason::Starting, Instant::NEVER);
-        };
-        if watch.view.memory.evicting() && !self.settings.allow_eviction {
-            return wait(Reason::EvictionPolicy, Instant::NEVER);
-        }
-        watch.judge(&self.asker(), now)
+        let evicting = self.evicting();
+        evicting.then_some((Reason::EvictionPolicy, Instant::NEVER))
     }
 
     /// Of the next attempt.

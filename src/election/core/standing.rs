@@ -63,8 +63,8 @@ impl Election {
             };
         }
         let reason = match (self.demoted, &self.error, self.judge(now)) {
+            (_, _, Judgement::Wait { reason, .. }) if reason == Reason::HoldOff => reason,
             (Some(reason), _, _) => reason,
-            (None, _, Judgement::Wait { reason, .. }) if reason == Reason::HoldOff => reason,
             (None, Some(error), _) => Reason::from(error.fault),
             (None, None, Judgement::Wait { reason, .. }) => reason,
             // About to begin: until the answer is there, what it was waiting for stands.

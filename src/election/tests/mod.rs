@@ -201,6 +201,35 @@ fn written(holder: &str, token: Token, released: bool) -> View {
     }
 }
 
+/// A renewal of which nothing was seen yet is announced.
+fn told() -> Option<Announcement> {
+    announced(Happened::Renewed, "other-1", 50)
+}
+
+fn announced(happened: Happened, holder: &str, token: Token) -> Option<Announcement> {
+    Some(Announcement {
+        happened,
+        holder: holder.into(),
+        token,
+        basis: None,
+    })
+}
+
+/// The release with which this view came about, and what it tells.
+fn released(view: &View) -> Announcement {
+    let record = view.record.known().expect("a record");
+    Announcement {
+        happened: Happened::Released,
+        holder: record.holder.clone(),
+        token: record.token,
+        basis: Some(Basis {
+            judged: view.judged.clone(),
+            generation: view.generation.clone(),
+            record: record.clone(),
+        }),
+    }
+}
+
 fn lock(holder: &str) -> Lock {
     Lock {
         holder: holder.into(),

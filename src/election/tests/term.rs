@@ -197,8 +197,10 @@ fn a_resignation_waits_for_the_acknowledgement_of_the_demotion() {
     let release = stage.must_release(100);
     stage.view = written("me-1", 100, true);
     stage.answer(&release, Outcome::Released);
-    stage.look();
+    // The answer has shown the store, and the event of this release tells nothing more.
     assert_eq!(stage.says(), (Role::Standby, Reason::HoldOff));
+    let heard = Some(released(&stage.view));
+    stage.election.handle_heard(heard, stage.now);
     stage.nothing();
     assert_eq!(
         stage.election.handle_resign(hold_off, None, stage.now),
