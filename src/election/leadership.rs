@@ -1,5 +1,7 @@
 //! What the agent says about who leads, and until when it may be believed.
 
+use std::borrow::Cow;
+
 use super::view::Token;
 use crate::fault::{RedisFault, StoreFault};
 use crate::time::Instant;
@@ -119,16 +121,22 @@ impl Leadership {
     /// The answer is the one that the election itself comes to as soon as it runs, version included.
     #[must_use]
     pub fn at(&self, now: Instant) -> Self {
+        self.as_of(now).into_owned()
+    }
+
+    /// The same, borrowed while nothing has lapsed.
+    #[must_use]
+    pub fn as_of(&self, now: Instant) -> Cow<'_, Self> {
         if self.role != Role::Leader || now < self.role_until {
-            return self.clone();
+            return Cow::Borrowed(self);
         }
         let (role, reason) = self.lapse();
-        Self {
+        Cow::Owned(Self {
             role,
             reason,
             version: self.version + 1,
             ..Self::starting()
-        }
+        })
     }
 
     /// What a leader becomes when its time runs out: the link of the chain that ended first tells.

@@ -1,6 +1,8 @@
 //! Why it is so, in words: who leads, since when, why this instance does not, and what to do about it. One text for
 //! gRPC, HTTP, the command line, the log and the page.
 
+use std::borrow::Cow;
+
 use super::Status;
 use super::when::clock_time;
 use crate::election::{Leadership, Reason};
@@ -13,12 +15,17 @@ const NOTHING: &str = "nothing";
 impl Status {
     /// Stays the same text for as long as role, reason, leader and token do.
     #[must_use]
-    pub fn explanation(&self, now: Instant) -> String {
-        let leadership = self.leadership(now);
-        // The history learns of a lapse a moment later.
-        let is_noted = leadership.version == self.election.leadership.version;
-        let since = self.history.leader_since().filter(|_| is_noted);
-        explain(&leadership, since)
+    pub fn explanation(&self, now: Instant) -> Cow<'_, str> {
+        match self.leadership(now) {
+            Cow::Borrowed(_) => Cow::Borrowed(&self.explanation),
+            // The history learns of a lapse a moment later.
+            Cow::Owned(lapsed) => Cow::Owned(explain(&lapsed, None)),
+        }
+    }
+
+    /// Makes the text anew, once another leadership is in the status and in the history.
+    pub fn explain(&mut self) {
+        self.explanation = explain(&self.election.leadership, self.history.leader_since());
     }
 }
 

@@ -89,8 +89,9 @@ pub struct ReadingShown {
 }
 
 impl History {
-    /// Keeps what is new in it. `highest_token`: the greatest that this agent knows of. `at`: now, in seconds since 1970.
-    pub fn note(&mut self, leadership: &Leadership, highest_token: Token, at: f64) {
+    /// Keeps what is new in it, and tells whether anything was. `highest_token`: the greatest that this agent knows of.
+    /// `at`: now, in seconds since 1970.
+    pub fn note(&mut self, leadership: &Leadership, highest_token: Token, at: f64) -> bool {
         let leader = leadership.leader.as_deref().map(shortened);
         let last = self.transitions.back();
         let same_leader = last.is_some_and(|it| it.leader.as_deref() == leader);
@@ -108,15 +109,18 @@ impl History {
         if !same_leader || leadership.leads() {
             self.known_token = highest_token;
         }
-        let next = Transition {
-            at,
-            leader: leader.map(Into::into),
-            role: leadership.role,
-            reason: leadership.reason,
-            token: leadership.token.or(token),
-        };
-        let is_new = last.is_none_or(|last| Transition { at, ..last.clone() } != next);
+        let (role, reason) = (leadership.role, leadership.reason);
+        let token = leadership.token.or(token);
+        let is_new = !same_leader
+            || last.is_none_or(|it| (it.role, it.reason, it.token) != (role, reason, token));
         if is_new {
+            let next = Transition {
+                at,
+                leader: leader.map(Into::into),
+                role,
+                reason,
+                token,
+            };
             push(&mut self.transitions, next, MAX_TRANSITIONS);
             // What began long ago may last until now.
             while self
@@ -127,6 +131,7 @@ impl History {
                 self.transitions.pop_front();
             }
         }
+        is_new
     }
 
     /// Keeps a reading, unless it is like one a moment ago.

@@ -6,6 +6,7 @@ mod redis;
 mod snapshot;
 mod when;
 
+use std::borrow::Cow;
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct Status {
     pub election: ElectionStatus,
     pub redis: RedisStatus,
     pub history: History,
+    /// [`Self::explain`] makes it.
+    explanation: String,
     /// `None` before the first rehearsal, and while this agent leads.
     pub takeover: Option<Takeover>,
     /// When each loop is to turn next, at the latest.
@@ -124,6 +127,7 @@ impl Status {
             },
             redis: RedisStatus::default(),
             history: History::default(),
+            explanation: explain(&Leadership::starting(), None),
             takeover: None,
             elect_due: started,
             watch_due: started,
@@ -133,8 +137,8 @@ impl Status {
 
     /// Who leads, as of `now`.
     #[must_use]
-    pub fn leadership(&self, now: Instant) -> Leadership {
-        self.election.leadership.at(now)
+    pub fn leadership(&self, now: Instant) -> Cow<'_, Leadership> {
+        self.election.leadership.as_of(now)
     }
 
     /// Why this agent is not ready; empty if it is. Leadership has no part in it.

@@ -1,5 +1,7 @@
 //! The loop around the election: hands it what happens, carries out what it wants, publishes what it says.
 
+mod publish;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -12,11 +14,13 @@ use super::Signal;
 use super::resigning::{Asked, Resigning};
 use crate::checkup::Checkup;
 use crate::clock;
-use crate::election::{Attempt, CampaignId, Election, Event, Leadership, Reason, Reply, Token};
+use crate::election::{
+    Attempt, CampaignId, Election, Event, Leadership, Reason, Reply, Role, Token,
+};
 use crate::fault::{StoreError, StoreFault};
 use crate::metrics::Metrics;
 use crate::miner::{Message, ResignRefused, Says};
-use crate::status::{ElectionStatus, Status};
+use crate::status::Status;
 use crate::store::Store;
 use crate::time::Instant;
 
@@ -56,7 +60,7 @@ struct Shell {
     elections: u64,
     hears: bool,
     oom_rung: &'static str,
-    last: Leadership,
+    last: (Role, Reason),
     /// The holder of a lock that never ends, once it has been told of.
     endless: Option<String>,
 }
@@ -65,7 +69,7 @@ impl Elect {
     /// Runs until `stop` is cancelled and no term of ours is left to give back.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut shell = Shell {
-            last: self.election.leadership().clone(),
+            last: (Role::Idle, Reason::Starting),
             election: self.election,
             status: self.status,
             metrics: self.metrics,
@@ -223,43 +227,6 @@ impl Shell {
         matches!(self.status.borrow().takeover(now), Some(Ok(())))
     }
 
-    fn publish(&mut self, now: Instant) {
-        while let Some(event) = self.election.poll_event() {
-            self.note(event);
-        }
-        let leadership = self.election.leadership().clone();
-        if !leadership.leads() {
-            self.resigning.not_leading();
-        }
-        let at = clock::unix_seconds();
-        self.status.send_if_modified(|status| {
-            status.elect_due = now + TURN_EVERY;
-            let highest_token = self.election.highest_token();
-            status.history.note(&leadership, highest_token, at);
-            let mut leaderless = status.election.leaderless;
-            leaderless.set(leadership.leader.is_none(), now);
-            let election = ElectionStatus {
-                leadership: leadership.clone(),
-                campaign: self.election.campaign(),
-                candidate: self.election.has_candidate(now),
-                miner: self.miner.clone(),
-                candidates: self.election.candidates().to_vec(),
-                heartbeats: self.heartbeats,
-                elections: self.elections,
-                highest_token,
-                consecutive_failures: self.election.consecutive_failures(),
-                last_error: self.election.last_error().cloned(),
-                oom_rung: self.oom_rung,
-                hears: self.hears,
-                leaderless,
-            };
-            let changed = status.election != election;
-            status.election = election;
-            changed
-        });
-        self.note_standing(leadership, now);
-    }
-
     /// Logs and counts, by the contract's table.
     fn note(&mut self, event: Event) {
         match event {
@@ -365,18 +332,18 @@ impl Shell {
     }
 
     /// What no event tells: why a standby waits.
-    fn note_standing(&mut self, leadership: Leadership, now: Instant) {
-        let last = std::mem::replace(&mut self.last, leadership);
-        let standing = &self.last;
-        if (standing.role, standing.reason) == (last.role, last.reason) {
+    fn note_standing(&mut self, now: Instant) {
+        let Leadership { role, reason, .. } = *self.election.leadership();
+        if std::mem::replace(&mut self.last, (role, reason)) == (role, reason) {
             return;
         }
-        let (role, reason) = (standing.role.name(), standing.reason.name());
-        let explanation = self.status.borrow().explanation(now);
-        if standing.reason == Reason::EvictionPolicy {
-            tracing::error!(instance = %self.instance, role, reason, explanation, "no leadership");
+        let (role, name) = (role.name(), reason.name());
+        let status = self.status.borrow();
+        let explanation = &*status.explanation(now);
+        if reason == Reason::EvictionPolicy {
+            tracing::error!(instance = %self.instance, role, reason = name, explanation, "no leadership");
         } else {
-            tracing::info!(instance = %self.instance, role, reason, explanation, "standing");
+            tracing::info!(instance = %self.instance, role, reason = name, explanation, "standing");
         }
     }
 }

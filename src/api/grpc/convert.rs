@@ -17,14 +17,14 @@ pub(super) fn leadership(status: &Status, now: Instant) -> proto::Leadership {
         role: role(leadership.role).into(),
         reason: reason(leadership.reason).into(),
         instance_id: status.identity.holder.clone(),
-        leader_id: leadership.leader.unwrap_or_default(),
+        leader_id: leadership.leader.clone().unwrap_or_default(),
         fencing_token: leadership.token.unwrap_or_default(),
         valid_until_boottime_ns: valid_until.map_or(0, Instant::as_nanos),
         valid_until_monotonic_ns: valid_until.map_or(0, clock::monotonic_nanos),
         valid_for: duration(valid_until.map_or(Duration::ZERO, |until| until.since(now))),
         version: leadership.version,
         heartbeat_every: duration(status.identity.heartbeat_every),
-        explanation: status.explanation(now),
+        explanation: status.explanation(now).into_owned(),
     }
 }
 

@@ -20,8 +20,8 @@ impl Http {
             page()
         } else {
             let (status, now, _) = self.look();
-            let leader = status.leadership(now).leader;
-            let name = leader.as_deref().map_or("", instance);
+            let leadership = status.leadership(now);
+            let name = leadership.leader.as_deref().map_or("", instance);
             json_answer(StatusCode::OK, &json!({ "name": name }))
         };
         let headers = answer.headers_mut();
