@@ -1,5 +1,5 @@
-//! Asks for checks of Redis. Nobody else's interest makes the agent send one: a Redis in trouble is not asked once a second
-//! by agents that nobody looks at.
+//! Requests for checks of Redis. The agent checks when somebody asks or watches, so that agents which nobody looks at do not
+//! burden a Redis in trouble every second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,25 +11,25 @@ use tokio::time::timeout;
 use crate::clock;
 use crate::status::StatusWatch;
 
-/// A check that is older than this is made again for the next who asks.
+/// The next request repeats a check that is older than this.
 const FRESH_FOR: Duration = Duration::from_millis(500);
 /// Nobody waits longer than this for a check: `/ready` answers within 900 ms.
 const CHECK_WITHIN: Duration = Duration::from_millis(800);
 
-/// The asking side. Those who ask at the same time share one check.
+/// The side that asks. Requests at the same time share one check.
 #[derive(Clone)]
 pub struct Checkup {
-    asked: mpsc::Sender<oneshot::Sender<()>>,
+    requests: mpsc::Sender<oneshot::Sender<()>>,
     watchers: Arc<AtomicUsize>,
 }
 
 /// The side of the task that checks.
-pub struct Asked {
-    asked: mpsc::Receiver<oneshot::Sender<()>>,
+pub struct CheckRequests {
+    requests: mpsc::Receiver<oneshot::Sender<()>>,
     watchers: Arc<AtomicUsize>,
 }
 
-/// As long as this lives somebody watches, and Redis is checked again and again.
+/// While this lives, somebody watches, and Redis is checked again and again.
 pub struct Watching(Arc<AtomicUsize>);
 
 /// No check was done in time.
@@ -37,22 +37,22 @@ pub struct Watching(Arc<AtomicUsize>);
 pub struct Late;
 
 #[must_use]
-pub fn checkup() -> (Checkup, Asked) {
+pub fn checkup() -> (Checkup, CheckRequests) {
     let (sender, receiver) = mpsc::channel(64);
     let watchers = Arc::<AtomicUsize>::default();
     let checkup = Checkup {
-        asked: sender,
+        requests: sender,
         watchers: Arc::clone(&watchers),
     };
-    let asked = Asked {
-        asked: receiver,
+    let requests = CheckRequests {
+        requests: receiver,
         watchers,
     };
-    (checkup, asked)
+    (checkup, requests)
 }
 
 impl Checkup {
-    /// Returns when what is known of Redis in the status is fresh.
+    /// Returns once the status holds a fresh check of Redis.
     ///
     /// # Errors
     /// It is not, after 800 ms.
@@ -64,19 +64,19 @@ impl Checkup {
         timeout(CHECK_WITHIN, self.ask()).await.map_err(|_| Late)
     }
 
-    /// Returns when a check that was under way or came after this call is in the status.
+    /// Returns once the status holds a check that was under way at this call or came after it.
     async fn ask(&self) {
         let (done, wait) = oneshot::channel();
-        if self.asked.send(done).await.is_ok() {
+        if self.requests.send(done).await.is_ok() {
             // An error means that the agent is shutting down: the status says so.
             let _ = wait.await;
         }
     }
 
-    /// Something has failed that Redis was asked for: look at once how it is, and wait for nothing.
+    /// A command to Redis has failed: check Redis at once, without waiting for the result.
     pub fn suspect(&self) {
-        // Where so many ask that there is no room, a check is due anyway.
-        let _ = self.asked.try_send(oneshot::channel().0);
+        // If the queue is full, a check is due anyway.
+        let _ = self.requests.try_send(oneshot::channel().0);
     }
 
     #[must_use]
@@ -87,18 +87,18 @@ impl Checkup {
     }
 }
 
-impl Asked {
-    /// The next who asks. Never returns once nobody can.
+impl CheckRequests {
+    /// The next request. Never returns once nobody can make one.
     pub async fn next(&mut self) -> oneshot::Sender<()> {
-        match self.asked.recv().await {
+        match self.requests.recv().await {
             Some(asker) => asker,
             None => std::future::pending().await,
         }
     }
 
-    /// Another who has asked meanwhile.
+    /// Another request that has come meanwhile.
     pub fn try_next(&mut self) -> Option<oneshot::Sender<()>> {
-        self.asked.try_recv().ok()
+        self.requests.try_recv().ok()
     }
 
     #[must_use]

@@ -3,7 +3,7 @@
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::checkup::{Asked, Checkup};
+use crate::checkup::{CheckRequests, Checkup};
 use crate::clock;
 use crate::config::Config;
 use crate::election::{Election, Enrolment, Remembered, Settings};
@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 use crate::miner::{Desk, Message};
 use crate::state::StateDir;
 use crate::status::{Status, StatusWatch};
-use crate::store::{Events, Probe, Rehearsal, Store};
+use crate::store::{Events, HealthCheck, Rehearsal, Store};
 use crate::tasks::{Elect, Listen, ProbeMiner, Rehearse, Remember, Signal, WatchRedis};
 
 /// What the parts are made of.
@@ -72,13 +72,13 @@ impl Assembly {
 
     pub fn watch_redis(
         &self,
-        probe: Probe,
-        asked: Asked,
+        redis: HealthCheck,
+        requests: CheckRequests,
         signals: mpsc::Sender<Signal>,
     ) -> WatchRedis {
         WatchRedis {
-            probe,
-            asked,
+            redis,
+            requests,
             signals,
             status: self.status.clone(),
             metrics: self.metrics.clone(),
@@ -87,11 +87,11 @@ impl Assembly {
         }
     }
 
-    pub fn rehearse(&self, probe: &Probe) -> Rehearse {
+    pub fn rehearse(&self, check: &HealthCheck) -> Rehearse {
         let config = &self.config;
         Rehearse {
             rehearsal: Rehearsal::new(&config.redis, &self.holder, config.acquire_under_oom)
-                .sharing(probe),
+                .sharing(check),
             status: self.status.clone(),
             every: config.rules.renew_every(),
             allow_eviction: config.allow_eviction,

@@ -32,7 +32,7 @@ use crate::miner::desk;
 use crate::notify::Notify;
 use crate::state::StateDir;
 use crate::status::{Identity, Status};
-use crate::store::Probe;
+use crate::store::HealthCheck;
 use crate::tasks::show_life;
 use assembly::Assembly;
 use named::{Named, unasked};
@@ -151,7 +151,7 @@ impl Agent {
 
         let (status, published) = watch::channel(Status::new(identity(&config, &holder)));
         let (desk, messages) = desk();
-        let (checkup, asked) = checkup();
+        let (checkup, requests) = checkup();
         let (signals_out, signals) = mpsc::channel(64);
         let assembly = Assembly {
             metrics: Metrics::new(&config.instance, &config.redis.lock())?,
@@ -175,13 +175,13 @@ impl Agent {
         let listen = assembly.listen(signals_out.clone());
         let listening = close().run_until_cancelled_owned(listen.run());
         others.spawn("the listener", listening.map(|_| Ok(())));
-        let probe = Probe::new(&assembly.config.redis);
+        let check = HealthCheck::new(&assembly.config.redis);
         if assembly.config.candidate {
-            let rehearse = assembly.rehearse(&probe);
+            let rehearse = assembly.rehearse(&check);
             let rehearsing = close().run_until_cancelled_owned(rehearse.run());
             others.spawn("the rehearsals", rehearsing.map(|_| Ok(())));
         }
-        let watching = assembly.watch_redis(probe, asked, signals_out);
+        let watching = assembly.watch_redis(check, requests, signals_out);
         others.spawn("the watch on Redis", watching.run(close()).map(done));
         if let Some(probe_miner) = assembly.probe_miner(&desk) {
             let probing = close().run_until_cancelled_owned(probe_miner.run());

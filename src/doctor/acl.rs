@@ -2,7 +2,7 @@
 
 use crate::endpoint::{Keys, Login, RedisPlace, RedisSettings};
 
-/// What the scripts, the probe, the events and the connection itself run.
+/// What the scripts, the write probe, the events and the connection itself run.
 const COMMANDS: [&str; 19] = [
     "+eval",
     "+evalsha",

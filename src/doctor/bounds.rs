@@ -17,8 +17,8 @@ pub struct Bound {
     pub why: String,
 }
 
-/// What is needed to hear, to look and to begin, on a machine that is not overloaded.
-const NOTICE: Duration = Duration::from_millis(100);
+/// The time to hear, to look and to begin, on a machine that is not overloaded.
+const HEAR_AND_BEGIN: Duration = Duration::from_millis(100);
 
 /// How often standbys look, where they are not told of a change: often if they cannot subscribe, rarely if
 /// they can but the writers may not publish.
@@ -34,9 +34,9 @@ pub fn poll_interval_without_events(survey: &Survey, config: &Config) -> Option<
 /// `poll_interval`: what [`poll_interval_without_events`] says.
 #[must_use]
 pub fn bounds(config: &Config, poll_interval: Option<Duration>) -> Vec<Bound> {
-    let notice = NOTICE + poll_interval.unwrap_or_default();
+    let notice = HEAR_AND_BEGIN + poll_interval.unwrap_or_default();
     let polled = poll_interval.unwrap_or(config.rules.look_every(false));
-    let unreleased = config.rules.takeover_after() + polled + NOTICE;
+    let unreleased = config.rules.takeover_after() + polled + HEAR_AND_BEGIN;
     [
         of_the_miner(config, notice),
         of_the_pod(config, notice, unreleased),
@@ -145,7 +145,7 @@ fn away_for_a_moment(config: &Config) -> Bound {
     let unled = rules.takeover_after().saturating_sub(rules.lease());
     bound(
         FAILURE,
-        Some(unled + rules.look_every(false) + NOTICE),
+        Some(unled + rules.look_every(false) + HEAR_AND_BEGIN),
         "one command that hangs for --redis-timeout may outlast the lease: make that shorter, or the lease longer",
     )
 }
@@ -172,10 +172,10 @@ mod tests {
     #[test]
     fn they_follow_the_elections_own_rules() {
         let (look, margin) = (Duration::from_millis(500), Duration::from_millis(400));
-        let expected = Duration::from_secs(30) + margin + look + NOTICE;
+        let expected = Duration::from_secs(30) + margin + look + HEAR_AND_BEGIN;
         assert_eq!(worst(["30s", "10s"], "the pod or the node"), expected);
         let (look, margin) = (Duration::from_millis(200), Duration::from_millis(110));
-        let expected = Duration::from_secs(1) + margin + look + NOTICE;
+        let expected = Duration::from_secs(1) + margin + look + HEAR_AND_BEGIN;
         assert_eq!(worst(["1s", "200ms"], "the pod or the node"), expected);
     }
 }

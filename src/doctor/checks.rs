@@ -10,8 +10,8 @@ use crate::fault::{StoreError, StoreFault};
 use crate::health::{EngineInfo, Health, field};
 use crate::store::Survey;
 
-/// A round trip that takes longer is worth knowing of.
-const SLOW: Duration = Duration::from_millis(50);
+/// A longer round trip is worth a warning.
+const SLOW_ROUND_TRIP: Duration = Duration::from_millis(50);
 
 pub(super) fn reach(survey: &Survey, config: &Config) -> Finding {
     const CHECK: &str = "reach";
@@ -33,7 +33,7 @@ pub(super) fn reach(survey: &Survey, config: &Config) -> Finding {
         time(first)
     );
     let limit = config.redis.timeout;
-    if median > SLOW || first > limit / 2 {
+    if median > SLOW_ROUND_TRIP || first > limit / 2 {
         let advice = format!(
             "bring the agents nearer to Redis, or raise --redis-timeout ({})",
             time(limit)
@@ -61,17 +61,17 @@ pub(super) fn engine(survey: &Survey) -> Finding {
     )
 }
 
-/// Every command that the agent needs was tried: the scripts, the probe, the channel.
+/// Every command that the agent needs was tried: the scripts, the write probe, the channel.
 pub(super) fn permissions(survey: &Survey, config: &Config) -> Finding {
     const CHECK: &str = "permissions";
     const HINTS: [&str; 3] = ["PUBLISH", "SUBSCRIBE", "the list of candidates"];
-    let probe = match &survey.probe {
+    let write = match &survey.write {
         Health::Writable => None,
         Health::Refusing(error) | Health::Away(error) => Some(error),
     };
     let tried = [
         ("INFO", survey.info.as_ref().err()),
-        ("the write probe", probe),
+        ("the write probe", write),
         ("the look", survey.view.as_ref().err()),
         ("TIME", survey.clock.as_ref().err()),
         ("the takeover", survey.rehearsed.as_ref().err()),
@@ -208,7 +208,7 @@ pub(super) fn acquire_under_oom(survey: &Survey, config: &Config) -> Finding {
         );
     }
     let oom_now =
-        matches!(&survey.probe, Health::Refusing(error) if error.fault == StoreFault::OutOfMemory);
+        matches!(&survey.write, Health::Refusing(error) if error.fault == StoreFault::OutOfMemory);
     match (&survey.rehearsed, &survey.way_past_oom) {
         (Ok(rehearsed), _) if oom_now => Finding::ok(
             CHECK,

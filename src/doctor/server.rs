@@ -7,7 +7,7 @@ use super::{Finding, time};
 use crate::config::Config;
 use crate::fault::StoreError;
 use crate::health::{MemoryReading, field};
-use crate::store::{CONNECTIONS, Survey};
+use crate::store::{CONNECTIONS_PER_AGENT, Survey};
 
 pub(super) fn eviction(survey: &Survey, config: &Config) -> Finding {
     const CHECK: &str = "eviction";
@@ -158,10 +158,10 @@ pub(super) fn clients(survey: &Survey, config: &Config) -> Finding {
     let number = |name| field(info, name).and_then(|it| it.parse::<u64>().ok());
     let room = number("maxclients")
         .zip(number("connected_clients"))
-        .map(|(most, now)| (most, now, most.saturating_sub(now) / CONNECTIONS));
+        .map(|(most, now)| (most, now, most.saturating_sub(now) / CONNECTIONS_PER_AGENT));
     let room_says = match room {
         Some((most, now, agents)) => format!(
-            "{now} of {most} connections (maxclients): room for {agents} more agents, {CONNECTIONS} connections each"
+            "{now} of {most} connections (maxclients): room for {agents} more agents, {CONNECTIONS_PER_AGENT} connections each"
         ),
         None => "INFO tells no maxclients here".into(),
     };

@@ -168,7 +168,7 @@ impl Keys {
     }
 
     #[must_use]
-    pub fn probe(&self) -> String {
+    pub fn write_probe(&self) -> String {
         self.companion("probe")
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 /// How far back the window goes.
 const WINDOW: Duration = Duration::from_secs(60);
-/// More probes than this in a window displace the oldest: far more than one agent makes.
-const MAX_PROBES: usize = 1024;
+/// More write probes than this in a window displace the oldest. One agent sends far fewer.
+const MAX_WRITE_PROBES: usize = 1024;
 
 /// The write probes of the last 60 s.
 #[derive(Debug, Clone, Default)]
@@ -19,9 +19,9 @@ pub struct RefusalWindow {
 // === impl RefusalWindow ===
 
 impl RefusalWindow {
-    /// Takes a probe's outcome down; `now` is the time since boot.
+    /// Records the outcome of a write probe; `now` is the time since boot.
     pub fn record(&mut self, now: Duration, refused: bool) {
-        while self.probes.len() >= MAX_PROBES
+        while self.probes.len() >= MAX_WRITE_PROBES
             || self.probes.front().is_some_and(|probe| !recent(probe, now))
         {
             self.probes.pop_front();
@@ -29,7 +29,7 @@ impl RefusalWindow {
         self.probes.push_back((now, refused));
     }
 
-    /// The share of probes that were refused in the 60 s before `now`, between 0 and 1; 0 without a probe.
+    /// The share of write probes that were refused in the 60 s before `now`, between 0 and 1; 0 without a probe.
     #[must_use]
     pub fn ratio(&self, now: Duration) -> f64 {
         let (mut refused, mut all) = (0_u32, 0_u32);
@@ -74,7 +74,7 @@ mod tests {
         for _ in 0..10_000 {
             window.record(at(1), true);
         }
-        assert!(window.probes.len() <= MAX_PROBES);
+        assert!(window.probes.len() <= MAX_WRITE_PROBES);
         assert!((window.ratio(at(1)) - 1.0).abs() < 1e-9);
     }
 

@@ -5,9 +5,9 @@ mod dial;
 mod error;
 mod events;
 mod files;
+mod health_check;
 mod judged;
 mod link;
-mod probe;
 mod rehearsal;
 mod reply;
 mod script;
@@ -26,13 +26,13 @@ use link::Link;
 use script::Scripts;
 
 pub use events::{Events, Subscription};
-pub use probe::Probe;
+pub use health_check::HealthCheck;
 pub use rehearsal::{Rehearsal, Rehearsed};
 pub use reply::answer;
 pub use survey::{OtherLock, Survey};
 
 /// What an agent keeps open to Redis, at most: one for the election, one for the events, and one for checks and rehearsals.
-pub const CONNECTIONS: u64 = 3;
+pub const CONNECTIONS_PER_AGENT: u64 = 3;
 
 /// Executes the election's commands over a connection of its own.
 pub struct Store {

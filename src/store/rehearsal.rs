@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::{OomRung, Probe, Store};
+use super::{HealthCheck, OomRung, Store};
 use crate::clock;
 use crate::election::{Answer, Claimant, Command, Outcome, Stamp, Successor, View};
 use crate::endpoint::RedisSettings;
 use crate::fault::StoreError;
 use crate::time::Instant;
 
-/// Longer than any rehearsal takes: whatever one leaves behind that dies in the middle is gone by then.
-const FLEETING: Duration = Duration::from_secs(60);
+/// The TTL of all that a rehearsal writes: longer than any rehearsal takes, so that one which dies leaves nothing behind.
+const SHADOW_TTL: Duration = Duration::from_secs(60);
 
 /// Nobody judges what is written on shadow keys.
 const STAMP: Stamp = Stamp {
@@ -47,7 +47,7 @@ impl Rehearsal {
             ..settings.clone()
         };
         let mut store = Store::new(&shadow);
-        store.scripts.fleeting(FLEETING);
+        store.scripts.fleeting(SHADOW_TTL);
         Self {
             store,
             holder: holder.to_owned(),
@@ -57,10 +57,10 @@ impl Rehearsal {
         }
     }
 
-    /// The same, on the probe's connection.
+    /// The same, on the connection of the health check.
     #[must_use]
-    pub fn sharing(mut self, probe: &Probe) -> Self {
-        self.store.link.share(&probe.link);
+    pub fn sharing(mut self, check: &HealthCheck) -> Self {
+        self.store.link.share(&check.link);
         self
     }
 
@@ -119,7 +119,7 @@ impl Rehearsal {
         let not_after = view.store_micros.saturating_add(micros);
         let by = Claimant {
             holder: self.holder.clone(),
-            ttl: FLEETING,
+            ttl: SHADOW_TTL,
             stamp: STAMP,
         };
         let begin = Command::Begin {

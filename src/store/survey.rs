@@ -5,14 +5,14 @@ use std::time::Duration;
 use redis::{FromRedisValue, Value};
 
 use super::link::Link;
-use super::{Events, Probe, Rehearsal, Rehearsed, Store};
+use super::{Events, HealthCheck, Rehearsal, Rehearsed, Store};
 use crate::clock;
 use crate::election::{Command, View};
 use crate::endpoint::{Keys, Login, RedisPlace, RedisSettings};
 use crate::fault::{StoreError, StoreFault};
 use crate::health::Health;
 
-/// So many round trips are measured.
+/// How many round trips to measure.
 const PINGS: usize = 5;
 
 /// How long other locks are looked for, and how many are told of.
@@ -38,7 +38,8 @@ pub struct Survey {
     pub slot: Option<u16>,
     /// INFO's default sections.
     pub info: Result<String, StoreError>,
-    pub probe: Health,
+    /// How it took the write probe.
+    pub write: Health,
     pub view: Result<View, StoreError>,
     /// Redis' clock, less ours, in microseconds; and how far that may be off.
     pub clock: Result<(i64, Duration), StoreError>,
@@ -91,7 +92,7 @@ impl Survey {
             server,
             slot,
             info: surveyor.ask(&["INFO"]).await,
-            probe: Probe::new(settings).check(settings.timeout).await,
+            write: HealthCheck::new(settings).check(settings.timeout).await,
             view: looked.map(|answer| answer.view),
             clock: surveyor.clock().await,
             rehearsed: Rehearsal::new(settings, holder, under_oom).run().await,
@@ -120,7 +121,7 @@ impl Survey {
             server: String::new(),
             slot: None,
             info: Err(error()),
-            probe: Health::Away(error()),
+            write: Health::Away(error()),
             view: Err(error()),
             clock: Err(error()),
             rehearsed: Err(error()),

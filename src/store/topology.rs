@@ -135,8 +135,8 @@ async fn ask(
     }
 }
 
-/// A group of this size needs no confirmation by the hosts of the URL.
-const GROUP: usize = 3;
+/// A group of at least this size needs no confirmation by the hosts of the URL.
+const MIN_GROUP_MEMBERS: usize = 3;
 
 impl Ballot {
     /// Those who name this primary.
@@ -152,7 +152,7 @@ impl Ballot {
     /// How many have a say beside these voters, themselves included.
     fn electorate(&self, primary: &RedisAddress, known: &[RedisAddress]) -> usize {
         let most = self.voters(primary).map(|it| it.members.len()).max();
-        let group = most.filter(|most| *most >= GROUP);
+        let group = most.filter(|most| *most >= MIN_GROUP_MEMBERS);
         group.unwrap_or_else(|| known.len().max(most.unwrap_or(0)))
     }
 
@@ -167,7 +167,9 @@ impl Ballot {
             named.any(|(asked, answer)| asked == *host && answer.primary == *primary)
         };
         self.voters(primary).all(of_all_it_knows)
-            && (self.voters(primary).any(|it| it.members.len() >= GROUP)
+            && (self
+                .voters(primary)
+                .any(|it| it.members.len() >= MIN_GROUP_MEMBERS)
                 || 2 * known.iter().filter(in_url).count() > known.len())
     }
 

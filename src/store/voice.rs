@@ -17,8 +17,8 @@ use crate::fault::StoreError;
 /// More than any deployment that elects by asking all of them should have.
 pub(super) const MAX_MEMBERS: usize = 256;
 
-/// How long one that was not waited for may take to answer and keep its connection.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A sentinel or node for which the vote did not wait keeps its connection if it answers within this time.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Clones share the connection.
 #[derive(Clone)]
@@ -66,9 +66,9 @@ impl Voice {
         endpoint: &Arc<RedisEndpoint>,
         question: &Question,
     ) -> Result<Vote, StoreError> {
-        let asked = timeout(PATIENCE, self.ask_patiently(endpoint, question)).await;
+        let asked = timeout(ANSWER_TIMEOUT, self.ask_patiently(endpoint, question)).await;
         asked.unwrap_or_else(|_| {
-            let late = format!("{}: no answer within {PATIENCE:.0?}", self.address);
+            let late = format!("{}: no answer within {ANSWER_TIMEOUT:.0?}", self.address);
             Err(StoreError::timed_out(late))
         })
     }

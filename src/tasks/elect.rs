@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Signal;
-use super::resigning::{Asked, Resigning};
+use super::resigning::{Resignation, Resigning};
 use crate::checkup::Checkup;
 use crate::clock;
 use crate::election::{
@@ -153,7 +153,7 @@ impl Shell {
                     self.miner.clear();
                 }
                 self.publish(now);
-                // Whoever asked may be gone again.
+                // The client may be gone again.
                 let _ = reply.send(opened);
             }
             Message::Heartbeat {
@@ -186,13 +186,13 @@ impl Shell {
                 successor,
                 reply,
             } => {
-                let asked = Asked {
+                let resignation = Resignation {
                     reason,
                     hold_off,
                     successor,
                     reply,
                 };
-                self.resigning.ask(asked, &mut self.election, now);
+                self.resigning.ask(resignation, &mut self.election, now);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Those who asked for a hand-over and wait for its end.
+//! Planned hand-overs: the requests, and the clients that wait for the end of one.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::miner::ResignRefused;
 use crate::time::Instant;
 
 /// A planned hand-over, as it was asked for.
-pub(super) struct Asked {
+pub(super) struct Resignation {
     pub reason: String,
     pub hold_off: Duration,
     pub successor: Option<String>,
@@ -20,18 +20,18 @@ pub(super) struct Asked {
 #[derive(Default)]
 pub(super) struct Resigning {
     /// A successor was named: whether it is there and ready is being read.
-    asking: Vec<Asked>,
+    asking: Vec<Resignation>,
     /// The term is being given back.
     waiting: Vec<oneshot::Sender<Result<Token, ResignRefused>>>,
 }
 
 impl Resigning {
-    pub fn ask(&mut self, asked: Asked, election: &mut Election, now: Instant) {
-        if asked.successor.is_some() && election.leadership().at(now).leads() {
-            self.asking.push(asked);
+    pub fn ask(&mut self, resignation: Resignation, election: &mut Election, now: Instant) {
+        if resignation.successor.is_some() && election.leadership().at(now).leads() {
+            self.asking.push(resignation);
             election.handle_ask_members(now);
         } else {
-            self.begin(asked, None, election, now);
+            self.begin(resignation, None, election, now);
         }
     }
 
@@ -46,8 +46,8 @@ impl Resigning {
         if !matches!(attempt.command, Command::Renew { .. }) {
             return;
         }
-        for asked in std::mem::take(&mut self.asking) {
-            let instance = asked.successor.clone().unwrap_or_default();
+        for resignation in std::mem::take(&mut self.asking) {
+            let instance = resignation.successor.clone().unwrap_or_default();
             let found = match failed {
                 Some(error) => Err(ResignRefused::MembersUnknown(error.clone())),
                 None => election
@@ -55,29 +55,29 @@ impl Resigning {
                     .map_err(|why| ResignRefused::Successor(instance, why)),
             };
             match found {
-                Ok(holder) => self.begin(asked, Some(&holder), election, now),
-                // Whoever asked may be gone again.
-                Err(why) => drop(asked.reply.send(Err(why))),
+                Ok(holder) => self.begin(resignation, Some(&holder), election, now),
+                // The client may be gone again.
+                Err(why) => drop(resignation.reply.send(Err(why))),
             }
         }
     }
 
     fn begin(
         &mut self,
-        asked: Asked,
+        resignation: Resignation,
         successor: Option<&String>,
         election: &mut Election,
         now: Instant,
     ) {
-        let Asked {
+        let Resignation {
             reason, hold_off, ..
-        } = asked;
+        } = resignation;
         match election.handle_resign(hold_off, successor.cloned(), now) {
             Ok(token) => {
                 tracing::info!(token, reason, ?hold_off, successor, "resigning");
-                self.waiting.push(asked.reply);
+                self.waiting.push(resignation.reply);
             }
-            Err(_) => drop(asked.reply.send(Err(ResignRefused::NotLeader))),
+            Err(_) => drop(resignation.reply.send(Err(ResignRefused::NotLeader))),
         }
     }
 
@@ -90,8 +90,8 @@ impl Resigning {
 
     /// Nobody leads here any more: there is nothing to hand over.
     pub fn not_leading(&mut self) {
-        for asked in self.asking.drain(..) {
-            let _ = asked.reply.send(Err(ResignRefused::NotLeader));
+        for resignation in self.asking.drain(..) {
+            let _ = resignation.reply.send(Err(ResignRefused::NotLeader));
         }
     }
 }

@@ -7,13 +7,13 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Signal;
-use crate::checkup::Asked;
+use crate::checkup::CheckRequests;
 use crate::clock;
 use crate::fault::StoreFault;
 use crate::health::{CHECK_EVERY, Health};
 use crate::metrics::Metrics;
 use crate::status::{MemoryStatus, Status};
-use crate::store::Probe;
+use crate::store::HealthCheck;
 use crate::time::Instant;
 
 /// How long one check may take: `/ready` answers within 900 ms.
@@ -21,9 +21,9 @@ const CHECK_LIMIT: Duration = Duration::from_millis(700);
 
 /// Checks the health of Redis, and reads its memory.
 pub struct WatchRedis {
-    pub probe: Probe,
-    /// Those who want a check now, and are told when it is done.
-    pub asked: Asked,
+    pub redis: HealthCheck,
+    /// Requests for a check now; each is answered when the check is done.
+    pub requests: CheckRequests,
     /// The election, which is told when Redis is back.
     pub signals: mpsc::Sender<Signal>,
     /// This task writes `redis`.
@@ -44,13 +44,13 @@ impl WatchRedis {
             self.due_in(pause);
             let mut waiting = Vec::new();
             tokio::select! {
-                asker = self.asked.next() => waiting.push(asker),
+                asker = self.requests.next() => waiting.push(asker),
                 () = sleep(pause) => {}
                 () = stop.cancelled() => return,
             }
             let health = self.check().await;
             // Those who asked meanwhile share the answer.
-            while let Some(asker) = self.asked.try_next() {
+            while let Some(asker) = self.requests.try_next() {
                 waiting.push(asker);
             }
             for asker in waiting {
@@ -82,7 +82,7 @@ impl WatchRedis {
         };
         let status = self.status.borrow();
         let calm = *health == Health::Writable
-            && !self.asked.watched()
+            && !self.requests.watched()
             && status.redis.not_ready(clock::boottime()).is_none()
             && status.election.last_error.is_none();
         if calm { self.memory_every } else { CHECK_EVERY }
@@ -109,7 +109,7 @@ impl WatchRedis {
 
     async fn check(&mut self) -> Health {
         let sent_at = clock::boottime();
-        let health = self.probe.check(CHECK_LIMIT).await;
+        let health = self.redis.check(CHECK_LIMIT).await;
         let now = clock::boottime();
         self.metrics.took("check", now.since(sent_at));
         self.status.send_if_modified(|status| {
@@ -126,7 +126,7 @@ impl WatchRedis {
 
     async fn read_memory(&mut self) {
         let sent_at = clock::boottime();
-        let read = self.probe.memory(CHECK_LIMIT).await;
+        let read = self.redis.memory(CHECK_LIMIT).await;
         let now = clock::boottime();
         self.metrics.took("memory", now.since(sent_at));
         let (reading, engine) = match read {

@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use warp::reply::Reply;
 use warp::sse::Event;
 
-use super::{Answer, Asked, Http, text};
+use super::{Http, HttpResponse, Request, text};
 use crate::api::Shared;
 use crate::api::places::{Held, Place};
 use crate::checkup::Watching;
@@ -37,7 +37,7 @@ struct Streaming {
 }
 
 impl Http {
-    pub(super) fn events(&self, asked: &Asked, place: &Arc<Place>) -> Answer {
+    pub(super) fn events(&self, request: &Request, place: &Arc<Place>) -> HttpResponse {
         let Ok(permit) = Arc::clone(&self.event_streams).try_acquire_owned() else {
             let full = "as many event streams are open as this agent serves: 16\n";
             let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, full);
@@ -49,12 +49,12 @@ impl Http {
         let streaming = Streaming {
             shared: self.shared.clone(),
             events,
-            sent: asked.last_event_id.clone(),
+            sent: request.last_event_id.clone(),
             _permit: permit,
             _held: place.hold(),
             _watching: self.shared.checkup.watch(),
         };
-        if asked.method == Method::GET {
+        if request.method == Method::GET {
             tokio::spawn(streaming.run());
         }
         let alive = warp::sse::keep_alive().interval(HEARTBEAT_EVERY);

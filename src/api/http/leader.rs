@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use tokio::time::timeout;
 
-use super::{Answer, Http, code, json_answer, text};
+use super::{Http, HttpResponse, code, json_answer, text};
 use crate::clock;
 use crate::election::Liveness;
 use crate::miner::Message;
@@ -23,7 +23,7 @@ struct Wait {
 }
 
 impl Http {
-    pub(super) async fn leader(&self, query: &str) -> Answer {
+    pub(super) async fn leader(&self, query: &str) -> HttpResponse {
         let wait = match Wait::parse(query) {
             Ok(wait) => wait,
             Err(why) => return text(StatusCode::BAD_REQUEST, &why),

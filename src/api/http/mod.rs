@@ -55,8 +55,8 @@ pub struct Http {
     event_streams: Arc<Semaphore>,
 }
 
-/// What is asked for.
-struct Asked {
+/// What the responses depend on.
+struct Request {
     method: Method,
     path: String,
     query: String,
@@ -64,7 +64,7 @@ struct Asked {
     last_event_id: Option<String>,
 }
 
-type Answer = warp::reply::Response;
+type HttpResponse = warp::reply::Response;
 
 impl Http {
     #[must_use]
@@ -93,11 +93,11 @@ impl Http {
 
     async fn connection(self: Arc<Self>, peer: Peer, place: Arc<Place>) {
         let stop = self.shared.stop.clone();
-        let routes = asked().then(move |asked: Asked| {
+        let routes = request().then(move |request: Request| {
             let (http, place) = (Arc::clone(&self), Arc::clone(&place));
             async move {
                 let _held = place.hold();
-                let mut answer = http.answer(&asked, &place).await;
+                let mut answer = http.answer(&request, &place).await;
                 if place.crowded() {
                     // A client that asks again queues again, behind those that connected meanwhile.
                     let close = HeaderValue::from_static("close");
@@ -119,28 +119,28 @@ impl Http {
         }
     }
 
-    async fn answer(&self, asked: &Asked, place: &Arc<Place>) -> Answer {
+    async fn answer(&self, request: &Request, place: &Arc<Place>) -> HttpResponse {
         // A client that sends many requests at once yields to the agent's other tasks between two: the
         // election runs on the same thread.
         tokio::task::yield_now().await;
-        if asked.method != Method::GET && asked.method != Method::HEAD {
+        if request.method != Method::GET && request.method != Method::HEAD {
             let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
             answer
                 .headers_mut()
                 .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
-        match &*asked.path {
-            "/" => self.front(&asked.accept),
+        match &*request.path {
+            "/" => self.front(&request.accept),
             "/ready" => self.ready().await,
             "/live" => self.live(),
-            "/leader" => self.leader(&asked.query).await,
+            "/leader" => self.leader(&request.query).await,
             "/status" => {
                 // Late or not: it says how old its findings are.
                 let _ = self.check().await;
-                self.status(&asked.query)
+                self.status(&request.query)
             }
-            "/events" => self.events(asked, place),
+            "/events" => self.events(request, place),
             "/metrics" => {
                 let _ = self.check().await;
                 self.render()
@@ -161,7 +161,7 @@ impl Http {
         }
     }
 
-    async fn ready(&self) -> Answer {
+    async fn ready(&self) -> HttpResponse {
         let reasons = match self.check().await {
             Ok(()) => self.shared.published.borrow().not_ready(clock::boottime()),
             Err(Late) => vec![Reason::Redis(RedisFault::Timeout)],
@@ -171,12 +171,12 @@ impl Http {
         json_answer(code(ready), &json!({ "ready": ready, "reasons": reasons }))
     }
 
-    fn live(&self) -> Answer {
+    fn live(&self) -> HttpResponse {
         let live = self.shared.published.borrow().live(clock::boottime());
         json_answer(code(live), &json!({ "live": live }))
     }
 
-    fn status(&self, query: &str) -> Answer {
+    fn status(&self, query: &str) -> HttpResponse {
         let (status, now, at) = self.look();
         let with_history = query.split('&').any(|it| it == "history");
         let snapshot = if with_history {
@@ -192,7 +192,7 @@ impl Http {
         (status, clock::boottime(), clock::unix_seconds())
     }
 
-    fn render(&self) -> Answer {
+    fn render(&self) -> HttpResponse {
         let rendered = self
             .metrics
             .render(&self.shared.published.borrow(), clock::boottime());
@@ -211,18 +211,18 @@ fn code(yes: bool) -> StatusCode {
     }
 }
 
-fn json_answer(code: StatusCode, body: &impl Serialize) -> Answer {
+fn json_answer(code: StatusCode, body: &impl Serialize) -> HttpResponse {
     match serde_json::to_string(body) {
         Ok(body) => with_type(code, "application/json", body + "\n"),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
 
-fn text(code: StatusCode, body: &str) -> Answer {
+fn text(code: StatusCode, body: &str) -> HttpResponse {
     with_type(code, "text/plain; charset=utf-8", body.to_owned())
 }
 
-fn with_type(code: StatusCode, content_type: &'static str, body: String) -> Answer {
+fn with_type(code: StatusCode, content_type: &'static str, body: String) -> HttpResponse {
     let mut answer = Response::new(body);
     *answer.status_mut() = code;
     let headers = answer.headers_mut();
@@ -231,8 +231,8 @@ fn with_type(code: StatusCode, content_type: &'static str, body: String) -> Answ
     answer.into_response()
 }
 
-/// Reads from a request what any of the answers depends on.
-fn asked() -> impl Filter<Extract = (Asked,), Error = Infallible> + Clone {
+/// Reads from an HTTP request what any of the responses depends on.
+fn request() -> impl Filter<Extract = (Request,), Error = Infallible> + Clone {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::method()
         .and(warp::path::full())
@@ -241,7 +241,7 @@ fn asked() -> impl Filter<Extract = (Asked,), Error = Infallible> + Clone {
         .map(
             |method, path: warp::path::FullPath, query, headers: HeaderMap| {
                 let header = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
-                Asked {
+                Request {
                     method,
                     path: path.as_str().to_owned(),
                     query,

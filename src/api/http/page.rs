@@ -8,14 +8,14 @@ use hyper::header::{
 };
 use serde_json::json;
 
-use super::{Answer, Http, json_answer, with_type};
+use super::{Http, HttpResponse, json_answer, with_type};
 
 const PAGE: &str = include_str!("page.html");
 /// Where the page's one script and one style name the nonce of this answer.
 const NONCE: &str = "{{nonce}}";
 
 impl Http {
-    pub(super) fn front(&self, accept: &str) -> Answer {
+    pub(super) fn front(&self, accept: &str) -> HttpResponse {
         let mut answer = if accept.contains("text/html") {
             page()
         } else {
@@ -30,7 +30,7 @@ impl Http {
     }
 }
 
-fn page() -> Answer {
+fn page() -> HttpResponse {
     // Nothing but this page's own script and style runs, and it speaks to this agent alone.
     let nonce = format!("{:016x}", RandomState::new().build_hasher().finish());
     let policy = format!(

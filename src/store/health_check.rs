@@ -1,4 +1,4 @@
-//! Asks Redis how it is, not on the connection of the election: a silent answer here delays none.
+//! Asks Redis how it is, on a connection of its own, so that a silent answer does not delay the election.
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use crate::endpoint::RedisSettings;
 use crate::fault::{StoreError, StoreFault};
 use crate::health::{EngineInfo, Health, MemoryReading};
 
-/// A server may be replaced by one of another version without a failure that shows here.
-const ENGINE_USES: u32 = 20;
+/// INFO SERVER is read again after this many readings: another version may have replaced the server without a failure here.
+const ENGINE_READINGS: u32 = 20;
 
-pub struct Probe {
+pub struct HealthCheck {
     pub(super) link: Link,
     key: String,
-    /// Which server it is, and for how many more readings that is believed.
+    /// Which server it is, and for how many more readings to believe that.
     engine: Option<(EngineInfo, u32)>,
 }
 
-impl Probe {
+impl HealthCheck {
     /// Nothing is dialled yet.
     #[must_use]
     pub fn new(settings: &RedisSettings) -> Self {
         Self {
             link: Link::new(settings),
-            key: settings.keys.probe(),
+            key: settings.keys.write_probe(),
             engine: None,
         }
     }
 
-    /// A write that changes nothing: `SET key 1 XX` on a key that never exists is refused like any write where writes
+    /// The write probe, which changes nothing: `SET key 1 XX` on a key that never exists is refused like any write where writes
     /// are refused, and answers nil otherwise.
     pub async fn check(&mut self, limit: Duration) -> Health {
         let key = &self.key;
@@ -57,7 +57,7 @@ impl Probe {
         }
     }
 
-    /// INFO MEMORY; and INFO SERVER after anything else than a writable server was found, and now and then.
+    /// INFO MEMORY; and INFO SERVER after a failed check and now and then.
     ///
     /// # Errors
     /// Redis did not answer, or its answer lacks what is needed.
@@ -73,7 +73,7 @@ impl Probe {
             known
         } else {
             let server = self.info("server", limit).await?;
-            (EngineInfo::parse(&server), ENGINE_USES)
+            (EngineInfo::parse(&server), ENGINE_READINGS)
         };
         self.engine = Some((engine.clone(), uses - 1));
         Ok((reading, engine))
