@@ -206,16 +206,16 @@ fn amount(
     ))
 }
 
-/// What Kubernetes takes for the number of a user or a group.
+/// A user or group id that Kubernetes accepts.
 fn id(flag: &str, text: Option<&String>, least: u32) -> Result<Id, String> {
-    const GREATEST: u32 = i32::MAX as u32;
+    const MAX_ID: u32 = i32::MAX as u32;
     match text.map(String::as_str) {
         None => Ok(Id::Ours),
         Some("none") => Ok(Id::None),
         Some(text) => match text.parse() {
-            Ok(id) if (least..=GREATEST).contains(&id) => Ok(Id::Number(id)),
+            Ok(id) if (least..=MAX_ID).contains(&id) => Ok(Id::Number(id)),
             _ => Err(format!(
-                "--{flag}={text}: expected none or a number from {least} to {GREATEST}"
+                "--{flag}={text}: expected none or a number from {least} to {MAX_ID}"
             )),
         },
     }

@@ -14,9 +14,9 @@ use crate::proto::{ObserveRequest, ObserveResponse, ResignRequest};
 use crate::time::Instant;
 
 /// The answer comes after the release, which waits for the miner.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// How long the next leader is waited for.
-const WATCHED_FOR: Duration = Duration::from_secs(5);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long to wait for the next leader.
+const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -46,7 +46,7 @@ pub(super) async fn run(args: Args) -> Exit {
     let Ok(hold_off) = hold_off.transpose() else {
         return bad_hold_off(&args);
     };
-    let channel = match args.local.connect(PATIENCE).await {
+    let channel = match args.local.connect(RELEASE_TIMEOUT).await {
         Ok(channel) => channel,
         Err(exit) => return exit,
     };
@@ -94,7 +94,7 @@ async fn next_leader(mut stream: Streaming<ObserveResponse>, released: Instant) 
         }
         None
     };
-    match timeout(WATCHED_FOR, next).await {
+    match timeout(SUCCESSOR_TIMEOUT, next).await {
         Ok(Some(leader)) => {
             let took = clock::boottime().since(released).as_millis();
             format!("{leader} leads; nobody led for {took} ms, as this agent saw it")
@@ -102,7 +102,7 @@ async fn next_leader(mut stream: Streaming<ObserveResponse>, released: Instant) 
         Ok(None) => "the agent ended before it saw who leads next".into(),
         Err(_) => format!(
             "nobody was seen to lead within {} s: ask `understudy leader`",
-            WATCHED_FOR.as_secs()
+            SUCCESSOR_TIMEOUT.as_secs()
         ),
     }
 }

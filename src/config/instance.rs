@@ -1,9 +1,9 @@
 //! This instance's name. It is a label, stands in every holder id, and may be as long as a pod's name.
 
-/// As long as a name may be where it is used.
-const LONGEST: usize = 63;
+/// The longest name, as labels of Kubernetes and metrics take it.
+const MAX_BYTES: usize = 63;
 /// As long as Kubernetes' own names may be.
-const LONGEST_GIVEN: usize = 253;
+const MAX_GIVEN_BYTES: usize = 253;
 
 /// What is expected of a name.
 pub(super) const EXPECTED: &str = "1 to 253 of A-Z a-z 0-9 . _ -";
@@ -11,14 +11,14 @@ pub(super) const EXPECTED: &str = "1 to 253 of A-Z a-z 0-9 . _ -";
 /// The name as it is used; `None` if it cannot be one.
 pub(super) fn short(name: &str) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if !(1..=LONGEST_GIVEN).contains(&name.len()) || !name.bytes().all(plain) {
+    if !(1..=MAX_GIVEN_BYTES).contains(&name.len()) || !name.bytes().all(plain) {
         return None;
     }
-    if name.len() <= LONGEST {
+    if name.len() <= MAX_BYTES {
         return Some(name.to_owned());
     }
     let hash = format!("-{:016x}", hash(name));
-    let beginning = name.get(..LONGEST - hash.len())?;
+    let beginning = name.get(..MAX_BYTES - hash.len())?;
     Some(format!(
         "{}{hash}",
         beginning.trim_end_matches(['.', '_', '-'])

@@ -15,8 +15,8 @@ const WITHOUT_A_FLAG: [&str; 5] = [
     "UNDERSTUDY_FENCING_TOKEN",
 ];
 
-/// How alike a name must be to be suggested, from 0 to 1.
-const ALIKE: f64 = 0.9;
+/// The least Jaro-Winkler similarity, from 0 to 1, of a name to suggest.
+const MIN_SIMILARITY: f64 = 0.9;
 
 /// A variable that nothing reads.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ fn of_kubernetes(name: &str) -> bool {
 fn most_similar(name: &str, known: &[String]) -> Option<String> {
     let rated = known.iter().map(|it| (strsim::jaro_winkler(name, it), it));
     let best = rated.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
-    (best.0 >= ALIKE).then(|| best.1.clone())
+    (best.0 >= MIN_SIMILARITY).then(|| best.1.clone())
 }
 
 #[cfg(test)]

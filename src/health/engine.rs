@@ -60,7 +60,7 @@ impl EngineInfo {
 
 #[cfg(test)]
 mod tests {
-    use super::super::info::LONGEST;
+    use super::super::info::MAX_CHARS;
     use super::*;
 
     proptest::proptest! {
@@ -109,7 +109,7 @@ mod tests {
         let EngineInfo { engine, version } =
             EngineInfo::parse(&format!("redis_version:7\u{1b}[31m{}\n", "9".repeat(9999)));
         assert_eq!(engine, "redis");
-        assert_eq!(version.chars().count(), LONGEST + 1);
+        assert_eq!(version.chars().count(), MAX_CHARS + 1);
         assert!(version.starts_with("7\u{fffd}[31m9") && version.ends_with('…'));
     }
 

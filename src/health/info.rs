@@ -1,7 +1,7 @@
 //! The text of INFO: lines of `name:value`. <https://redis.io/docs/latest/commands/info/>
 
-/// How many characters of a value are kept that may say anything.
-pub(super) const LONGEST: usize = 40;
+/// How many characters to keep of a value that may hold anything.
+pub(super) const MAX_CHARS: usize = 40;
 
 /// INFO lacks a field, or a field makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,8 +37,8 @@ pub(super) fn number(text: &str, name: &'static str) -> Result<Option<u64>, Info
 /// A value fit for logs and answers: no control characters, and not longer than it has to be.
 pub(super) fn shortened(value: &str) -> String {
     let visible = |it: char| if it.is_control() { '\u{fffd}' } else { it };
-    let mut kept: String = value.chars().take(LONGEST).map(visible).collect();
-    if value.chars().nth(LONGEST).is_some() {
+    let mut kept: String = value.chars().take(MAX_CHARS).map(visible).collect();
+    if value.chars().nth(MAX_CHARS).is_some() {
         kept.push('…');
     }
     kept
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_value_is_kept_short() {
-        assert_eq!(shortened(&"é".repeat(LONGEST)), "é".repeat(LONGEST));
-        assert!(shortened(&"é".repeat(LONGEST + 1)).ends_with('…'));
+        assert_eq!(shortened(&"é".repeat(MAX_CHARS)), "é".repeat(MAX_CHARS));
+        assert!(shortened(&"é".repeat(MAX_CHARS + 1)).ends_with('…'));
     }
 }

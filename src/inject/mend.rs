@@ -4,8 +4,8 @@ use saphyr_parser::ScanError;
 
 use super::text::Source;
 
-/// How many characters are read at most, over and over, before an error counts: some seconds.
-pub(super) const MOST_READ: usize = 300_000_000;
+/// How many characters to read at most, over and over, before reporting an error: a few seconds of work.
+pub(super) const MAX_CHARS_READ: usize = 300_000_000;
 
 /// What the parser reads: the text, but for blanks that change no data. It refuses some that kubectl takes.
 pub(super) struct Copy {

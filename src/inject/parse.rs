@@ -3,12 +3,12 @@
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::input::Tabbed;
-use super::mend::{Copy, MOST_READ, quoted};
+use super::mend::{Copy, MAX_CHARS_READ, quoted};
 use super::text::Source;
 use super::yaml::{Document, Kind, Node, Refused};
 
-/// Deeper than any manifest.
-const DEEPEST: usize = 64;
+/// Nested deeper than any manifest.
+const MAX_DEPTH: usize = 64;
 
 /// The documents of a text.
 ///
@@ -19,7 +19,7 @@ pub(super) fn documents(source: &Source) -> Result<Vec<Document>, Refused> {
     let mut read = copy.length();
     loop {
         match copy.parse(source) {
-            Err(Fault::Syntax(error)) if read < MOST_READ && copy.mend(&error) => {
+            Err(Fault::Syntax(error)) if read < MAX_CHARS_READ && copy.mend(&error) => {
                 read += copy.length();
             }
             parsed => return parsed.map_err(Fault::told),
@@ -81,8 +81,8 @@ impl Copy {
                 }
                 Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => None,
             };
-            if open.len() > DEEPEST {
-                let why = format!("nested more than {DEEPEST} levels deep");
+            if open.len() > MAX_DEPTH {
+                let why = format!("nested more than {MAX_DEPTH} levels deep");
                 let line = source.line_of(self.origin(span.start.index())) + 1;
                 return Err(Fault::Refused(Refused { line, why }));
             }

@@ -10,8 +10,8 @@ pub(super) enum Style {
     Json,
 }
 
-/// A line that still reads well.
-pub(super) const LONGEST: usize = 72;
+/// The longest line to write in flow style.
+pub(super) const MAX_LINE_CHARS: usize = 72;
 
 /// The lines of a value, as a block.
 pub(super) fn block(value: &Value) -> Vec<String> {
@@ -56,7 +56,7 @@ pub(super) fn indented(by: usize, lines: Vec<String>) -> Vec<String> {
 
 /// It was written in one line, and still fits.
 fn inline(value: &Value) -> bool {
-    value.flow && flow(value, Style::Flow).chars().count() <= LONGEST
+    value.flow && flow(value, Style::Flow).chars().count() <= MAX_LINE_CHARS
 }
 
 /// What stands behind a colon, if a value does not need lines of its own.

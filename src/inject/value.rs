@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::text::Source;
 use super::yaml::{Kind, Node, Refused};
 
-/// More values than any manifest has, once its aliases are written out.
-const MOST: usize = 200_000;
+/// More values than any manifest has once its aliases are expanded.
+const MAX_VALUES: usize = 200_000;
 
 /// Equal values say the same, wherever and however they are written; the order of keys says nothing.
 #[derive(Debug, Clone)]
@@ -221,7 +221,7 @@ impl<'a> Resolver<'a> {
         Self {
             source,
             anchors: BTreeMap::new(),
-            left: MOST,
+            left: MAX_VALUES,
             fault: None,
         }
     }
@@ -241,13 +241,13 @@ impl<'a> Resolver<'a> {
     }
 
     pub fn resolve(&mut self, node: &Node) -> Value {
-        self.left = MOST;
+        self.left = MAX_VALUES;
         self.value(node)
     }
 
     /// What a merge brings: of several the first one wins.
     pub fn merged(&mut self, node: &Node) -> Vec<(Value, Value)> {
-        self.left = MOST;
+        self.left = MAX_VALUES;
         self.brought(node)
     }
 
@@ -288,7 +288,7 @@ impl<'a> Resolver<'a> {
         if size > self.left {
             self.blame(
                 node,
-                format!("its aliases stand for more than {MOST} values: write fewer of them"),
+                format!("its aliases stand for more than {MAX_VALUES} values: write fewer of them"),
             );
             return Value::typed("");
         }
@@ -368,7 +368,7 @@ impl<'a> Resolver<'a> {
     fn count(&mut self, values: usize, node: &Node) {
         match self.left.checked_sub(values) {
             Some(left) => self.left = left,
-            None => self.blame(node, format!("more than {MOST} values: split it")),
+            None => self.blame(node, format!("more than {MAX_VALUES} values: split it")),
         }
     }
 

@@ -6,8 +6,8 @@ use super::Options;
 use super::pod::LABEL;
 use super::value::{Step, Value};
 
-/// Lists in lists, deeper than anybody nests them.
-const DEEPEST: usize = 8;
+/// Lists within lists: deeper than anybody nests them.
+const MAX_LIST_DEPTH: usize = 8;
 
 /// A kind that makes pods.
 #[derive(Debug, PartialEq, Eq)]
@@ -170,7 +170,7 @@ fn resources(document: &Value, root: Vec<Step>) -> Vec<Workload> {
     };
     let word = |key: &str| resource.word(&[key]).unwrap_or_default();
     let (api, kind) = (word("apiVersion"), word("kind"));
-    if kind.ends_with("List") && root.len() < 2 * DEEPEST {
+    if kind.ends_with("List") && root.len() < 2 * MAX_LIST_DEPTH {
         let count = resource.get("items").map_or(0, |items| items.items().len());
         let ways = (0..count).map(|at| [&root[..], &["items".into(), Step::Item(at)]].concat());
         return ways.flat_map(|way| resources(document, way)).collect();

@@ -148,7 +148,9 @@ impl Writer<'_, '_> {
             _ => false,
         };
         let in_line = render::flow(new, self.style);
-        if alike || (old.flow && now.is_empty() && in_line.chars().count() <= render::LONGEST) {
+        if alike
+            || (old.flow && now.is_empty() && in_line.chars().count() <= render::MAX_LINE_CHARS)
+        {
             return self.node(old, new);
         }
         // Its value goes, and lines come below.

@@ -12,7 +12,7 @@ use crate::fault::StoreError;
 use crate::time::Instant;
 
 /// How many messages may wait. Far more than 32 streams send in one turn of the loop.
-const WAITING: usize = 256;
+const MAX_WAITING_MESSAGES: usize = 256;
 
 /// What the miner's side tells the election.
 pub enum Message {
@@ -81,7 +81,7 @@ pub struct Desk(mpsc::Sender<Message>);
 
 #[must_use]
 pub fn desk() -> (Desk, mpsc::Receiver<Message>) {
-    let (sender, receiver) = mpsc::channel(WAITING);
+    let (sender, receiver) = mpsc::channel(MAX_WAITING_MESSAGES);
     (Desk(sender), receiver)
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-/// The last second that has four digits for its year.
-const LAST: Duration = Duration::from_secs(253_402_300_799);
+/// Unix time of the last second whose year has four digits.
+const LAST_OF_YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
 
 /// Seconds since 1970 as a time of day with its zone: `2026-11-26 03:12:07 UTC`.
 #[must_use]
 pub fn clock_time(unix: f64) -> String {
     let since = Duration::try_from_secs_f64(unix).unwrap_or_default();
-    let time = UNIX_EPOCH + since.min(LAST);
+    let time = UNIX_EPOCH + since.min(LAST_OF_YEAR_9999);
     let text = humantime::format_rfc3339_seconds(time).to_string();
     text.replace('T', " ").replace('Z', " UTC")
 }

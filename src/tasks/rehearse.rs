@@ -11,8 +11,8 @@ use crate::fault::StoreError;
 use crate::status::{Status, Takeover};
 use crate::store::{Rehearsal, Rehearsed};
 
-/// A takeover that worked is rehearsed so many times less often than one that failed.
-const CALM: u32 = 6;
+/// After a success the next rehearsal waits for this many intervals; after a failure, for one.
+const INTERVALS_AFTER_SUCCESS: u32 = 6;
 
 /// Tries out a takeover while this agent is a standby.
 pub struct Rehearse {
@@ -51,7 +51,7 @@ impl Rehearse {
             pause = if failed {
                 self.every
             } else {
-                self.every * CALM
+                self.every * INTERVALS_AFTER_SUCCESS
             };
             self.status.send_if_modified(|status| {
                 let before = std::mem::replace(&mut status.takeover, takeover);

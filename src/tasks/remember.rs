@@ -9,8 +9,8 @@ use tokio::time::sleep;
 use crate::state::StateDir;
 use crate::status::Status;
 
-/// How long a disk that could not be written is left alone.
-const RETRY: Duration = Duration::from_secs(1);
+/// How long to wait after a failed write to the disk.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Writes the holder id and the greatest token to `--state-dir` whenever they change.
 pub struct Remember {
@@ -51,8 +51,8 @@ impl Remember {
                 }
             }
             if written != Some(highest) {
-                // A full disk is not written to with every heartbeat.
-                sleep(RETRY).await;
+                // Do not try a full disk again with every heartbeat.
+                sleep(RETRY_AFTER).await;
             }
             if self.published.changed().await.is_err() {
                 return;

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use crate::notify::Notify;
 use crate::status::Status;
 
-/// Signs of life within the time that systemd waits; one of them may be late.
-const SIGNS: u32 = 4;
+/// How many signs of life to send within the time that systemd waits, so that one may be late.
+const SIGNS_PER_DEADLINE: u32 = 4;
 
 /// Shows them until `stop` is cancelled; where nobody waits for them, it waits for that.
 pub fn show_life(
@@ -30,7 +30,7 @@ pub fn show_life(
                 seen = Some(turned);
                 notify.alive();
             }
-            sleep(within / SIGNS).await;
+            sleep(within / SIGNS_PER_DEADLINE).await;
         }
     };
     let stop = stop.clone();

@@ -4,10 +4,10 @@ use std::io::{IsTerminal, stdout};
 
 use crate::status::{MemoryShown, RedisShown, Snapshot, TakeoverShown, clock_time, length};
 
-/// How wide the names before the values are.
-const NAMES: usize = 10;
-/// Narrower than this nothing is wrapped: a line would hold one word.
-const NARROWEST: usize = 24;
+/// The width of the names before the values.
+const NAME_COLUMNS: usize = 10;
+/// On a narrower terminal nothing is wrapped: a line would hold one word.
+const MIN_COLUMNS: usize = 24;
 
 /// One line: a name, and what stands behind it.
 pub(super) struct Line {
@@ -37,7 +37,7 @@ impl Page {
         let width = size.map(|it| usize::from(it.ws_col));
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         Self {
-            width: width.filter(|it| is_terminal && *it >= NARROWEST),
+            width: width.filter(|it| is_terminal && *it >= MIN_COLUMNS),
             // https://no-color.org
             colours: is_terminal && set("NO_COLOR").is_none() && !is_dumb(),
         }
@@ -51,11 +51,15 @@ impl Page {
     pub fn render(&self, lines: &[Line]) -> String {
         let rendered = lines.iter().map(|line| {
             let rows = match self.width {
-                Some(width) => wrapped(&line.value, width - NAMES),
+                Some(width) => wrapped(&line.value, width - NAME_COLUMNS),
                 None => vec![line.value.clone()],
             };
-            let value = rows.join(&format!("\n{:NAMES$}", ""));
-            format!("{:NAMES$}{}", line.name, self.coloured(&value, line.colour))
+            let value = rows.join(&format!("\n{:NAME_COLUMNS$}", ""));
+            format!(
+                "{:NAME_COLUMNS$}{}",
+                line.name,
+                self.coloured(&value, line.colour)
+            )
         });
         rendered.collect::<Vec<_>>().join("\n")
     }
@@ -259,7 +263,7 @@ mod tests {
         let mut snapshot = Snapshot::default();
         snapshot.leadership.instance_id = "x".repeat(60);
         snapshot.leadership.explanation = "Nobody has led since then; to do: nothing".into();
-        for width in NARROWEST..90 {
+        for width in MIN_COLUMNS..90 {
             let text = page(Some(width), false).render(&lines(&snapshot));
             assert!(
                 text.lines().all(|it| it.chars().count() <= width),
