@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use stage::{Agent, Miner, Redis, program};
+use stage::{Agent, Miner, Redis, program, without_script_place};
 
 const SOON: Duration = Duration::from_secs(60);
 const METRICS: [&str; 4] = [
@@ -126,15 +126,5 @@ fn status(agent: &Agent, flags: &[&str]) -> String {
 
 /// A log line without its date and the place in the script.
 fn shorten(line: &str) -> String {
-    let line = line.split_once('T').map_or(line, |(_, rest)| rest);
-    match (
-        line.split_once(" script: "),
-        line.split_once("@user_script:"),
-    ) {
-        (Some((before, _)), Some((_, after))) => {
-            let after = after.split_once(' ').map_or("", |(_, after)| after);
-            format!("{before} {after}")
-        }
-        _ => line.to_owned(),
-    }
+    without_script_place(line.split_once('T').map_or(line, |(_, rest)| rest))
 }

@@ -1,11 +1,11 @@
-//! The story in a terminal: two agents, two miners, a real Redis, and what happens to them. Every time
-//! that it prints was measured while it ran; it ends with 0 only if every step happened.
+//! Plays the incident in a terminal, with two agents, two miners and a real Redis. It measures every time that it prints, and
+//! exits with 0 only if every step happened.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use stage::{Agent, Miner, Redis, boottime_ns, check_acts, wait_for};
+use stage::{Agent, Miner, Redis, boottime_ns, check_acts, wait_for, without_script_place};
 
 const TTL: Duration = Duration::from_secs(3);
 const FLAGS: [&str; 4] = ["--lease-ttl", "3s", "--memory-every", "1s"];
@@ -22,7 +22,7 @@ struct Teller {
 struct Pod {
     agent: Agent,
     miner: Miner,
-    /// The miners before it: what they wrote down counts too.
+    /// The miners before this one: the check covers their records too.
     killed: Vec<Miner>,
 }
 
@@ -55,12 +55,12 @@ fn main() {
     miner_dies(&mut teller, &redis, &mut pods);
     redis_fills(&mut teller, &redis, &pods);
     leader_dies_in_oom(&mut teller, &redis, &mut pods);
-    teller.say("reading what every miner wrote down …");
+    teller.say("reading what every miner recorded …");
     let miners = pods
         .iter()
         .flat_map(|pod| pod.killed.iter().chain([&pod.miner]));
     let terms = check_acts(&miners.collect::<Vec<_>>());
-    teller.done(&format!("no two of them ever acted at the same time ({terms} terms), every token greater than the last"));
+    teller.done(&format!("no two of them ever acted at the same time ({terms} terms), and every token is greater than the last"));
     drop(pods);
     as_it_was(&mut teller, &redis);
 
@@ -126,7 +126,7 @@ fn succeed(redis: &Redis, pods: &mut [Pod]) -> String {
     let told = pods[1].miner.wait_until_told_to_lead(since, SOON);
     pods[1].miner.wait_until_acting(since, SOON);
     let took = since_then(since, told);
-    // The pod's container restarts, as a kubelet would see to it, and the roles are changed.
+    // The container restarts, as the kubelet would restart it, and the pods swap roles.
     let restarted = Miner::start(
         &format!("miner-{}", pods[0].agent.name),
         &pods[0].agent,
@@ -167,12 +167,12 @@ fn redis_fills(teller: &mut Teller, redis: &Redis, pods: &[Pod]) {
     teller.say(&shorten(&warned));
     show_metric(teller, leader, "ha_miner_redis_memory_usage_ratio");
     show_metric(teller, leader, "ha_miner_redis_writable");
-    teller.done(&format!("{} leads on: {}", leader.name, leader.reason()));
+    teller.done(&format!("{} still leads: {}", leader.name, leader.reason()));
     assert!(leader.leads());
 }
 
-/// Writes until Redis refuses, and returns what it says. The last value is a large one, so that Redis is
-/// well above its limit, and stays there.
+/// Writes until Redis refuses, and returns its error. The last value is large, so that Redis is well above its limit and
+/// stays there.
 fn fill(redis: &Redis) -> String {
     let value = "x".repeat(100_000);
     for number in 0..50 {
@@ -188,7 +188,7 @@ fn fill(redis: &Redis) -> String {
 }
 
 fn leader_dies_in_oom(teller: &mut Teller, redis: &Redis, pods: &mut [Pod]) {
-    teller.chapter("Out of memory, the leader dies all the same");
+    teller.chapter("Redis is out of memory, and the leader dies");
     let (leader, other) = (pods[0].agent.name.clone(), pods[1].agent.name.clone());
     teller.say(&format!("kill -9 miner-{leader}"));
     let took = succeed(redis, pods);
@@ -208,7 +208,7 @@ fn leader_dies_in_oom(teller: &mut Teller, redis: &Redis, pods: &mut [Pod]) {
     let told = pods[1].miner.wait_until_told_to_lead(since, SOON);
     pods[1].miner.wait_until_acting(since, SOON);
     teller.done(&format!(
-        "{other} elected out of memory after {}, when the lease of {TTL:?} was over",
+        "{other} elected out of memory after {}, once the lease of {TTL:?} had run out",
         since_then(since, told)
     ));
     show_metric(
@@ -218,9 +218,9 @@ fn leader_dies_in_oom(teller: &mut Teller, redis: &Redis, pods: &mut [Pod]) {
     );
 }
 
-/// The same with the way past out-of-memory switched off: what happened before.
+/// The same failure without the way around OOM: what happened in the incident.
 fn as_it_was(teller: &mut Teller, redis: &Redis) {
-    teller.chapter("As it was before: the same with --acquire-under-oom=false");
+    teller.chapter("As it was before: the same failure with --acquire-under-oom=false");
     redis.tell(&["FLUSHALL"]);
     let mut pods = ["gamma", "delta"].map(|name| {
         let pod = start(redis, name, &["--acquire-under-oom=false"]);
@@ -248,7 +248,7 @@ fn as_it_was(teller: &mut Teller, redis: &Redis) {
     assert!(pods.iter().all(|pod| !pod.agent.leads()), "nobody leads");
     assert!(pods[1].miner.acts().is_empty(), "nobody acts");
     teller.done(&format!(
-        "no leader for {:.1} s and counting: the incident, this time out loud",
+        "no leader for {:.1} s and counting: the incident again, but visible this time",
         since.elapsed().as_secs_f64()
     ));
     redis.tell(&["FLUSHALL"]);
@@ -278,17 +278,7 @@ fn show_metric(teller: &Teller, agent: &Agent, name: &str) {
 /// A log line without its timestamp, its hint and the place in the script.
 fn shorten(line: &str) -> String {
     let line = line.split_once(' ').map_or(line, |(_, rest)| rest).trim();
-    let line = line.split(" hint=").next().unwrap_or(line);
-    match (
-        line.split_once(" script: "),
-        line.split_once("@user_script:"),
-    ) {
-        (Some((before, _)), Some((_, after))) => {
-            let after = after.split_once(' ').map_or("", |(_, after)| after);
-            format!("{before} {after}")
-        }
-        _ => line.to_owned(),
-    }
+    without_script_place(line.split(" hint=").next().unwrap_or(line))
 }
 
 impl Teller {
@@ -308,7 +298,7 @@ impl Teller {
         println!("    {}", self.paint("2", text));
     }
 
-    /// A step has happened.
+    /// Reports a step that has happened.
     fn done(&mut self, text: &str) {
         self.steps += 1;
         println!("  {} {text}", self.paint("32", "ok"));

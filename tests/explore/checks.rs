@@ -1,10 +1,8 @@
 //! The invariants of the design, checked from outside after every step.
 
-use understudy::election::{Command, Liveness, Outcome, Role, Token};
+use understudy::election::{Liveness, Role, Token};
 use understudy::time::Instant;
 
-use super::carried_out;
-use super::redis::Data;
 use super::setting::YES;
 use super::world::World;
 
@@ -25,20 +23,6 @@ pub struct Checks {
 impl Checks {
     pub fn violate(&mut self, what: String) {
         self.violation.get_or_insert(what);
-    }
-
-    /// A command has been carried out.
-    pub fn command(
-        &mut self,
-        holder: &str,
-        command: &Command,
-        outcome: Option<Outcome>,
-        clock: u64,
-        data: (&Data, &Data),
-    ) {
-        if let Some(broken) = carried_out::broke(holder, command, outcome, clock, data) {
-            self.violate(broken);
-        }
     }
 
     /// I2: a term was begun.

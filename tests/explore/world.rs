@@ -11,6 +11,7 @@ use understudy::fault::StoreError;
 use understudy::time::Instant;
 
 use super::agent::{Agent, Agents, Message, Miner, What};
+use super::carried_out;
 use super::checks::Checks;
 use super::key::HOST;
 use super::redis::{Data, Redis};
@@ -278,13 +279,10 @@ impl World {
         let outcome = reply.as_ref().ok().map(|answer| answer.outcome);
         self.say(|| format!("redis: {holder} {command:?} → {outcome:?}"));
         let clock = self.redis.clock(time);
-        self.checks.command(
-            holder,
-            &command,
-            outcome,
-            clock,
-            (&before, &self.redis.data),
-        );
+        let data = (&before, &self.redis.data);
+        if let Some(broken) = carried_out::broke(holder, &command, outcome, clock, data) {
+            self.checks.violate(broken);
+        }
         if let Some(Outcome::Begun(token)) = outcome {
             self.checks.begun(token);
             if before.stored.is_none() {

@@ -195,41 +195,28 @@ fn a_taken_port_is_told() {
     let redis = Redis::start();
     let first = Agent::start("a", &redis, &[]);
     first.wait_until_up();
+    let free = || format!("127.0.0.1:{}", free_port());
     let taken = format!("127.0.0.1:{}", first.http);
-    let url = redis.url();
-    let grpc = format!("127.0.0.1:{}", free_port());
-    let output = understudy(&[
-        "run",
-        "--redis-url",
-        &url,
-        "--http-listen",
-        &taken,
-        "--grpc-listen",
-        &grpc,
-    ]);
-    assert_eq!(code(&output), Some(1));
-    assert!(
-        text(&output).contains(&format!("--http-listen={taken}")),
-        "{}",
-        text(&output)
-    );
-    let http = format!("127.0.0.1:{}", free_port());
-    let taken = first.address();
-    let output = understudy(&[
-        "run",
-        "--redis-url",
-        &url,
-        "--http-listen",
-        &http,
-        "--grpc-listen",
-        &taken,
-    ]);
-    assert_eq!(code(&output), Some(1));
-    assert!(
-        text(&output).contains(&format!("--grpc-listen={taken}")),
-        "{}",
-        text(&output)
-    );
+    for (http, grpc, named) in [
+        (&taken, &free(), format!("--http-listen={taken}")),
+        (
+            &free(),
+            &first.address(),
+            format!("--grpc-listen={}", first.address()),
+        ),
+    ] {
+        let output = understudy(&[
+            "run",
+            "--redis-url",
+            &redis.url(),
+            "--http-listen",
+            http,
+            "--grpc-listen",
+            grpc,
+        ]);
+        assert_eq!(code(&output), Some(1));
+        assert!(text(&output).contains(&named), "{}", text(&output));
+    }
 }
 
 /// As Kubernetes may call a pod.

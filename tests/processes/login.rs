@@ -132,7 +132,7 @@ fn over_tls_with_a_certificate_of_ones_own() {
     }
 }
 
-/// Those who say where the primary is are asked over TLS, and so is the primary that they name next.
+/// The agent asks over TLS where the primary is, and reaches the next primary over TLS too.
 fn over_tls_to_the_next_primary(papers: &Papers, url: &str, fail_over: impl FnOnce()) {
     let flags = papers.of_agent();
     let agent = Agent::spawn(
@@ -155,53 +155,54 @@ fn over_tls_to_the_next_primary(papers: &Papers, url: &str, fail_over: impl FnOn
     agent.wait_until_leading(3 * SOON);
 }
 
-#[test]
-fn over_tls_behind_sentinel() {
-    let papers = Papers::new();
-    let mut set = Sentinels::over_tls(&words(&papers.of_server()));
+fn over_tls_behind(papers: &Papers, mut set: Sentinels) {
     let url = set.url();
-    over_tls_to_the_next_primary(&papers, &url, || {
+    over_tls_to_the_next_primary(papers, &url, || {
         set.primary.kill();
         set.wait_until_promoted();
     });
 }
 
-#[test]
-fn over_tls_in_a_cluster() {
-    let papers = Papers::new();
-    let mut cluster = Cluster::over_tls(&words(&papers.of_server()));
+fn over_tls_in(papers: &Papers, mut cluster: Cluster) {
     let url = cluster.url();
     let (owner, replica) = cluster.owner(LOCK);
-    over_tls_to_the_next_primary(&papers, &url, || {
+    over_tls_to_the_next_primary(papers, &url, || {
         cluster.nodes[owner].kill();
         cluster.wait_until_promoted(replica);
     });
 }
 
-/// Their certificates hold host names only, and they tell clients to go by these.
+#[test]
+fn over_tls_behind_sentinel() {
+    let papers = Papers::new();
+    over_tls_behind(&papers, Sentinels::over_tls(&words(&papers.of_server())));
+}
+
+#[test]
+fn over_tls_in_a_cluster() {
+    let papers = Papers::new();
+    over_tls_in(&papers, Cluster::over_tls(&words(&papers.of_server())));
+}
+
+/// The nodes' certificates hold host names only, and the nodes announce these names.
 #[test]
 fn over_tls_in_a_cluster_that_goes_by_names() {
     let papers = Papers::of("localhost");
     for preferred in ["hostname", "unknown-endpoint"] {
-        let mut cluster = Cluster::over_tls_by_name(&words(&papers.of_server()), preferred);
-        let url = cluster.url();
-        let (owner, replica) = cluster.owner(LOCK);
-        over_tls_to_the_next_primary(&papers, &url, || {
-            cluster.nodes[owner].kill();
-            cluster.wait_until_promoted(replica);
-        });
+        over_tls_in(
+            &papers,
+            Cluster::over_tls_by_name(&words(&papers.of_server()), preferred),
+        );
     }
 }
 
 #[test]
 fn over_tls_behind_sentinels_that_go_by_names() {
     let papers = Papers::of("localhost");
-    let mut set = Sentinels::over_tls_by_name(&words(&papers.of_server()));
-    let url = set.url();
-    over_tls_to_the_next_primary(&papers, &url, || {
-        set.primary.kill();
-        set.wait_until_promoted();
-    });
+    over_tls_behind(
+        &papers,
+        Sentinels::over_tls_by_name(&words(&papers.of_server())),
+    );
 }
 
 /// Redis hangs up on a stranger who says much, before it says NOAUTH.

@@ -91,17 +91,23 @@ fn readiness_falls_when_redis_stops_or_goes() {
     });
 }
 
-#[test]
-fn a_leader_is_elected_out_of_memory_and_says_so() {
-    let redis = Redis::start();
-    let agents = ["a", "b"].map(|name| Agent::start(name, &redis, &FLAGS));
+/// Redis runs full, and then the first agent's miner is killed, which led. Returns the agents and the second's miner.
+fn leader_killed_out_of_memory(redis: &Redis, flags: &[&str]) -> ([Agent; 2], Miner) {
+    let agents = ["a", "b"].map(|name| Agent::start(name, redis, flags));
     agents.iter().for_each(Agent::wait_until_up);
-    let mut first = Miner::start("first", &agents[0], &redis);
+    let mut first = Miner::start("first", &agents[0], redis);
     first.wait_until_acting(0, SOON);
-    let second = Miner::start("second", &agents[1], &redis);
+    let second = Miner::start("second", &agents[1], redis);
     agents[1].wait_for_reason("held_by_other", SOON);
     redis.fill();
     first.kill();
+    (agents, second)
+}
+
+#[test]
+fn a_leader_is_elected_out_of_memory_and_says_so() {
+    let redis = Redis::start();
+    let (agents, second) = leader_killed_out_of_memory(&redis, &FLAGS);
     agents[1].wait_until_leading(SOON);
     second.wait_until_acting(0, SOON);
     let counted = |name: &str| agents[1].metric(&format!("{name}{{instance=\"b\"}}"));
@@ -123,14 +129,7 @@ fn a_leader_is_elected_out_of_memory_and_says_so() {
 fn without_it_the_incident_happens_and_is_loud() {
     let redis = Redis::start();
     let flags = [&FLAGS[..], &["--acquire-under-oom=false"]].concat();
-    let agents = ["a", "b"].map(|name| Agent::start(name, &redis, &flags));
-    agents.iter().for_each(Agent::wait_until_up);
-    let mut first = Miner::start("first", &agents[0], &redis);
-    first.wait_until_acting(0, SOON);
-    let second = Miner::start("second", &agents[1], &redis);
-    agents[1].wait_for_reason("held_by_other", SOON);
-    redis.fill();
-    first.kill();
+    let (agents, second) = leader_killed_out_of_memory(&redis, &flags);
     let refused = "ha_miner_leader_acquisition_failures_total{instance=\"b\",reason=\"redis_oom\"}";
     wait_for("three refusals", SOON, || {
         (agents[1].metric(refused) >= Some(3.0)).then_some(())

@@ -3,10 +3,7 @@
 
 use std::collections::HashMap;
 
-use understudy::election::{Command, Leadership, Outcome, Reason, Role, Token};
-
-use super::carried_out;
-use super::redis::Data;
+use understudy::election::{Leadership, Reason, Role, Token};
 
 #[derive(Default)]
 pub struct Checks {
@@ -39,20 +36,6 @@ impl Checks {
             self.violation.get_or_insert_with(|| what.to_owned());
         } else if what.starts_with("I1") {
             self.overlap.get_or_insert_with(|| what.to_owned());
-        }
-    }
-
-    /// A command has been carried out.
-    pub fn command(
-        &mut self,
-        holder: &str,
-        command: &Command,
-        outcome: Option<Outcome>,
-        clock: u64,
-        data: (&Data, &Data),
-    ) {
-        if let Some(broken) = carried_out::broke(holder, command, outcome, clock, data) {
-            self.violate(&broken);
         }
     }
 

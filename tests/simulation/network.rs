@@ -4,6 +4,7 @@ use understudy::election::{Attempt, AttemptId, Command, Outcome, Reason, Reply};
 use understudy::fault::StoreError;
 
 use super::agenda::{Call, Step};
+use super::carried_out;
 use super::clock::{MS, S};
 use super::scene::nanos;
 use super::world::World;
@@ -91,8 +92,10 @@ impl World {
             self.say(|| format!("redis: {holder} {command:?} → {outcome:?}"));
         }
         let clock = self.redis.clock(self.now);
-        self.checks
-            .command(holder, command, outcome, clock, (&before, &self.redis.data));
+        let data = (&before, &self.redis.data);
+        if let Some(broken) = carried_out::broke(holder, command, outcome, clock, data) {
+            self.checks.violate(&broken);
+        }
         if let Some(Outcome::Begun(token)) = outcome {
             self.checks.begun(token, before.stored.is_none(), self.now);
         }

@@ -102,6 +102,20 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     Some(found)
 }
 
+/// A log line without the script's hash and position, which Redis adds to an error.
+pub fn without_script_place(line: &str) -> String {
+    match (
+        line.split_once(" script: "),
+        line.split_once("@user_script:"),
+    ) {
+        (Some((before, _)), Some((_, after))) => {
+            let after = after.split_once(' ').map_or("", |(_, after)| after);
+            format!("{before} {after}")
+        }
+        _ => line.to_owned(),
+    }
+}
+
 /// A program of this project, built beside the running one.
 pub fn program(variable: &str, name: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {
