@@ -21,12 +21,12 @@ pub(super) async fn run(args: Args) -> Exit {
         Ok(config) => config,
         Err(bad) => return fail(Exit::BadFlags, format_args!("bad settings\n{bad}")),
     };
-    // Two doctors at a time do not meet each other on the shadow key.
+    // A holder id of its own, so that two doctors at once do not share a shadow key.
     let holder = format!("{}-doctor-{}", config.instance, std::process::id());
     let survey = Survey::take(&config.redis, &holder, config.acquire_under_oom).await;
     let local = config.redis.endpoint.is_local().then(host_memory).flatten();
     let findings = examine(&survey, &config, local);
-    // Of a server that was not reached nothing can be promised.
+    // No bounds for a server that was not reached.
     let bounds = match survey.pings {
         Ok(_) => bounds(&config, poll_interval_without_events(&survey, &config)),
         Err(_) => Vec::new(),
@@ -43,7 +43,7 @@ pub(super) async fn run(args: Args) -> Exit {
     }
 }
 
-/// In bytes, where Redis runs on this host and does not tell.
+/// The host's memory in bytes, if Redis runs on this host and does not report it.
 fn host_memory() -> Option<u64> {
     let info = rustix::system::sysinfo();
     info.totalram.checked_mul(info.mem_unit.into())

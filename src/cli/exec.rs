@@ -11,7 +11,7 @@ use crate::config::{ExecArgs, ExecConfig};
 use crate::exec::{self, Exec, Failed};
 use crate::logs;
 
-/// What is logged unless more is asked for.
+/// The log level unless the user asks for more.
 const FEW_LINES: &str = "warn,understudy::exec=info";
 
 #[derive(clap::Args)]
@@ -71,7 +71,7 @@ pub(super) async fn run(args: ExecArgs) -> Exit {
         instance,
     };
     let ended = exec.run().await;
-    // Nothing runs any more: the lock is given back.
+    // Nothing runs any more, so release the lock.
     stop.cancel();
     match running.await {
         Ok(Ok(())) => told(ended),
@@ -91,7 +91,7 @@ pub(super) async fn guard(args: GuardianArgs) -> Exit {
     }
 }
 
-/// Becomes the program.
+/// Replaces this process by the program.
 pub(super) fn stage(args: &StageArgs) -> Exit {
     let Err(error) = exec::become_command(args.guardian, &args.command);
     let missing = error.kind() == std::io::ErrorKind::NotFound;

@@ -1,4 +1,4 @@
-//! `understudy completions` and `understudy man`: made from the definition of the command line itself.
+//! `understudy completions` and `understudy man`: generated from the definition of the command line itself.
 
 use std::io;
 
@@ -15,7 +15,7 @@ pub(super) struct CompletionsArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ManArgs {
-    /// The command whose page it is; without it the page of the whole
+    /// The command to describe; without it, understudy as a whole
     command: Option<String>,
 }
 

@@ -33,30 +33,30 @@ pub(super) struct Args {
     /// The agent's image [default: understudy of this version]
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
-    /// A setting of the agent, such as UNDERSTUDY_REDIS_URL=redis://redis:6379; may be repeated. All others come from
+    /// A setting of the agent, such as UNDERSTUDY_REDIS_URL=redis://redis:6379; may be repeated. All other settings come from
     /// the ConfigMap and the Secret called understudy; with UNDERSTUDY_REDIS_URL set here the ConfigMap need not exist
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
     /// The agent's port for HTTP [default: 9095]
     #[arg(long, value_name = "PORT")]
     http_port: Option<String>,
-    /// Leave out the probe by which the pod is ready only while Redis takes writes: for a rollout while it is out of memory, or for
+    /// Leave out the readiness probe, which fails while Redis refuses writes: for a rollout while Redis is out of memory, or for
     /// pods behind a Service that must keep its endpoints
     #[arg(long)]
     no_readiness_probe: bool,
-    /// The agent's CPU, requested and at most [default: 10m requested; in a Guaranteed pod 100m]
+    /// The agent's CPU, as request and limit [default: 10m requested; in a Guaranteed pod 100m]
     #[arg(long, value_name = "QUANTITY")]
     cpu: Option<String>,
-    /// The agent's memory, requested and at most [default: 16Mi requested, at most 64Mi; in a Guaranteed pod 64Mi]
+    /// The agent's memory, as request and limit [default: 16Mi requested, limit 64Mi; in a Guaranteed pod 64Mi]
     #[arg(long, value_name = "QUANTITY")]
     memory: Option<String>,
-    /// The user the agent runs as; none where the platform gives one, as OpenShift does [default: 65532]
+    /// The user that the agent runs as; none if the platform assigns one, as OpenShift does [default: 65532]
     #[arg(long, value_name = "ID|none")]
     run_as_user: Option<String>,
-    /// The group of the pod's volumes; none where the platform gives one [default: 65532, or the pod's own]
+    /// The group of the pod's volumes; none if the platform assigns one [default: 65532, or the pod's own]
     #[arg(long, value_name = "ID|none")]
     fs_group: Option<String>,
-    /// As an ordinary container, for Kubernetes before 1.29
+    /// Add an ordinary container, for Kubernetes before 1.29
     #[arg(long)]
     classic: bool,
     /// Take the agent out again
@@ -110,7 +110,7 @@ pub(super) fn run(args: &Args) -> Exit {
         };
         eprintln!("{name}: {workload} {done}");
     }
-    // To the byte: a line end more may belong to a text. Nobody may be reading.
+    // Byte for byte: one more line end might become part of a value. The reader may be gone.
     let mut output = io::stdout().lock();
     let _ = output
         .write_all(all.as_bytes())
@@ -187,7 +187,7 @@ fn options(args: &Args) -> Result<Options, String> {
     })
 }
 
-/// A quantity in one of these units.
+/// Checks that a quantity is in one of these units.
 fn amount(
     flag: &str,
     text: Option<&String>,

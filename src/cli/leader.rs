@@ -109,7 +109,7 @@ fn as_text(view: &View) -> String {
     format!("{held}\n{record}\n{}", candidates_as_text(view))
 }
 
-/// By instance, and of one instance the last that started first.
+/// Sorted by instance; of one instance, the process that started last comes first.
 fn candidates(view: &View) -> impl Iterator<Item = &Listed> {
     let mut all: Vec<_> = view.members.iter().collect();
     let order = |it: &Listed| (it.member.instance.clone(), Reverse(it.member.started));
@@ -151,7 +151,7 @@ fn leads(view: &View, listed: &Listed) -> bool {
     lock.is_some_and(|lock| lock.holder == listed.member.holder)
 }
 
-/// How long ago it was last heard of, by Redis' clock.
+/// How long ago the instance was last heard of, by Redis' clock.
 fn heard(view: &View, listed: &Listed) -> Duration {
     Duration::from_micros(view.store_micros.saturating_sub(listed.heard))
 }

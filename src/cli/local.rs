@@ -28,7 +28,7 @@ impl LocalArgs {
     /// Dials the agent. Each answer may take `patience`.
     ///
     /// # Errors
-    /// What the command comes to: it has been said why.
+    /// The command's exit. The reason has been printed already.
     pub async fn connect(&self, patience: Duration) -> Result<Channel, Exit> {
         let given = self.agent.as_deref().filter(|agent| !agent.is_empty());
         let agent = given.unwrap_or(DEFAULT_GRPC_LISTEN);
@@ -43,7 +43,7 @@ impl LocalArgs {
         };
         let endpoint = endpoint.connect_timeout(ANSWER_TIMEOUT).timeout(patience);
         endpoint.connect().await.map_err(|error| {
-            // The library's own words say only that there was an error, those behind them which.
+            // The library's own message says only that there was an error; its source says which.
             let error = anyhow::Error::from(error);
             fail(
                 Exit::CouldNotAsk,
@@ -69,7 +69,7 @@ fn endpoint(agent: &str) -> Option<Endpoint> {
     whole.then_some(endpoint)
 }
 
-/// What an agent answered that did not do as it was asked.
+/// Explains the answer of an agent that refused a request.
 pub(super) fn refusal(status: &tonic::Status) -> String {
     if status.code() == Code::DeadlineExceeded || status.code() == Code::Cancelled {
         return format!(

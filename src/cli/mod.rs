@@ -43,9 +43,9 @@ enum Command {
     ExecStage(exec::StageArgs),
     /// Ask the local agent: role, leader, token, grant, health of Redis
     Status(status::Args),
-    /// Ask Redis: who holds the lock, for how long, since which term
+    /// Ask Redis who holds the lock, for how long, and since which term
     Leader(leader::Args),
-    /// Check Redis from this place, before trouble: one line a check; exit 1 if one fails
+    /// Check Redis from here, before trouble: one line per check; exit 1 if one fails
     Doctor(Box<doctor::Args>),
     /// Hand leadership over in a planned way, through the local agent
     Resign(resign::Args),
@@ -59,7 +59,7 @@ enum Command {
     Man(generated::ManArgs),
 }
 
-/// What a command comes to. Scripts branch on it.
+/// How a command ended. Scripts branch on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {
     Yes,
@@ -67,9 +67,9 @@ enum Exit {
     CouldNotAsk,
     /// `EX_USAGE` of sysexits.h.
     BadFlags,
-    /// What `exec` fails with itself, as `env` and `timeout` do.
+    /// `exec` itself failed; `env` and `timeout` use the same code.
     OurOwn,
-    /// What the program of `exec` has ended with.
+    /// The exit code of the program that `exec` ran.
     Command(u8),
 }
 
@@ -80,18 +80,18 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(mut error) => {
             hide_what_may_be_secret(&mut error);
-            // Help and version go to standard output and are no mistake.
+            // Help and version go to standard output and are not mistakes.
             let asked = matches!(
                 error.kind(),
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
             );
-            // Nobody may be reading.
+            // The reader may be gone.
             let _ = error.print();
             return if asked { Exit::Yes } else { Exit::BadFlags }.into();
         }
     };
-    // One thread is enough, and it is what the agent is written for: between two awaits nothing else of it
-    // runs, so that what a task reads in the status is still so when it sends it.
+    // One thread is enough, and the agent relies on it: between two awaits nothing else of the agent runs, so what a
+    // task reads in the status still holds when it publishes.
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -115,12 +115,12 @@ pub fn main() -> ExitCode {
             Command::Man(args) => generated::man(&args),
         }
     });
-    // A name look-up that hangs must not keep the process.
+    // A name look-up that hangs must not keep the process alive.
     runtime.shutdown_background();
     exit.into()
 }
 
-/// A word at the wrong place may be a Redis URL, or a part of one.
+/// A misplaced argument may be a Redis URL, or a part of one.
 fn hide_what_may_be_secret(error: &mut clap::Error) {
     let places = [
         ContextKind::InvalidArg,
@@ -151,13 +151,13 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Says on standard error what failed.
+/// Prints what failed to standard error.
 fn fail(exit: Exit, error: impl fmt::Display) -> Exit {
     eprintln!("understudy: {error}");
     exit
 }
 
-/// Prints to standard output; nobody may be reading.
+/// Prints to standard output; the reader may be gone.
 fn say(text: impl fmt::Display) {
     use std::io::Write;
     let _ = writeln!(std::io::stdout(), "{text}");

@@ -1,4 +1,4 @@
-//! `understudy probe`: over HTTP, within a second. The image has no curl.
+//! `understudy probe`: asks the agent over HTTP, within a second, for exec probes; the image has no curl.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::endpoint::redacted_value;
 use crate::http_client;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-/// No answer of the agent to a probe is longer.
+/// Longer than any answer of the agent to a probe.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// What to ask
     #[arg(value_enum, default_value_t = Question::Ready)]
     question: Question,
-    /// Where the agent serves HTTP; [::] and 0.0.0.0 are asked on loopback [default: [::]:9090]
+    /// Where the agent serves HTTP; for [::] and 0.0.0.0 it asks on loopback [default: [::]:9090]
     #[arg(
         long,
         value_name = "ADDR",
@@ -84,7 +84,7 @@ pub(super) async fn run(args: &Args) -> Exit {
     }
 }
 
-/// An agent that listens everywhere is there on loopback: on IPv4's too, and on that alone where the kernel has no IPv6.
+/// An agent that listens everywhere also listens on loopback, over IPv4 too; over IPv4 alone if the kernel has no IPv6.
 async fn ask(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
     let on = |ip: IpAddr| http_client::get(SocketAddr::new(ip, address.port()), path);
     let answer = match address.ip() {

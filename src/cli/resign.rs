@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// How long this agent stays out of the election afterwards; up to 1h [default: 30s]
     #[arg(long, value_name = "DURATION")]
     hold_off: Option<String>,
-    /// The instance that should lead next: refused where it is not there, or not ready. The others hold off for a second
+    /// The instance that should lead next; refused if it is not there or not ready. The others hold off for a second
     #[arg(long, value_name = "INSTANCE")]
     to: Option<String>,
     /// Why, for the agent's log
@@ -51,7 +51,7 @@ pub(super) async fn run(args: Args) -> Exit {
         Err(exit) => return exit,
     };
     let mut client = ElectionServiceClient::new(channel);
-    // From before the release on, so that no change is missed.
+    // Observe from before the release, so that no change is missed.
     let observed = client.observe(ObserveRequest::default()).await;
     let request = ResignRequest {
         reason: args.reason,
@@ -81,7 +81,7 @@ pub(super) async fn run(args: Args) -> Exit {
     }
 }
 
-/// Who leads now, as this agent sees it, and for how long nobody did.
+/// Who leads now, as this agent sees it, and how long there was no leader.
 async fn next_leader(mut stream: Streaming<ObserveResponse>, released: Instant) -> String {
     let next = async {
         while let Ok(Some(response)) = stream.message().await {

@@ -8,7 +8,7 @@
 
 use clap::{Arg, Args};
 
-/// How to reach Redis, and where the lock stands. Not `Debug`: the URL may hold a password.
+/// How to reach Redis, and which key is the lock. Not `Debug`: the URL may hold a password.
 #[derive(Clone, Default, Args)]
 #[command(mut_args = or_by_environment)]
 pub struct RedisArgs {
@@ -102,14 +102,14 @@ pub struct RunArgs {
     /// Unix socket for the miner's gRPC, mode 0660 [default: none]
     #[arg(long, value_name = "PATH")]
     pub grpc_socket: Option<String>,
-    /// Address of /ready, /live, /leader, /status and /metrics. [::] is every address, IPv4's too, and the same as
-    /// 0.0.0.0 where the kernel has no IPv6; 0.0.0.0 is IPv4 only. `off`: none of them is served [default: [::]:9090]
+    /// Address of /ready, /live, /leader, /status and /metrics. [::] is every address, IPv4 too, and the same as
+    /// 0.0.0.0 if the kernel has no IPv6; 0.0.0.0 is IPv4 only. `off` serves none of them [default: [::]:9090]
     #[arg(long, value_name = "ADDR")]
     pub http_listen: Option<String>,
     /// `text` or `json` [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// `error`, `warn`, `info`, `debug` or `trace`; the variable RUST_LOG, where it is set, is used instead: it can say more
+    /// `error`, `warn`, `info`, `debug` or `trace`; if the variable RUST_LOG is set, it wins and can be more specific
     /// [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -122,7 +122,7 @@ pub struct RunArgs {
     pub state_dir: Option<String>,
 }
 
-/// `--lease-ttl` is also `UNDERSTUDY_LEASE_TTL`, and so on. What a variable holds is not shown: it may be a secret.
+/// `--lease-ttl` is also `UNDERSTUDY_LEASE_TTL`, and so on. The value of a variable is not shown: it may be a secret.
 fn or_by_environment(arg: Arg) -> Arg {
     let Some(flag) = arg.get_long().filter(|_| arg.get_action().takes_values()) else {
         return arg;

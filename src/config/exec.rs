@@ -1,4 +1,4 @@
-//! The settings of `understudy exec`: those of `run`, and what is its own.
+//! The settings of `understudy exec`: those of `run`, and its own.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use super::read::{Reader, non_empty};
 use super::{BadSettings, Config, LogFormat, RunArgs};
 use crate::election::Liveness;
 
-/// Longer than a miner's: it is the time in which a program that is stopped is noticed, and two thirds of it are its grace.
+/// Longer than a miner's: a stopped program is noticed within this time, and the grace may take up two thirds of it.
 const DEFAULT_MINER_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Args)]
 pub struct ExecArgs {
     #[command(flatten)]
     pub run: RunArgs,
-    /// An agent that runs already: an address, or unix:/path/to/socket [default: one of its own]
+    /// An agent that already runs: an address, or unix:/path/to/socket [default: one of its own]
     #[arg(long, value_name = "ADDR")]
     pub agent: Option<String>,
     /// Start the program again when it ends, while this instance leads
@@ -32,9 +32,9 @@ pub struct ExecArgs {
     pub command: Vec<OsString>,
 }
 
-/// Checked.
+/// The checked settings.
 pub struct ExecConfig {
-    /// Of the agent in this process; `None`: `agent` is asked.
+    /// The settings of the agent in this process; `None` if it uses the one at `agent`.
     pub own: Option<Box<Config>>,
     pub agent: String,
     pub restart: bool,

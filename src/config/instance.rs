@@ -1,14 +1,14 @@
-//! This instance's name. It is a label, stands in every holder id, and may be as long as a pod's name.
+//! This instance's name. It is a label and part of every holder id, and may be as long as a pod's name.
 
 /// The longest name, as labels of Kubernetes and metrics take it.
 const MAX_BYTES: usize = 63;
-/// As long as Kubernetes' own names may be.
+/// The longest name of a Kubernetes object.
 const MAX_GIVEN_BYTES: usize = 253;
 
 /// What is expected of a name.
 pub(super) const EXPECTED: &str = "1 to 253 of A-Z a-z 0-9 . _ -";
 
-/// The name as it is used; `None` if it cannot be one.
+/// The name to use, shortened if necessary; `None` if it is not a valid name.
 pub(super) fn short(name: &str) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if !(1..=MAX_GIVEN_BYTES).contains(&name.len()) || !name.bytes().all(plain) {

@@ -27,7 +27,7 @@ pub const DEFAULT_GRPC_LISTEN: &str = "127.0.0.1:50051";
 /// IPv4 too; where the kernel has no IPv6, `0.0.0.0`.
 pub const DEFAULT_HTTP_LISTEN: &str = "[::]:9090";
 const DEFAULT_TTL: Duration = Duration::from_secs(30);
-/// These two are a third of a TTL that is shorter than three of them.
+/// This and the next: a third of the TTL, if the TTL is shorter than three of them.
 const DEFAULT_RENEW_EVERY: Duration = Duration::from_secs(10);
 const DEFAULT_MINER_TIMEOUT: Duration = Duration::from_secs(3);
 const DEFAULT_REDIS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,13 +40,13 @@ const SHORTEST_MEMORY_EVERY: Duration = Duration::from_millis(100);
 pub struct Config {
     pub redis: RedisSettings,
     pub instance: String,
-    /// What `instance` is short for, where it was too long.
+    /// The full name, if `instance` was too long and was shortened.
     pub long_instance: Option<String>,
     pub rules: LeaseRules,
     pub liveness: Liveness,
-    /// Set exactly where the miner's liveness is found by it.
+    /// Set if and only if the miner's liveness is `probe`.
     pub miner_probe: Option<MinerProbe>,
-    /// It may lead.
+    /// Whether this agent may lead.
     pub candidate: bool,
     pub acquire_under_oom: bool,
     pub allow_eviction: bool,
@@ -67,14 +67,14 @@ pub enum LogFormat {
     Json,
 }
 
-/// Where gRPC is served: `run` has a miner that must find it, the miner of `exec` is in its own process.
+/// Where to serve gRPC: the miner of `run` must find it; the miner of `exec` is in the same process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Listens {
     Always,
     WhereAsked,
 }
 
-/// Everything that is wrong with the settings. Its text is one line per mistake.
+/// Everything that is wrong with the settings, as text with one line per mistake.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct BadSettings(Vec<String>);
 
@@ -89,7 +89,7 @@ impl Config {
         reader.finish(config)
     }
 
-    /// Each setting is read before any is asked for, so that one mistake hides no other.
+    /// Reads every setting before it uses any, so that one mistake hides no other.
     fn read(args: &RunArgs, listens: Listens, reader: &mut Reader) -> Option<Self> {
         let redis = args.redis.read(reader);
         let ttl = reader.duration("lease-ttl", &args.lease_ttl, DEFAULT_TTL);
@@ -168,7 +168,7 @@ impl Config {
     }
 }
 
-/// The times of the lease. What is not set follows from the TTL.
+/// The times of the lease. Those that are not set follow from the TTL.
 fn lease_rules(
     args: &RunArgs,
     ttl: Duration,

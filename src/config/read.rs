@@ -44,8 +44,8 @@ impl Reader {
             .ok()
     }
 
-    /// The value or the default; a value that is none is reported, and the default stands in for it so
-    /// that the other settings can be checked too.
+    /// The value or the default. A malformed value is reported, and the default replaces it so that the other settings
+    /// can be checked too.
     pub(super) fn duration(
         &mut self,
         flag: &str,
@@ -102,7 +102,7 @@ impl Reader {
         self.choice(flag, value, choices)
     }
 
-    /// The first choice is the default.
+    /// One of the choices; the first is the default.
     pub(super) fn choice<T: Copy>(
         &mut self,
         flag: &str,
@@ -183,7 +183,7 @@ impl Reader {
         self.address("http-listen", &args.http_listen, DEFAULT_HTTP_LISTEN)
     }
 
-    /// It is needed with one way to tell that the miner lives, and useless with the others.
+    /// The probe is required with `--miner-liveness=probe`, and an error with the other kinds of liveness.
     pub(super) fn miner_probe(
         &mut self,
         args: &RunArgs,
@@ -191,7 +191,7 @@ impl Reader {
     ) -> Option<MinerProbe> {
         const FLAG: &str = "miner-probe";
         let text = non_empty(&args.miner_probe);
-        // It may hold a secret where none belongs.
+        // The text may hold a secret that does not belong there.
         let shown = text.map(redacted);
         let probe = text.map(MinerProbe::parse);
         let probe =
@@ -210,7 +210,7 @@ impl Reader {
         probe
     }
 
-    /// The name as it is used, and what it is short for, if it is.
+    /// The name to use, and the full name if it was shortened.
     pub(super) fn instance(&mut self, value: &Option<String>) -> Option<(String, Option<String>)> {
         let host = || {
             rustix::system::uname()
@@ -231,7 +231,7 @@ impl Reader {
         Some((short, long))
     }
 
-    /// The files of TLS. They are read when they are needed, and need not be there before.
+    /// The TLS files. They are read when they are needed, and need not exist before.
     pub(super) fn tls(&mut self, args: &RedisArgs) -> TlsFiles {
         let file = |value| non_empty(value).map(PathBuf::from);
         let pair = (file(&args.redis_cert_file), file(&args.redis_key_file));
@@ -253,7 +253,7 @@ impl Reader {
         }
     }
 
-    /// A flag that would be ignored is a mistake: its user believes that it works.
+    /// A flag that would have no effect is a mistake: its user believes that it works.
     pub(super) fn only_where_used(&mut self, args: &RedisArgs, endpoint: &RedisEndpoint) {
         let tls = [
             ("redis-ca-file", &args.redis_ca_file),
@@ -282,7 +282,7 @@ impl Reader {
         }
     }
 
-    /// Names the flags behind a combination that the rules of the lease refuse.
+    /// Names the flags of a combination that the lease rules refuse.
     pub(super) fn unsafe_rules(&mut self, args: &RunArgs, broken: &[UnsafeRules]) {
         for rule in broken {
             let (flag, value, expected) = match rule {
@@ -308,7 +308,7 @@ impl Reader {
     }
 }
 
-/// In whole milliseconds; a day is 24h, as `--help` says.
+/// In whole milliseconds; a day is written 24h, as `--help` does.
 fn time(length: Duration) -> String {
     let millis = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
     if millis == 24 * 60 * 60 * 1000 {
@@ -317,7 +317,7 @@ fn time(length: Duration) -> String {
     humantime::format_duration(Duration::from_millis(millis)).to_string()
 }
 
-/// A password that is set: the file before the variable. The file is read when it is needed, and need not be there before.
+/// The password, if set: the file wins over the variable. The file is read when it is needed, and need not exist before.
 pub(super) fn password(file: &Option<String>, variable: &str) -> Option<Password> {
     if let Some(path) = non_empty(file) {
         return Some(Password::File(path.into()));
@@ -326,7 +326,7 @@ pub(super) fn password(file: &Option<String>, variable: &str) -> Option<Password
     set.filter(|secret| !secret.is_empty()).map(Password::Given)
 }
 
-/// A flag that is set. An empty value counts as not set, as manifests often leave one.
+/// The value of a flag. An empty value counts as not set, because manifests often leave one.
 pub(super) fn non_empty(value: &Option<String>) -> Option<&str> {
     value.as_deref().filter(|text| !text.is_empty())
 }

@@ -1,4 +1,4 @@
-//! The flags about Redis, read.
+//! Reads the flags about Redis.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl RedisArgs {
 
     pub(super) fn read(&self, reader: &mut Reader) -> Option<RedisSettings> {
         if self.redis_url.as_deref() == Some("") {
-            // A variable that was never set, most likely: not a wish for the default.
+            // Most likely a shell variable that was never set, rather than a wish for the default.
             reader.bad(
                 "redis-url",
                 "",

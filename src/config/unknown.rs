@@ -1,17 +1,17 @@
-//! Environment variables that look like settings and are none: a mistyped one would silently do nothing.
+//! Environment variables that look like settings but are not: a mistyped one would silently do nothing.
 
 use clap::Args;
 
 use super::RunArgs;
 
-/// What is read from the environment alone: passwords, the agent's address by the commands that ask it, and what a build is
-/// told.
+/// Variables without a flag: passwords, the agent's address for the commands that ask it, and the parameters of a
+/// build.
 const WITHOUT_A_FLAG: [&str; 5] = [
     "UNDERSTUDY_REDIS_PASSWORD",
     "UNDERSTUDY_SENTINEL_PASSWORD",
     "UNDERSTUDY_GRPC_ADDR",
     "UNDERSTUDY_REVISION",
-    // What `exec` tells its program.
+    // Set by `exec` for its program.
     "UNDERSTUDY_FENCING_TOKEN",
 ];
 
@@ -26,24 +26,24 @@ pub struct Unknown {
     pub similar: Option<String>,
 }
 
-/// The environment's variables that are called as a setting and are none.
+/// The variables in the environment that are named like a setting but are not one.
 #[must_use]
 pub fn unknown_settings() -> Vec<Unknown> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     unknown(names)
 }
 
-/// Whether the agent reads a setting of this name; if not, one that is called alike.
+/// Checks that the agent reads a setting of this name; if not, returns one with a similar name.
 ///
 /// # Errors
-/// It reads none.
+/// The agent reads no such setting.
 pub fn must_be_read(name: &str) -> Result<(), Unknown> {
     unknown([name.to_owned()].into_iter())
         .pop()
         .map_or(Ok(()), Err)
 }
 
-/// The environment twins of the flags of `run`, and what has no flag.
+/// The environment twins of the flags of `run`, and the variables without a flag.
 fn known() -> Vec<String> {
     let command = RunArgs::augment_args(clap::Command::new("run"));
     let twins = command.get_arguments().filter_map(clap::Arg::get_env);

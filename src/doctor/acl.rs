@@ -1,8 +1,8 @@
-//! What a Redis user must be allowed.
+//! The permissions that a Redis user needs.
 
 use crate::endpoint::{Keys, Login, RedisPlace, RedisSettings};
 
-/// What the scripts, the write probe, the events and the connection itself run.
+/// The commands of the scripts, the write probe, the events and the connection itself.
 const COMMANDS: [&str; 19] = [
     "+eval",
     "+evalsha",
@@ -25,7 +25,7 @@ const COMMANDS: [&str; 19] = [
     "+select",
 ];
 
-/// The line that allows no more than is needed. `>…` stands where the password goes.
+/// The ACL line that allows no more than the agent needs. `>…` is the place of the password.
 #[must_use]
 pub fn acl_line(settings: &RedisSettings) -> String {
     let Login { username, .. } = &settings.endpoint.login;
@@ -50,7 +50,7 @@ fn patterns(keys: &Keys) -> (String, String) {
     )
 }
 
-/// What a pattern means by itself is escaped.
+/// Escapes the characters that are special in a pattern.
 fn glob(text: &str) -> String {
     let mut escaped = String::new();
     for letter in text.chars() {

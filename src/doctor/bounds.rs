@@ -1,4 +1,4 @@
-//! How long nobody leads, at worst, after each kind of failure: from the settings alone.
+//! The longest time without a leader after each kind of failure, from the settings alone.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::store::Survey;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bound {
     pub failure: &'static str,
-    /// `None`: as long as it lasts.
+    /// `None`: as long as the failure lasts.
     pub worst: Option<Duration>,
     pub why: String,
 }
@@ -20,8 +20,8 @@ pub struct Bound {
 /// The time to hear, to look and to begin, on a machine that is not overloaded.
 const HEAR_AND_BEGIN: Duration = Duration::from_millis(100);
 
-/// How often standbys look, where they are not told of a change: often if they cannot subscribe, rarely if
-/// they can but the writers may not publish.
+/// How often standbys look if no event tells them of a change: often if they cannot subscribe, rarely if they can
+/// but the writers may not publish.
 #[must_use]
 pub fn poll_interval_without_events(survey: &Survey, config: &Config) -> Option<Duration> {
     match (&survey.subscribe, &survey.publish) {
@@ -168,7 +168,7 @@ mod tests {
         bound.worst.unwrap()
     }
 
-    /// Standbys look every 500 ms, or every `--renew-every` where that is more often.
+    /// Standbys look every 500 ms, or every `--renew-every` if that is shorter.
     #[test]
     fn they_follow_the_elections_own_rules() {
         let (look, margin) = (Duration::from_millis(500), Duration::from_millis(400));

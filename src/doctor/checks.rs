@@ -1,4 +1,4 @@
-//! Can the lock be taken and kept from here? One function a check.
+//! Can the lock be taken and kept from here? One function per check.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ pub(super) fn engine(survey: &Survey) -> Finding {
     )
 }
 
-/// Every command that the agent needs was tried: the scripts, the write probe, the channel.
+/// The survey tried every command that the agent needs: the scripts, the write probe, the channel.
 pub(super) fn permissions(survey: &Survey, config: &Config) -> Finding {
     const CHECK: &str = "permissions";
     const HINTS: [&str; 3] = ["PUBLISH", "SUBSCRIBE", "the list of candidates"];
@@ -95,7 +95,7 @@ pub(super) fn permissions(survey: &Survey, config: &Config) -> Finding {
     let names: Vec<_> = refused.iter().map(|(what, _)| *what).collect();
     let says = format!("refused: {} ({error})", names.join(", "));
     let advice = acl_line(&config.redis);
-    // Events and members are hints, the rest is not.
+    // Events and members are only hints; the rest is required.
     if names.iter().all(|name| HINTS.contains(name)) {
         Finding::warn(CHECK, says, advice)
     } else {
@@ -197,7 +197,7 @@ pub(super) fn acquire(survey: &Survey) -> Finding {
     }
 }
 
-/// Out of memory cannot be brought about without harm. Where it is so now, the rehearsal was the proof.
+/// The doctor cannot fill Redis without harm. If Redis is out of memory now, the rehearsal is the proof.
 pub(super) fn acquire_under_oom(survey: &Survey, config: &Config) -> Finding {
     const CHECK: &str = "acquire in OOM";
     if !config.acquire_under_oom {

@@ -1,4 +1,4 @@
-//! What a survey of Redis means for the operator: pure.
+//! What a survey of Redis means for the operator. Pure.
 
 mod acl;
 mod bounds;
@@ -18,7 +18,7 @@ pub use bounds::{Bound, bounds, poll_interval_without_events};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     Ok,
-    /// It works, and may not tomorrow, or not in every failure.
+    /// It works now, but perhaps not tomorrow, or not in every failure.
     Warn,
     /// The election does not work here, or not safely.
     Fail,
@@ -35,12 +35,12 @@ pub struct Finding {
     pub advice: String,
 }
 
-/// Every check, in the order in which an operator wants to know.
+/// Every check, in the order in which an operator reads them.
 #[must_use]
 pub fn examine(survey: &Survey, config: &Config, local_memory: Option<u64>) -> Vec<Finding> {
     let reach = checks::reach(survey, config);
     if reach.verdict == Verdict::Fail {
-        // Everything else would only say so again.
+        // Every other check would only repeat it.
         return vec![reach];
     }
     vec![
@@ -101,7 +101,7 @@ impl Finding {
     }
 }
 
-/// `1.5 ms`, `30 s`: as short as it can be said.
+/// The shortest form: `1.5 ms`, `30 s`.
 fn time(duration: Duration) -> String {
     let (number, unit) = if duration < Duration::from_secs(1) {
         (duration.as_secs_f64() * 1e3, "ms")

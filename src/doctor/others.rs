@@ -1,4 +1,4 @@
-//! Locks under another name, of the same shape: a prefix that was set in one place and not in the other makes two leaders.
+//! Looks for locks under similar names: a prefix set in one place but not in the other makes two locks and two leaders.
 
 use super::Finding;
 use crate::config::Config;

@@ -1,4 +1,4 @@
-//! Will the server keep what it is told? One function a check.
+//! Will the server keep what is written to it? One function per check.
 
 use std::time::Duration;
 
@@ -146,7 +146,7 @@ pub(super) fn replicas(survey: &Survey) -> Finding {
     }
 }
 
-/// Fewer agents than this fit in: a rollout may meet the limit.
+/// With room for fewer agents than this, a rollout may reach the limit.
 const FEW_AGENTS: u64 = 10;
 
 pub(super) fn clients(survey: &Survey, config: &Config) -> Finding {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use url::{Host, Url};
 
-/// On loopback: what answers elsewhere is another machine's miner.
+/// On loopback only: any other address is another machine's miner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MinerProbe {
     pub address: SocketAddr,
@@ -18,7 +18,7 @@ pub enum ProbeHow {
     Http { path: String },
     /// `grpc.health.v1.Health/Check` of this service.
     Grpc { service: String },
-    /// Whether the port takes connections.
+    /// Connect to the port: accepting is healthy.
     Tcp,
 }
 
@@ -27,13 +27,13 @@ const EXPECTED: &str =
 
 impl MinerProbe {
     /// # Errors
-    /// What is expected instead. It shows nothing of the text.
+    /// What is expected instead, without any part of the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let url = Url::parse(text).map_err(|_| EXPECTED)?;
         let ip = match url.host() {
             Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
             Some(Host::Ipv6(ip)) => IpAddr::V6(ip),
-            // Only http:// reads a host as an address.
+            // The parser reads the host as an address only for http://.
             Some(Host::Domain("localhost")) => Ipv4Addr::LOCALHOST.into(),
             Some(Host::Domain(name)) => name.parse().map_err(|_| EXPECTED)?,
             None => return Err(EXPECTED),

@@ -1,5 +1,5 @@
-//! Where Redis and the miner are, and how one gets in: URLs, keys, secrets and TLS files, read from text. What was not
-//! understood is never shown as it is: it may hold a secret.
+//! Where Redis and the miner are, and how to log in: URLs, keys, secrets and TLS files, parsed from text. Malformed text is
+//! never shown as it is, because it may hold a secret.
 
 mod miner_probe;
 mod redact;

@@ -1,8 +1,8 @@
-//! What can be said of a text that is no Redis URL without showing any of it: each part of it may be a secret.
+//! Describes a text that is not a Redis URL without showing any of it, because any part may be a secret.
 
 use std::path::Path;
 
-/// The schemes that may be shown. Any other word before `://` may be part of a secret.
+/// The schemes that are safe to show. Any other word before `://` may be part of a secret.
 const SCHEMES: [&str; 14] = [
     "redis",
     "rediss",
@@ -20,7 +20,7 @@ const SCHEMES: [&str; 14] = [
     "tcp",
 ];
 
-/// The keys of other kinds of settings, in lower case and without spaces.
+/// The keys of connection strings of other kinds, in lower case and without spaces.
 const KEYS: [&str; 14] = [
     "password",
     "pass",
@@ -40,7 +40,7 @@ const KEYS: [&str; 14] = [
 
 const SEPARATORS: [char; 5] = [' ', ',', ';', '&', '?'];
 
-/// A URL that was not understood, as it may be shown: its scheme, if that is a known one.
+/// A malformed URL in a form that is safe to show: its scheme, if known.
 #[must_use]
 pub fn redacted(url: &str) -> String {
     let scheme = url.trim().split_once("://").map(|(scheme, _)| scheme);
@@ -53,7 +53,7 @@ pub fn redacted(url: &str) -> String {
 /// PATH_MAX of Linux.
 const LONGEST_PATH: usize = 4096;
 
-/// The value of any other flag, as it may be shown: a Redis URL, or a part of one, may have come to the wrong flag.
+/// The value of any other flag in a form that is safe to show: a Redis URL, or a part of one, may be in the wrong flag.
 #[must_use]
 pub fn redacted_value(text: &str) -> String {
     if text.contains("://") || text.contains('@') || text.split(SEPARATORS).any(is_setting) {
@@ -62,8 +62,8 @@ pub fn redacted_value(text: &str) -> String {
     text.into()
 }
 
-/// A path, as it may be shown where it cannot be used: a secret may have been written in its place. Only what begins as
-/// a path does and has nothing but the letters of one is.
+/// An unusable path in a form that is safe to show: a secret may be in its place. Shown only if it begins like a path
+/// and has only the characters of one.
 #[must_use]
 pub fn redacted_path(path: &Path) -> String {
     let text = path.to_string_lossy();
@@ -75,7 +75,7 @@ pub fn redacted_path(path: &Path) -> String {
     "…".into()
 }
 
-/// What the text looks like instead, and how to write it.
+/// What the text looks like, and how to write it as a URL.
 pub(super) fn looks_like(text: &str) -> Option<&'static str> {
     let text = text.trim();
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);

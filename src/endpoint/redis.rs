@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use super::secret::Login;
 
-/// How to reach Redis, and under which keys the election stands.
+/// How to reach Redis, and which keys the election uses.
 #[derive(Debug, Clone)]
 pub struct RedisSettings {
     pub endpoint: RedisEndpoint,
-    /// One command, connecting included.
+    /// The time limit of one command, connecting included.
     pub timeout: Duration,
     pub keys: Keys,
 }
 
-/// A Redis: where it is, and how one gets in.
+/// A Redis: where it is, and how to log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisEndpoint {
     pub place: RedisPlace,
     pub database: i64,
     pub login: Login,
-    /// For the sentinels themselves.
+    /// The login at the sentinels themselves.
     pub sentinel_login: Login,
     /// `None`: without TLS.
     pub tls: Option<TlsFiles>,
@@ -29,7 +29,7 @@ pub struct RedisEndpoint {
     pub ignored: Vec<&'static str>,
 }
 
-/// Where the primary is found that holds the lock.
+/// How to find the primary that holds the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RedisPlace {
     Server(RedisAddress),
@@ -51,10 +51,10 @@ pub enum RedisAddress {
     Unix(PathBuf),
 }
 
-/// PEM files; each is read again for every connection, so that what is renewed on disk is used.
+/// PEM files. Each is read again for every connection, so that renewed files take effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Whom to trust; `None`: the system's roots.
+    /// The authorities to trust; `None`: the system's roots.
     pub ca: Option<PathBuf>,
     /// The agent's own certificate and its key.
     pub client: Option<(PathBuf, PathBuf)>,
@@ -84,7 +84,7 @@ impl RedisSettings {
 // === impl RedisEndpoint ===
 
 impl RedisEndpoint {
-    /// Redis is one server, and it runs on this host.
+    /// Whether Redis is a single server on this host.
     #[must_use]
     pub fn is_local(&self) -> bool {
         match &self.place {
@@ -172,7 +172,7 @@ impl Keys {
         self.companion("probe")
     }
 
-    /// The keys on which `holder` tries out what it would do on these.
+    /// The shadow keys, on which `holder` rehearses what it would do on these.
     #[must_use]
     pub fn shadow(&self, holder: &str) -> Self {
         Self {
@@ -190,7 +190,7 @@ impl Keys {
     }
 }
 
-/// Redis hashes what stands between the first `{` and the first `}` after it, if that is not empty.
+/// Redis hashes the text between the first `{` and the next `}`, if it is not empty.
 /// <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags>
 fn has_hash_tag(key: &str) -> bool {
     key.split_once('{')

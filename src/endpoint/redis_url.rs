@@ -7,7 +7,7 @@ use super::redact::looks_like;
 use super::redis::{RedisAddress, RedisEndpoint, RedisPlace, TlsFiles};
 use super::secret::{Login, Password, Secret};
 
-/// Why a URL is refused: what is expected instead. It holds no part of the URL.
+/// Why a URL is refused: what is expected instead, without any part of the URL.
 pub type Expected = String;
 
 const REDIS_PORT: u16 = 6379;
@@ -15,7 +15,7 @@ const SENTINEL_PORT: u16 = 26379;
 
 impl RedisEndpoint {
     /// # Errors
-    /// What is expected instead. It shows nothing of the text.
+    /// What is expected instead, without any part of the text.
     pub fn parse(text: &str) -> Result<Self, Expected> {
         let text = text.trim();
         Self::read(text).map_err(|expected| match looks_like(text) {
@@ -25,14 +25,14 @@ impl RedisEndpoint {
     }
 
     fn read(text: &str) -> Result<Self, Expected> {
-        // The library takes line ends and tabs out of a URL: a password would silently be another one.
+        // The library removes line ends and tabs from a URL, which would silently change a password.
         if text.chars().any(char::is_control) {
             return Err("a URL without line ends or other control characters".into());
         }
         let (text, hosts) = one_host(text).ok_or(SCHEMES)?;
         let url = Url::parse(&with_host(&text))
             .map_err(|error| format!("redis://[user:password@]host[:port][/db] ({error})"))?;
-        // It may be the rest of a password.
+        // This may be the rest of a password.
         if url.path().contains('@') || url.fragment().is_some() {
             return Err(UNESCAPED.into());
         }
@@ -144,7 +144,7 @@ const HOST: &str =
 const UNESCAPED: &str = "a URL with options such as ?db=0 behind the host (in a user or a password `/` is written \
                          %2F, `?` %3F, `#` %23 and `@` %40)";
 
-/// The URL standard knows one host per URL: the URL with the first one, and all of them.
+/// The URL standard allows one host per URL: returns the URL with only the first host, and all hosts.
 fn one_host(text: &str) -> Option<(String, Vec<String>)> {
     let (scheme, user, hosts, rest) = parts(text)?;
     let all: Vec<String> = hosts.split(',').map(Into::into).collect();
@@ -152,7 +152,7 @@ fn one_host(text: &str) -> Option<(String, Vec<String>)> {
     Some((format!("{scheme}://{user}{first}{rest}"), all))
 }
 
-/// Scheme, user with its `@`, hosts, and what follows.
+/// Splits a URL into scheme, login with its `@`, hosts, and the rest.
 fn parts(text: &str) -> Option<(&str, &str, &str, &str)> {
     let (scheme, rest) = text.split_once("://")?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -164,7 +164,7 @@ fn parts(text: &str) -> Option<(&str, &str, &str, &str)> {
 }
 
 fn servers(url: &str, hosts: &[String], port: u16) -> Result<Vec<RedisAddress>, Expected> {
-    // Everything before the last `@` is the login: one before each host would be read as one long password.
+    // Everything before the last `@` is the login. With a login before each host, all of it would become one long password.
     let user = parts(url).map_or("", |(_, user, _, _)| user);
     let name = user.split(':').next().unwrap_or_default();
     if name.contains(',') || user.matches('@').count() > 1 {
@@ -181,7 +181,7 @@ fn servers(url: &str, hosts: &[String], port: u16) -> Result<Vec<RedisAddress>, 
         address(&url, port)
     };
     let all: Option<Vec<_>> = hosts.iter().map(read).collect();
-    // A host that is named twice has one vote.
+    // A host named twice still has one vote.
     let once = |all: Vec<RedisAddress>| {
         let seen = |at: usize| all.iter().take(at).any(|it| all.get(at) == Some(it));
         (0..all.len()).all(|at| !seen(at)).then_some(all)
@@ -191,8 +191,8 @@ fn servers(url: &str, hosts: &[String], port: u16) -> Result<Vec<RedisAddress>, 
         .ok_or_else(|| "a list of different hosts such as a:6379,b:6379,[::1]:6379".into())
 }
 
-/// `None`: the host is none. The URL standard lets nearly anything be the host of an unknown scheme, settings with
-/// a password among it.
+/// `None` if it is not a host. For an unknown scheme the URL standard accepts nearly anything as a host, even settings
+/// with a password.
 fn address(url: &Url, port: u16) -> Option<RedisAddress> {
     let host = url.host_str().filter(|host| !host.is_empty());
     let host = host.unwrap_or(LOCAL).trim_matches(['[', ']']);
@@ -203,13 +203,13 @@ fn address(url: &Url, port: u16) -> Option<RedisAddress> {
     })
 }
 
-/// The path of a socket, or what sentinels call a primary: nothing that looks like settings.
+/// The path of a socket, or the sentinels' name for a primary; refuses text that looks like settings.
 fn is_name(text: &str) -> bool {
     let other = |it: char| it == '=' || it.is_whitespace() || it.is_control();
     !text.is_empty() && !text.contains(other)
 }
 
-/// The options that may be named when they are ignored, go-redis' first. The name of any other may be part of a secret.
+/// Options whose names may be shown when they are ignored, go-redis' first. Any other name may be part of a secret.
 #[rustfmt::skip]
 const IGNORED: [&str; 46] = [
     "protocol", "client_name", "identity_suffix", "max_retries", "min_retry_backoff", "max_retry_backoff",
@@ -223,17 +223,17 @@ const IGNORED: [&str; 46] = [
     "ssl_cert_reqs", "ssl_ca_certs",
 ];
 
-/// As the options of go-redis are named.
+/// Whether it is named like an option of go-redis.
 fn is_option(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
     (1..=40).contains(&name.len()) && name.bytes().all(plain)
 }
 
-/// The host of a URL that names none.
+/// The host, if the URL names none.
 const LOCAL: &str = "127.0.0.1";
 
-/// go-redis lets a URL leave out the host beside a port or a user (`redis://:6379`,
-/// `unix://user:password@/path`); the URL standard does not.
+/// go-redis accepts a URL with a port or a user but no host (`redis://:6379`, `unix://user:password@/path`); the URL
+/// standard does not.
 fn with_host(text: &str) -> String {
     match parts(text) {
         Some((scheme, user, host, rest))

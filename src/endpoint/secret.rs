@@ -1,4 +1,4 @@
-//! What nobody may read in a log, an error or debug output.
+//! Text that must not appear in a log, an error or debug output.
 
 use std::fmt;
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
-/// Who one is to a server.
+/// The login at a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Login {
     pub username: Option<String>,
@@ -39,10 +39,10 @@ impl Secret {
         Self(text)
     }
 
-    /// The secret in a file, as of now.
+    /// Reads the secret from its file.
     ///
     /// # Errors
-    /// There is none: the file cannot be read, or is empty.
+    /// The file cannot be read, or is empty.
     pub fn read(path: &Path) -> io::Result<Self> {
         let secret = Self::new(fs::read_to_string(path)?);
         if secret.is_empty() {

@@ -91,11 +91,11 @@ fn what_is_not_known_to_be_an_option_is_not_named() {
     assert_eq!(endpoint.ignored, ["pool_size", "…"]);
 }
 
-/// Nothing of a URL that is not understood is shown, and nothing of a secret of one that is.
+/// Nothing of a malformed URL is shown, and no secret of a valid one.
 #[track_caller]
 fn tells_nothing(url: &str, secret: &str) {
     let parsed = RedisEndpoint::parse(url).map(|mut endpoint| {
-        // A secret in the place of the user name would be shown.
+        // A secret in place of the user name would be shown.
         endpoint.login.username = None;
         endpoint
     });
