@@ -9,7 +9,7 @@ mod reading;
 
 use std::fmt;
 
-/// The classes of errors that a Redis, or the way to it, answers with.
+/// The classes of errors from Redis, or from the connection to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StoreFault {
     /// `OOM command …`, `OOM allow-oom flag …`; Dragonfly's `Out of memory`, Upstash's `DB capacity quota
@@ -39,21 +39,21 @@ pub enum StoreFault {
     WrongType,
     /// `CROSSSLOT`, `EXECABORT`: a mistake in the client.
     ClientBug,
-    /// Words of a client, not of a server: no answer in time. Whether a write was carried out is unknown.
+    /// From a client, not a server: no answer in time. Whether a write was carried out is unknown.
     TimedOut,
-    /// Words of a client: refused, reset, closed, or no such host. Whether a write was carried out is unknown.
+    /// From a client: refused, reset, closed, or no such host. Whether a write was carried out is unknown.
     Unreachable,
-    /// Words of a client: one side does not accept the other's certificate, or they find no common TLS.
+    /// From a client: one side does not accept the other's certificate, or they share no TLS version or cipher.
     Tls,
-    /// Not of Redis: a password file that the settings name cannot be read yet. Nothing was sent.
+    /// Not from Redis: a password file that the settings name cannot be read yet. Nothing was sent.
     PasswordFile,
-    /// Not of Redis: a certificate or key that the settings name cannot be read or parsed yet. Nothing was sent.
+    /// Not from Redis: a certificate or key that the settings name cannot be read or parsed yet. Nothing was sent.
     TlsFile,
     /// Anything else.
     Other,
 }
 
-/// What the contract calls these classes where it says why somebody does not lead or is not ready.
+/// The contract's words for these classes, as reasons why an agent does not lead or is not ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RedisFault {
     Unreachable,
@@ -72,12 +72,12 @@ pub enum RedisFault {
     Error,
 }
 
-/// An error of the store: its class, and the words it came in.
+/// An error of the store: its class and its text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StoreError {
     /// Its class.
     pub fault: StoreFault,
-    /// The words it came in, shown as they are.
+    /// Its text, shown unchanged.
     pub message: String,
 }
 
@@ -110,7 +110,7 @@ impl StoreFault {
         }
     }
 
-    /// A connection that has met this fault is in doubt, or leads to the wrong server: dial anew.
+    /// Whether to dial again: after this fault the connection is in doubt, or leads to the wrong server.
     #[must_use]
     pub fn lost_connection(self) -> bool {
         matches!(
@@ -124,7 +124,7 @@ impl StoreFault {
         )
     }
 
-    /// Nothing was sent: a file that the settings name cannot be used yet. It is read again at every attempt.
+    /// Whether nothing was sent because a file that the settings name cannot be used yet. Every attempt reads it again.
     #[must_use]
     pub fn waits_for_file(self) -> bool {
         matches!(self, Self::PasswordFile | Self::TlsFile)
@@ -184,7 +184,7 @@ impl StoreFault {
 // === impl RedisFault ===
 
 impl RedisFault {
-    /// Its word as a reason.
+    /// The word for it, as a reason.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -250,7 +250,7 @@ impl StoreError {
         Self::of(StoreFault::Unreachable, message)
     }
 
-    /// An answer that makes no sense.
+    /// A malformed answer.
     #[must_use]
     pub fn nonsense(message: impl Into<String>) -> Self {
         Self::of(StoreFault::Other, message)

@@ -21,8 +21,8 @@ pub(super) const TOKENS: [(&str, StoreFault); 12] = [
     ("CROSSSLOT|CrossSlot", StoreFault::ClientBug),
 ];
 
-/// How errors begin that have no token of their own, after `ERR` or bare: redis-py takes most tokens
-/// away. The last row echoes what it was sent, so that nothing behind it may be looked at.
+/// The beginnings of errors without a token of their own, after `ERR` or bare, since redis-py removes most
+/// tokens. The error of the last row echoes its input, so nothing after that beginning may be searched.
 const TEXTS: [(&str, StoreFault); 8] = [
     (
         "command not allowed when used memory|command not allowed under OOM prevention|\
@@ -49,8 +49,8 @@ const TEXTS: [(&str, StoreFault); 8] = [
     ),
 ];
 
-/// What clients in several languages say, in lower case, when no answer came in time, and when there
-/// is no connection. Looked for only where no Redis error is found.
+/// What clients in several languages say, in lower case, if no answer came in time, and if there is no
+/// connection. Searched only if no Redis error is found.
 const TIMED_OUT: &str = "timeout|timed out|timedout|deadline exceeded|deadline has elapsed|\
      resource temporarily unavailable";
 const TLS: &str = "peer certificate|fatal alert|x509:|tls: |certificate verify failed|certificate_verify_failed|\

@@ -12,25 +12,25 @@ pub const CHECK_EVERY: Duration = Duration::from_secs(1);
 pub enum Health {
     /// Redis answers and takes writes.
     Writable,
-    /// Redis answers and refuses what was asked.
+    /// Redis answers but refuses the command.
     Refusing(StoreError),
-    /// Redis does not answer, or not to us.
+    /// Redis does not answer, or refuses to let us in.
     Away(StoreError),
 }
 
-/// What an election can do there.
+/// What an election can do with a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Usability {
-    /// Not even look.
+    /// It cannot even look.
     Nothing,
-    /// Look, and not write.
+    /// It can look, but not write.
     Looks,
-    /// All it needs.
+    /// It can do everything it needs.
     Everything,
 }
 
 impl Health {
-    /// What an election can do with a server that answers so.
+    /// What an election can do with a server in this state.
     #[must_use]
     pub fn usability(&self) -> Usability {
         match self {

@@ -1,8 +1,8 @@
-//! Which server answers, and whether this version was tried with it.
+//! Which server answers, and whether this version was tested with it.
 
 use super::info::{field, shortened};
 
-/// Engines that tell a version of their own beside the `redis_version` that they claim to be like.
+/// Engines that report their own version beside the `redis_version` that they claim compatibility with.
 const COMPATIBLE: [&str; 7] = [
     "valkey",
     "dragonfly",
@@ -16,19 +16,19 @@ const COMPATIBLE: [&str; 7] = [
 /// Major and minor number of the oldest Redis or Valkey that the tests run on.
 const OLDEST_TRIED: (u32, u32) = (6, 2);
 
-/// What kind of server answers.
+/// The kind of server that answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineInfo {
-    /// `redis`, `valkey`, …, in lower case; empty if it does not say.
+    /// `redis`, `valkey`, …, in lower case; empty if the server does not report it.
     pub engine: String,
-    /// In the engine's own words: `7.0.15`, `df-v1.27.1`; empty if it does not say.
+    /// In the engine's own form: `7.0.15`, `df-v1.27.1`; empty if the server does not report it.
     pub version: String,
 }
 
 // === impl EngineInfo ===
 
 impl EngineInfo {
-    /// Reads INFO SERVER. Engines that are compatible also tell a `redis_version`: their own comes first.
+    /// Reads INFO SERVER. Compatible engines also report a `redis_version`; their own version wins.
     #[must_use]
     pub fn parse(server: &str) -> Self {
         let version_of = |engine: &str| field(server, &format!("{engine}_version"));
@@ -49,7 +49,7 @@ impl EngineInfo {
         }
     }
 
-    /// This version was tried with it; what other engines lack is in the table of `docs/redis.md`.
+    /// Whether this version was tested with the engine; the table of `docs/redis.md` has what others lack.
     #[must_use]
     pub fn tried(&self) -> bool {
         let mut numbers = self.version.split('.').map(|part| part.parse().ok());
@@ -98,7 +98,7 @@ mod tests {
             of("server_name:valkey\nredis_version:7.2.4\n"),
             "valkey 7.2.4"
         );
-        // The compiler's version is nobody's engine.
+        // The compiler's version is not an engine's.
         assert_eq!(of("gcc_version:12.2.0\r\n"), " ");
         assert_eq!(of("nonsense"), " ");
         assert_eq!(of(""), " ");

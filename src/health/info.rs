@@ -3,18 +3,18 @@
 /// How many characters to keep of a value that may hold anything.
 pub(super) const MAX_CHARS: usize = 40;
 
-/// INFO lacks a field, or a field makes no sense.
+/// INFO lacks a field, or a field is malformed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InfoError {
-    /// A field that every Redis tells is not there.
+    /// A field that every Redis reports is missing.
     #[error("INFO has no field `{0}`: this is no Redis, or it hides the field")]
     Missing(&'static str),
-    /// A field that holds no number of bytes; a long value is shortened.
+    /// A field that is not a number of bytes; a long value is shortened.
     #[error("INFO says `{field}:{value}`, which is no number of bytes")]
     NoNumber { field: &'static str, value: String },
 }
 
-/// The value of a field, by its exact name; the first, should there be several. Lines may end in CRLF or LF.
+/// The value of a field, by its exact name; the first if there are several. Lines may end in CRLF or LF.
 #[must_use]
 pub fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines()
@@ -23,7 +23,7 @@ pub fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.trim_end_matches('\r'))
 }
 
-/// A field that holds a number of bytes; `None` if it is not there.
+/// A field that holds a number of bytes; `None` if it is missing.
 pub(super) fn number(text: &str, name: &'static str) -> Result<Option<u64>, InfoError> {
     let Some(value) = field(text, name) else {
         return Ok(None);
@@ -34,7 +34,7 @@ pub(super) fn number(text: &str, name: &'static str) -> Result<Option<u64>, Info
     })
 }
 
-/// A value fit for logs and answers: no control characters, and not longer than it has to be.
+/// A value fit for logs and answers: without control characters, and shortened.
 pub(super) fn shortened(value: &str) -> String {
     let visible = |it: char| if it.is_control() { '\u{fffd}' } else { it };
     let mut kept: String = value.chars().take(MAX_CHARS).map(visible).collect();

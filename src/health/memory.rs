@@ -2,7 +2,7 @@
 
 use super::info::{InfoError, field, number, shortened};
 
-/// The policy of a server that does not tell one: it has none.
+/// The policy of a server that does not report one: such a server has none.
 const NO_EVICTION: &str = "noeviction";
 
 /// One reading of INFO MEMORY.
@@ -21,7 +21,7 @@ pub struct MemoryReading {
 // === impl MemoryReading ===
 
 impl MemoryReading {
-    /// Reads INFO MEMORY. A server that tells no limit, policy or buffers has none: managed ones leave them out.
+    /// Reads INFO MEMORY. A server that reports no limit, policy or buffers has none: managed services leave them out.
     ///
     /// # Errors
     /// `used_memory` is missing, or a number does not parse.
@@ -48,20 +48,20 @@ impl MemoryReading {
         }
     }
 
-    /// Redis counts itself out of memory: what counts is above the limit.
+    /// Whether Redis counts itself out of memory: the memory that counts is above the limit.
     #[must_use]
     pub fn out_of_memory(&self) -> bool {
         let counted = self.used_bytes.saturating_sub(self.not_counted_bytes);
         self.max_bytes > 0 && counted > self.max_bytes
     }
 
-    /// Redis may throw keys away to make room: a limit is set, and its policy is not `noeviction`.
+    /// Whether Redis may evict keys to make room: a limit is set, and the policy is not `noeviction`.
     #[must_use]
     pub fn evicting(&self) -> bool {
         self.max_bytes > 0 && self.policy != NO_EVICTION
     }
 
-    /// Usage is above `ratio`; never without a limit.
+    /// Whether usage is above `ratio`; never without a limit.
     #[must_use]
     pub fn above(&self, ratio: f64) -> bool {
         self.usage_ratio() > ratio

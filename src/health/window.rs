@@ -1,4 +1,4 @@
-//! The share of writes that were refused lately: at its limit Redis flickers, and one reading tells
+//! The share of writes that were refused lately. Near its limit Redis refuses only some writes, so one reading says
 //! little.
 
 use std::collections::VecDeque;
@@ -12,7 +12,7 @@ const MAX_WRITE_PROBES: usize = 1024;
 /// The write probes of the last 60 s.
 #[derive(Debug, Clone, Default)]
 pub struct RefusalWindow {
-    /// When each was made, as a time since boot, and whether it was refused. Oldest first.
+    /// When each was sent, as a time since boot, and whether it was refused. Oldest first.
     probes: VecDeque<(Duration, bool)>,
 }
 
@@ -88,7 +88,7 @@ mod tests {
         assert!((window.ratio(at(9_999)) - 0.25).abs() < 1e-9);
     }
 
-    /// Times that run backwards, or to the end of time, are no reason to panic, nor to leave 0..=1.
+    /// Times that run backwards, or to the end of time, must not cause a panic or a share outside 0..=1.
     #[test]
     fn any_times_give_a_share() {
         let mut window = RefusalWindow::default();

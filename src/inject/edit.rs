@@ -1,14 +1,14 @@
-//! Changes to a text that leave the rest of it alone, byte for byte.
+//! Changes to a text that leave the rest of it unchanged, byte for byte.
 
 use super::text::Source;
 
-/// This text in place of what stands there.
+/// Replaces a range by this text.
 #[derive(Debug)]
 struct Edit {
     from: usize,
     until: usize,
-    /// What is deeper comes first, if both stand in the same place: what is indented more, and the item of a list
-    /// that is no deeper than its key.
+    /// Of two changes at the same place the deeper comes first: the one that is indented more, or the list item whose
+    /// dash is in the column of its key.
     depth: (usize, bool),
     text: String,
 }
@@ -60,7 +60,7 @@ impl<'a> Edits<'a> {
         self.replace(self.source.start(from), self.source.start(until), "");
     }
 
-    /// A text whose last line has no end goes on having none.
+    /// If the last line of a text has no line end, it stays without one.
     pub fn apply(mut self) -> String {
         let ending = self.source.ending();
         let is_open = !self.source.ends_its_last_line();

@@ -1,4 +1,4 @@
-//! Writes into braces and brackets.
+//! Writes changes inside braces and brackets.
 
 use super::render;
 use super::value::{Data, Value};
@@ -127,7 +127,7 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// Each part that goes takes the comma before it along; the first ones take the one after them.
+    /// A removed part takes the comma before it along; parts at the beginning take the one after them.
     fn flow_remove(&mut self, parts: &[(usize, usize, bool)]) {
         let kept = parts.iter().position(|(_, _, gone)| !gone);
         let mut before = None;

@@ -1,5 +1,4 @@
-//! What the pod as a whole gets: the group that both containers are in, so that the miner may open the socket, and the
-//! label.
+//! The pod's own settings: the label, and the group of both containers, which lets the miner open the socket.
 
 use super::Id;
 use super::pod::{ENABLED, LABEL, Work};
@@ -67,7 +66,7 @@ impl Work<'_> {
     }
 
     pub(super) fn remove_group(&mut self) {
-        // Without our group the policy is somebody else's.
+        // Without our group, the policy is not ours.
         let policy = self.on.spec(&["securityContext", "fsGroupChangePolicy"]);
         if self.plan.at(&policy).and_then(Value::text) == Some(POLICY) {
             self.plan.remove(&policy);

@@ -1,9 +1,9 @@
-//! What the parser reads, with tabs as kubectl takes them.
+//! The parser's input, with tabs treated as kubectl treats them.
 
 use saphyr_parser::input::SkipTabs;
 use saphyr_parser::{Input, StrInput};
 
-/// A text in which a tab separates as well as a space: behind a colon the parser would have no other one.
+/// A text in which a tab separates like a space: after a colon the parser accepts only spaces.
 pub(super) struct Tabbed<'a>(StrInput<'a>);
 
 impl<'a> Tabbed<'a> {

@@ -12,10 +12,10 @@ pub struct Part {
     pub text: String,
 }
 
-/// One after the other, each document as it was.
+/// Joins the texts, with each document unchanged.
 ///
 /// # Errors
-/// The file whose last document would say something else with another one after it.
+/// The file whose last document would change its meaning with another one after it.
 pub fn join(parts: &[Part]) -> Result<String, (String, Refused)> {
     let mut all = String::new();
     let mut parts = parts.iter().filter(|part| !part.text.is_empty()).peekable();
@@ -24,7 +24,7 @@ pub fn join(parts: &[Part]) -> Result<String, (String, Refused)> {
         if all.is_empty() {
             all.push_str(text);
         } else {
-            // A mark of the encoding is good at the beginning only.
+            // A byte order mark is valid only at the beginning.
             let text = text.trim_start_matches('\u{feff}');
             all.push_str(separator(text));
             all.push_str(text);
@@ -39,7 +39,7 @@ pub fn join(parts: &[Part]) -> Result<String, (String, Refused)> {
     Ok(all)
 }
 
-/// What must stand before a text that comes after another.
+/// The separator before a text that follows another.
 fn separator(text: &str) -> &'static str {
     let mut lines = text
         .lines()
@@ -51,7 +51,7 @@ fn separator(text: &str) -> &'static str {
     }
 }
 
-/// Why nothing can come after a text: a line end would become part of what it says.
+/// Why nothing can follow a text: one more line end would become part of a value.
 pub(super) fn cut_off(text: &str) -> Option<Refused> {
     let differs =
         !text.ends_with(['\n', '\r']) && last_value(text) != last_value(&format!("{text}\n"));

@@ -1,4 +1,4 @@
-//! What kubectl takes for YAML and the parser does not.
+//! Text that kubectl accepts as YAML and the parser does not.
 
 use saphyr_parser::ScanError;
 
@@ -7,9 +7,9 @@ use super::text::Source;
 /// How many characters to read at most, over and over, before reporting an error: a few seconds of work.
 pub(super) const MAX_CHARS_READ: usize = 300_000_000;
 
-/// What the parser reads: the text, but for blanks that change no data. It refuses some that kubectl takes.
+/// The parser's copy of the text. It may differ in blanks that change no data: the parser refuses some that kubectl accepts.
 pub(super) struct Copy {
-    /// Each character, and the byte of the text at which it stands.
+    /// Each character, with its byte position in the text.
     chars: Vec<(usize, char)>,
     end: usize,
     /// More blanks than any line of a block has before its content.
@@ -45,11 +45,11 @@ impl Copy {
         self.chars.get(index).map(|(_, char)| *char)
     }
 
-    /// Changes blanks so that this error does not come again; `false` if it is a real one.
+    /// Changes blanks so that this error goes away; `false` if the error is real.
     pub fn mend(&mut self, error: &ScanError) -> bool {
         let at = error.marker().index().min(self.chars.len());
         match error.info() {
-            // In braces and brackets indentation means nothing, nor does it in quotes.
+            // Indentation means nothing in braces, brackets and quotes.
             "invalid indentation" | "invalid indentation in flow construct" => {
                 self.shift(self.line_start(at));
                 true
@@ -86,7 +86,7 @@ impl Copy {
         }
     }
 
-    /// As far as its line and the one before tell.
+    /// Judged by its line and the one before.
     fn within_flow(&self, index: usize) -> bool {
         let is_blank = |(_, it): &&(usize, char)| it.is_whitespace();
         let after = self.chars.iter().skip(index).find(|it| !is_blank(it));
@@ -112,7 +112,7 @@ impl Copy {
     }
 }
 
-/// How many characters a quoted text has, its quotes included.
+/// The length of a quoted text in characters, including its quotes.
 pub(super) fn quoted(mut chars: impl Iterator<Item = char>) -> Option<usize> {
     let quote = chars.next()?;
     let mut chars = chars.peekable();

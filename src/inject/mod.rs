@@ -1,6 +1,6 @@
 //! Puts the agent beside the miner in Kubernetes manifests, and takes it out again. Pure: text in, text out.
 //!
-//! Only the lines that must change do: comments, order and style of the rest stay as they are.
+//! Only the necessary lines change; comments, order and style stay.
 
 mod edit;
 mod flow;
@@ -36,22 +36,21 @@ use yaml::Document;
 /// What to work on, and how.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The workloads; without any, the label decides.
+    /// The workloads; if empty, the label decides.
     pub names: Vec<Name>,
     /// The label of the workloads: its key and its value.
     pub label: (String, String),
-    /// The miner's container; without it the one called `miner`, or the only one.
+    /// The miner's container; if `None`, the one called `miner`, or the only one.
     pub container: Option<String>,
-    /// Another image than the one of this version.
+    /// An image other than this version's.
     pub image: Option<String>,
-    /// More environment variables of the agent.
+    /// More environment variables for the agent.
     pub env: Vec<(String, String)>,
-    /// Its port for HTTP, if it is another one.
+    /// Its HTTP port, if not the default.
     pub http_port: Option<u16>,
     /// Whether the pod is ready only while Redis takes writes.
     pub readiness_probe: bool,
-    /// What the agent asks for and is held to; without it, what the container says, or what the pod's quality of
-    /// service needs.
+    /// The agent's requests and limits; if `None`, those of the container, or what the pod's quality of service needs.
     pub cpu: Option<String>,
     pub memory: Option<String>,
     /// The user that the agent runs as.
@@ -60,32 +59,32 @@ pub struct Options {
     pub fs_group: Id,
     /// An ordinary container, for clusters that know no native sidecars.
     pub classic: bool,
-    /// Take it out.
+    /// Take the agent out.
     pub uninject: bool,
 }
 
-/// Of a user or a group.
+/// A user id or a group id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Id {
     Ours,
-    /// The platform gives one.
+    /// The platform assigns one.
     None,
     Number(u32),
 }
 
-/// A text that was worked on.
+/// The result for one text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
     pub text: String,
-    /// What was selected, as `Kind/name`.
+    /// The selected workloads, as `Kind/name`.
     pub selected: Vec<String>,
 }
 
-/// Works on every document of a text: plans the changes as data, writes them into the text, reads what came out, and
-/// gives it only if that is the input with exactly these changes. What is selected twice in a row comes to the same.
+/// Works on every document of a text: plans the changes as data, writes them into the text, parses the result, and
+/// returns it only if it is the input with exactly these changes. Injecting again changes nothing.
 ///
 /// # Errors
-/// The line where it stands, and what is the matter there. Nothing is half done.
+/// The line, and what is wrong there. No partial result is returned.
 pub fn inject(text: &str, options: &Options) -> Result<Done, Refused> {
     let source = Source::new(text);
     let documents = parse::documents(&source)?;
@@ -121,7 +120,7 @@ pub fn inject(text: &str, options: &Options) -> Result<Done, Refused> {
     Ok(Done { text, selected })
 }
 
-/// Reads what came out: every document must say what was planned, and the others must be as they were.
+/// Parses the result: the selected documents must be as planned, and the others unchanged.
 fn must_say(
     text: &str,
     before: &Source,

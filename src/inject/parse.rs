@@ -1,4 +1,4 @@
-//! From a text to its documents, each a tree.
+//! Parses a text into its documents, each a tree.
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
@@ -119,7 +119,7 @@ impl Copy {
         }
     }
 
-    /// The event comes with the first thing that is in it.
+    /// The parser reports it together with the first thing in it.
     fn collection(
         &self,
         kind: Kind,
@@ -144,7 +144,7 @@ impl Copy {
             .trim_start_matches('\u{feff}')
             .chars()
             .count();
-        // The parser tells a list in the column of its key by what comes after the dash.
+        // The parser reports a list in the column of its key at what comes after the dash.
         if let (Kind::Sequence(_), Some((parent, parts))) = (&node.kind, parent)
             && let (Kind::Mapping(_), Some(key)) = (&parent.kind, parts.last())
         {
@@ -156,7 +156,7 @@ impl Copy {
         node
     }
 
-    /// The first bracket or brace here, but for comments.
+    /// The first bracket or brace from here, skipping comments.
     fn bracket(&self, from: usize, until: usize) -> Option<usize> {
         let mut comment = false;
         (from..until).find(|at| {
@@ -185,7 +185,7 @@ impl Copy {
                 return node;
             }
         };
-        // The parser counts the blanks and the comment after it as its own.
+        // The parser includes the blanks and the comment after it.
         let written = source.slice(node.start, source.text.len());
         if let Some(at) = written.find(quote)
             && let Some(length) = quoted(written.chars().skip(written[..at].chars().count()))
@@ -199,7 +199,7 @@ impl Copy {
     }
 }
 
-/// A dash in this column, with nothing but spaces before it.
+/// A dash in this column, with only spaces before it.
 pub(super) fn dash(source: &Source, line: usize, column: usize) -> Option<usize> {
     let text = source.line(line);
     let rest = text.get(column..)?.strip_prefix('-')?;
@@ -211,7 +211,7 @@ pub(super) fn dash(source: &Source, line: usize, column: usize) -> Option<usize>
 impl Node {
     fn marked(mut self, anchor: usize, tag: Option<&Tag>) -> Self {
         self.anchor = anchor;
-        // What a thing is anyway.
+        // The default type of a node.
         let core = ["str", "map", "seq"];
         let other =
             tag.filter(|tag| !(tag.is_yaml_core_schema() && core.contains(&tag.suffix.as_str())));
@@ -259,7 +259,7 @@ impl Node {
         self
     }
 
-    /// A block of text ends with its last line: the blank ones after it are its own only if it keeps them.
+    /// A block of text ends with its last line; blank lines after it belong to it only if it keeps them.
     fn ends_as_block(&mut self, source: &Source) {
         let Kind::Scalar { text, .. } = &mut self.kind else {
             return;
@@ -272,7 +272,7 @@ impl Node {
             stop
         };
         let written = (0..stop).rev().find(|it| !source.is_blank(*it));
-        // The parser ends a last line that nothing ends.
+        // The parser adds a line end to a last line without one.
         if cut && written == stop.checked_sub(1) && text.ends_with('\n') {
             text.pop();
         }

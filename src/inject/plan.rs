@@ -1,4 +1,4 @@
-//! What is to be done to a document, as data: made before a line is touched, and of use without one.
+//! The changes to a document, as data, planned before a line is touched.
 
 use super::value::{Data, Step, Value};
 
@@ -18,7 +18,7 @@ pub(super) enum What {
     Remove,
 }
 
-/// A document, and the changes that made it what it is by now.
+/// A document, and the changes applied to it so far.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub value: Value,
@@ -49,8 +49,8 @@ impl Plan {
         self.change(path, What::Insert(value));
     }
 
-    /// Takes it out; and what held it, if that holds nothing any more. Braces that stand in a block stay, empty: they
-    /// were there before, for what is added to a block is a block.
+    /// Removes the value, and its parent if that is now empty. Empty braces in a block stay: they were in the input,
+    /// because `inject` adds only blocks to a block.
     pub fn remove(&mut self, path: &[Step]) {
         let mut path = path;
         while let Some((_, parent)) = path.split_last()
@@ -81,7 +81,7 @@ impl Plan {
 }
 
 impl Change {
-    /// Where the way leads nowhere, nothing happens.
+    /// Does nothing if the way leads nowhere.
     pub fn apply(&self, root: &mut Value) {
         let Some((last, parent)) = self.path.split_last() else {
             return;

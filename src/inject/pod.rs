@@ -1,4 +1,4 @@
-//! What is put into a pod beside the miner, and taken out again.
+//! Puts the agent into a pod beside the miner, and takes it out again.
 
 use super::Options;
 use super::plan::Plan;
@@ -17,7 +17,7 @@ const SOCKET_FOLDER: &str = "/run/understudy";
 const ADDRESS: (&str, &str) = ("UNDERSTUDY_GRPC_ADDR", "unix:/run/understudy/grpc.sock");
 const LISTS: [&str; 2] = ["initContainers", "containers"];
 
-/// Plans the work on one workload. Lines are those of the text as it came.
+/// Plans the work on one workload. Line numbers are those of the input.
 pub(super) fn work(
     source: &Source,
     plan: &mut Plan,
@@ -98,13 +98,13 @@ impl Work<'_> {
         }
         let label = self.on.in_pod(&["metadata", "labels", LABEL]);
         let is_ours = self.plan.at(&label).and_then(Value::text) == Some(ENABLED);
-        // A pod may have been labelled by hand, to be selected.
+        // The user may have labelled the pod, to select it.
         if is_ours && self.on.kind.name != "Pod" && !self.on.selects_by_label(&self.plan.value) {
             self.plan.remove(&label);
         }
     }
 
-    /// Whether there is room for the agent.
+    /// Checks that nothing in the pod collides with the agent.
     fn must_fit(&self) -> Result<(), Refused> {
         let to = self.on;
         let spec = to.spec(&[]);
@@ -181,7 +181,7 @@ impl Work<'_> {
         Ok([&path[..], &[Step::Item(index)]].concat())
     }
 
-    /// The agent's container, in the list where it belongs and nowhere else. Where one is, there it stays.
+    /// Puts the agent's container into the list where it belongs and removes it from the other. An existing one keeps its place.
     fn agent(&mut self, sidecar: &Value) -> Result<(), Refused> {
         let [init, main] = LISTS.map(|list| self.on.spec(&[list]));
         let (home, other) = if self.options.classic {
@@ -208,7 +208,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Nothing of ours stays in a container that is not the miner's.
+    /// Removes our entries from every container that is not the miner's.
     fn clean(&mut self, container: &[Step]) {
         let ours = self.foreign().is_none();
         self.remove_items(&below(container, "env"), |item| {
@@ -219,14 +219,14 @@ impl Work<'_> {
         });
     }
 
-    /// Every container and init container of the pod is guaranteed what it asks for, but for the agent.
+    /// Whether every container and init container of the pod, except the agent, has limits equal to its requests.
     fn others_are_guaranteed(&self) -> bool {
         let others = self.others();
         let mut others = others.iter().filter_map(|it| self.plan.at(it));
         others.all(sidecar::is_guaranteed)
     }
 
-    /// The ways to all containers and init containers but the agent's.
+    /// The ways to all containers and init containers except the agent's.
     fn others(&self) -> Vec<Vec<Step>> {
         let lists = LISTS.map(|list| self.on.spec(&[list]));
         let all = lists.iter().flat_map(|list| {
@@ -238,7 +238,7 @@ impl Work<'_> {
         all.collect()
     }
 
-    /// What is called as the socket's volume and is none: a volume of another kind, or mounted elsewhere.
+    /// A volume with the name of the socket's that is another: of another kind, or mounted elsewhere.
     fn foreign(&self) -> Option<&Value> {
         let spec = self.plan.at(&self.on.spec(&[]))?;
         let mut volumes = items(spec, "volumes").filter(called(NAME));
@@ -251,7 +251,7 @@ impl Work<'_> {
             .or_else(|| mounts.find(|mount| !at_the_socket(mount)))
     }
 
-    /// `None`: there is none yet, or nothing.
+    /// `None` if the entry is missing or empty.
     fn list(&self, path: &[Step]) -> Result<Option<usize>, Refused> {
         match self.plan.at(path) {
             Some(Value {
@@ -263,7 +263,7 @@ impl Work<'_> {
         }
     }
 
-    /// Makes a list have an item: in place of the one of its name, or at the end.
+    /// Puts an item into a list: in place of the one with the same name, or at the end.
     fn have(&mut self, path: &[Step], item: Value) -> Result<(), Refused> {
         let Some(count) = self.list(path)? else {
             self.plan.put(path, Value::list(vec![item]));
@@ -276,7 +276,7 @@ impl Work<'_> {
             return Ok(());
         }
         let at = [path, &[Step::Item(found.unwrap_or(count))]].concat();
-        // It comes first, so that the list never goes.
+        // Append first, so that the list never becomes empty and disappears.
         self.plan.insert(&at, item);
         if let Some(old) = found {
             self.plan.remove(&[path, &[Step::Item(old + 1)]].concat());
@@ -284,7 +284,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Sets an entry of a mapping of the pod, which comes to be if it is missing.
+    /// Sets an entry of one of the pod's mappings, and creates the mapping if it is missing.
     pub(super) fn set(
         &mut self,
         path: &[&'static str],
@@ -326,7 +326,7 @@ impl Work<'_> {
         }
     }
 
-    /// At what is there of the way.
+    /// Points an error at as much of the way as exists.
     pub(super) fn refuse<T>(&self, path: &[Step], why: impl Into<String>) -> Result<T, Refused> {
         let there = (0..=path.len())
             .rev()

@@ -1,8 +1,8 @@
-//! A value as text.
+//! Renders a value as text.
 
 use super::value::{Data, Value, is_string};
 
-/// Where a text stands decides what must be quoted.
+/// The context of a text decides what must be quoted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     Block,
@@ -54,12 +54,12 @@ pub(super) fn indented(by: usize, lines: Vec<String>) -> Vec<String> {
         .collect()
 }
 
-/// It was written in one line, and still fits.
+/// Whether it was written on one line, and still fits.
 fn inline(value: &Value) -> bool {
     value.flow && flow(value, Style::Flow).chars().count() <= MAX_LINE_CHARS
 }
 
-/// What stands behind a colon, if a value does not need lines of its own.
+/// The text after a colon, if a value does not need lines of its own.
 pub(super) fn word(value: &Value) -> Option<String> {
     let nested = !matches!(value.data, Data::Scalar { .. }) && !value.is_empty();
     (!nested || inline(value)).then(|| flow(value, Style::Block))
@@ -97,10 +97,10 @@ fn is_json(text: &str) -> bool {
     serde_json::from_str::<serde_json::Value>(text).is_ok_and(|it| !it.is_string())
 }
 
-/// A string as one word if every reader takes that for a string, else in quotes. What JSON quotes, YAML reads.
+/// A string without quotes if every parser takes that for a string, otherwise quoted as in JSON, which is valid YAML.
 fn string(text: &str, style: Style) -> String {
     let plain = |it: char| it.is_ascii_alphanumeric() || "-_./".contains(it);
-    // A colon ends a word only before a blank; in braces not every reader knows that.
+    // A colon ends a key only before a blank; inside braces not every parser knows that.
     let colons = style == Style::Block && !text.ends_with(':');
     let is_word = text.chars().all(|it| plain(it) || (it == ':' && colons)) && is_string(text);
     if is_word && style != Style::Json {
@@ -110,7 +110,7 @@ fn string(text: &str, style: Style) -> String {
     quoted
         .chars()
         .map(|it| match it {
-            // Breaks and marks that some readers of YAML do not take as they are.
+            // Line breaks and marks that some YAML parsers do not accept unescaped.
             '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
                 format!("\\u{:04x}", u32::from(it))
             }

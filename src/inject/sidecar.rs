@@ -7,16 +7,16 @@ use super::value::{Resolver, Step, Value};
 use super::yaml::Refused;
 use super::{Id, Options};
 
-/// The container, as it stands in the repository.
+/// The container, as in deploy/kubernetes.
 pub const SIDECAR: &str = include_str!("../../deploy/kubernetes/sidecar.yaml");
 
 const HTTP_PORT: &str = "9095";
-/// The one setting that an agent in a pod cannot do without.
+/// The one setting that an agent in a pod must have.
 const REDIS_URL: &str = "UNDERSTUDY_REDIS_URL";
-/// In a pod that is guaranteed its resources: a limit that a takeover does not feel.
+/// The CPU limit in a Guaranteed pod: high enough not to slow a takeover down.
 const GUARANTEED_CPU: &str = "100m";
 
-/// The settings that the container has of its own: later ones win, so others of these names would do nothing.
+/// The settings that the container itself sets. The container's win, so the same names elsewhere would have no effect.
 pub fn fixed() -> impl Iterator<Item = &'static str> {
     let names = SIDECAR
         .lines()
@@ -52,7 +52,7 @@ pub(super) fn sidecar(options: &Options, guaranteed: bool) -> Result<Value, Refu
         plan.insert(&["env".into(), Step::Item(at)], Value::mapping(set));
     }
     if options.env.iter().any(|(name, _)| name == REDIS_URL) {
-        // Then nothing else needs the ConfigMap.
+        // Nothing else needs the ConfigMap then.
         let optional = ["envFrom", "configMapRef", "optional"];
         let [list, source, optional] = optional.map(Step::from);
         plan.put(
@@ -98,7 +98,7 @@ pub(super) fn sidecar(options: &Options, guaranteed: bool) -> Result<Value, Refu
     Ok(plan.value.fresh())
 }
 
-/// On another port.
+/// Moves the agent to another port.
 fn listen(plan: &mut Plan, port: &str) {
     let env = plan
         .at(&["env".into()])
@@ -122,7 +122,7 @@ fn listen(plan: &mut Plan, port: &str) {
     );
 }
 
-/// It has limits, and asks for no other than these: Kubernetes guarantees them, and evicts others first.
+/// Whether requests equal limits: Kubernetes then guarantees them, and evicts other pods first.
 pub(super) fn is_guaranteed(container: &Value) -> bool {
     ["cpu", "memory"].into_iter().all(|resource| {
         let of = |list: &str| {
@@ -138,7 +138,7 @@ pub(super) fn is_guaranteed(container: &Value) -> bool {
     })
 }
 
-/// How much a quantity of Kubernetes is, such as `10m`, `64Mi` or `1`. `None`: it is none.
+/// The value of a Kubernetes quantity such as `10m`, `64Mi` or `1`; `None` if it is not a quantity.
 #[must_use]
 pub fn quantity(text: &str) -> Option<f64> {
     let digits = text.trim_start_matches(|it: char| it.is_ascii_digit() || it == '.');

@@ -1,6 +1,6 @@
 //! A text and its lines, counted as the YAML parser counts them.
 
-/// A line ends with `\n`, `\r\n` or `\r`, and with nothing else: not with U+2028, as for Unicode.
+/// A line ends with `\n`, `\r\n` or `\r` only. Unlike in Unicode, U+2028 does not end one.
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     pub text: &'a str,
@@ -27,7 +27,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// How many lines there are.
+    /// The number of lines.
     pub fn count(&self) -> usize {
         self.starts.len()
     }
@@ -67,17 +67,17 @@ impl<'a> Source<'a> {
             .starts_with('#')
     }
 
-    /// What stands before a byte on its line.
+    /// The text before a byte on its line.
     pub fn before(&self, at: usize) -> &'a str {
         self.slice(self.start(self.line_of(at)), at)
     }
 
-    /// Nothing but spaces stands before it on its line.
+    /// Whether only spaces come before it on its line.
     pub fn starts_its_line(&self, at: usize) -> bool {
         self.before(at).chars().all(|it| it == ' ')
     }
 
-    /// How lines end here.
+    /// The line end of this text.
     pub fn ending(&self) -> &'static str {
         let first = self.whole_line(0);
         match first {

@@ -1,4 +1,4 @@
-//! What a document says, with its aliases and merges resolved.
+//! The data of a document, with its aliases and merges resolved.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,22 @@ use super::yaml::{Kind, Node, Refused};
 /// More values than any manifest has once its aliases are expanded.
 const MAX_VALUES: usize = 200_000;
 
-/// Equal values say the same, wherever and however they are written; the order of keys says nothing.
+/// Values are equal if their data is, wherever and however they are written; the order of keys does not matter.
 #[derive(Debug, Clone)]
 pub(super) struct Value {
     pub data: Data,
     pub tag: Option<String>,
-    /// The byte at which it is written, if it is.
+    /// The byte at which it is written, if it comes from a text.
     pub origin: Option<usize>,
     /// Written in braces or brackets.
     pub flow: bool,
-    /// What a merge brings that is empty: even without an entry of its own a mapping has these.
+    /// Empty values that a merge brings: the mapping has them even without entries of its own.
     pub inherits_empty: Vec<(Value, Value)>,
 }
 
 #[derive(Debug, Clone)]
 pub(super) enum Data {
-    /// `typed`: it may be a number, a boolean or nothing. Else it is a string.
+    /// `typed`: it may be a number, a boolean or null. Otherwise it is a string.
     Scalar {
         text: String,
         typed: bool,
@@ -104,7 +104,7 @@ impl Value {
         Self::new(Data::Mapping(entries.collect()))
     }
 
-    /// Written nowhere yet.
+    /// A value that is not in any text yet.
     pub fn fresh(mut self) -> Self {
         self.origin = None;
         match &mut self.data {
@@ -149,12 +149,12 @@ impl Value {
         entries.find_map(|(name, value)| (name.text() == Some(key)).then_some(value))
     }
 
-    /// Along a path of keys.
+    /// Follows a path of keys.
     pub fn at_keys(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |value, key| value.get(key))
     }
 
-    /// The text under a path of keys.
+    /// The text at the end of a path of keys.
     pub fn word(&self, path: &[&str]) -> Option<&str> {
         self.at_keys(path)?.text()
     }
@@ -178,13 +178,13 @@ impl Value {
             })
     }
 
-    /// Nothing is written there.
+    /// The value is null.
     pub fn is_null(&self) -> bool {
         let nothing = ["", "~", "null", "Null", "NULL"];
         matches!(&self.data, Data::Scalar { text, typed: true } if nothing.contains(&text.as_str()))
     }
 
-    /// Nothing, or an empty list or mapping.
+    /// The value is null, or an empty list or mapping.
     pub fn is_empty(&self) -> bool {
         match &self.data {
             Data::Scalar { .. } => self.is_null(),
@@ -194,7 +194,7 @@ impl Value {
     }
 }
 
-/// Whether a plain text is a string to every reader of YAML: no number, boolean, time or nothing.
+/// Whether every YAML parser takes this plain text for a string: not a number, boolean, time or null.
 pub(super) fn is_string(text: &str) -> bool {
     const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
     let is_letter = |it: Option<char>| it.is_some_and(|it| it.is_ascii_alphabetic());
@@ -207,12 +207,12 @@ pub(super) fn is_string(text: &str) -> bool {
     ((starts || ends) && !known) || never || text.matches('.').count() > 1
 }
 
-/// Reads values off a tree. In the order of the text, so that an alias finds what its anchor means by then.
+/// Reads values from a tree, in the order of the text, so that an alias finds its anchor's value at that point.
 pub(super) struct Resolver<'a> {
     source: &'a Source<'a>,
     anchors: BTreeMap<usize, Value>,
     left: usize,
-    /// The first thing that readers understand in different ways, or not at all.
+    /// The first thing that parsers read differently, or not at all.
     fault: Option<Refused>,
 }
 
@@ -233,7 +233,7 @@ impl<'a> Resolver<'a> {
         (value, resolver.fault)
     }
 
-    /// From now on the anchor of this node, if it has one, means this value.
+    /// From now on the anchor of this node, if it has one, stands for this value.
     pub fn means(&mut self, node: &Node, value: &Value) {
         if node.anchor > 0 && !matches!(node.kind, Kind::Alias) {
             self.anchors.insert(node.anchor, value.clone());
@@ -245,7 +245,7 @@ impl<'a> Resolver<'a> {
         self.value(node)
     }
 
-    /// What a merge brings: of several the first one wins.
+    /// The entries that a merge brings. If several bring the same key, the first one wins.
     pub fn merged(&mut self, node: &Node) -> Vec<(Value, Value)> {
         self.left = MAX_VALUES;
         self.brought(node)
@@ -325,7 +325,7 @@ impl<'a> Resolver<'a> {
             }
             let (name, value) = (self.value(key), self.value(value));
             match own.iter().position(|(it, _)| *it == name) {
-                // Its own wins over a merged one.
+                // The mapping's own entry wins over a merged one.
                 Some(at) if at < merged => {
                     own.remove(at);
                     merged -= 1;

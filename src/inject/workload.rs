@@ -1,4 +1,4 @@
-//! The workloads of a document, and which of them are meant.
+//! The workloads of a document, and which of them are selected.
 
 use std::fmt;
 
@@ -16,9 +16,9 @@ pub struct Kind {
     api: &'static str,
     /// As kubectl abbreviates it.
     short: &'static str,
-    /// Where the pod stands in it.
+    /// Where the pod is in it.
     pod: &'static [&'static str],
-    /// It is over when its containers are.
+    /// It completes when its containers do.
     pub completes: bool,
 }
 
@@ -49,7 +49,7 @@ pub struct Name {
 
 impl Name {
     /// `NAME` or `KIND/NAME`, the kind as kubectl takes and prints it: `deploy/x`, `Deployment/x`, `deployment.apps/x`.
-    /// `None`: it is neither.
+    /// `None` if it is neither.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let Some((kind, name)) = text.split_once('/') else {
@@ -73,7 +73,7 @@ impl Name {
         })
     }
 
-    /// Whether it means this one, as [`Done`](super::Done) tells it: `Kind/name`.
+    /// Whether it matches this workload, in the form that [`Done`](super::Done) uses: `Kind/name`.
     #[must_use]
     pub fn means(&self, workload: &str) -> bool {
         let (kind, name) = workload.split_once('/').unwrap_or_default();
@@ -95,13 +95,13 @@ impl fmt::Display for Name {
 pub(super) struct Workload {
     pub kind: &'static Kind,
     pub name: String,
-    /// Where it stands in its document, and in it the pod or its template.
+    /// Where the workload is in its document, and where the pod or its template is in the workload.
     pub root: Vec<Step>,
     pub pod: Vec<Step>,
 }
 
 impl Workload {
-    /// Those of a document that are selected.
+    /// The selected workloads of a document.
     pub fn selected(document: &Value, options: &Options) -> Vec<Self> {
         let mut all = resources(document, Vec::new());
         all.retain_mut(|it| it.is_meant(document, options));
@@ -127,7 +127,7 @@ impl Workload {
         way
     }
 
-    /// As a reader of the manifest calls the pod's spec.
+    /// The path of the pod's spec, as a reader of the manifest would write it.
     pub fn spec_name(&self) -> String {
         [self.kind.pod, &["spec"]].concat().join(".")
     }
@@ -138,7 +138,7 @@ impl Workload {
         way
     }
 
-    /// Its selector finds the pods by our label too: without it they are none of its own.
+    /// Whether the workload's selector uses our label too: without the label its pods would no longer be its own.
     pub fn selects_by_label(&self, document: &Value) -> bool {
         let Some(selector) = document
             .at(&self.root)
@@ -163,7 +163,7 @@ impl fmt::Display for Workload {
     }
 }
 
-/// The resources that make pods; a list stands for all of them.
+/// The resources that make pods; a List stands for all of its items.
 fn resources(document: &Value, root: Vec<Step>) -> Vec<Workload> {
     let Some(resource) = document.at(&root) else {
         return Vec::new();

@@ -1,7 +1,7 @@
-//! Writes a plan into the text: what is there and says the right thing stays, byte for byte.
+//! Writes a plan into the text. What is already right stays, byte for byte.
 //!
-//! A tree is brought to say a value. It is walked in the order of the text, so that an alias is looked at when its
-//! anchor already means what it will mean: an alias that would come to say something else is written out.
+//! The writer walks the tree in the order of the text and changes it until its data is the planned value. When it comes to
+//! an alias, the anchor already has its new value; if that would change the alias's data, it expands the alias.
 
 use super::edit::Edits;
 use super::render::{self, Style};
@@ -13,14 +13,14 @@ pub(super) struct Writer<'a, 'e> {
     pub source: &'a Source<'a>,
     pub edits: &'e mut Edits<'a>,
     pub resolver: Resolver<'a>,
-    /// How a text in braces is written in this document.
+    /// How this document writes flow style.
     pub style: Style,
 }
 
-/// Makes the tree of a document say `value`.
+/// Changes the text of a document until its data is `value`.
 ///
 /// # Errors
-/// Where it stands in a way that cannot be changed.
+/// A place that cannot be changed.
 pub(super) fn write<'a>(
     source: &'a Source<'a>,
     edits: &mut Edits<'a>,
@@ -94,7 +94,7 @@ impl Writer<'_, '_> {
             }
         }
         if brings_more(&inherited, value) {
-            // It is written out: some of what it brings must not be here.
+            // Expand the merge: some of its entries must not be here.
             gone.append(&mut merges);
             inherited.clear();
         }
@@ -104,7 +104,7 @@ impl Writer<'_, '_> {
             if there || find(&inherited, name) == Some(new) {
                 continue;
             }
-            // What was inherited has no place of its own here.
+            // An inherited entry has no place of its own here.
             let from = name.origin.map_or(at + 1, |_| usize::MAX);
             let next = value
                 .entries()
@@ -126,7 +126,7 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// Where lines go that come before this one: above the comments that speak of it, and below all that comes earlier.
+    /// Where to insert lines before this one: above its comments, and below everything that comes earlier.
     fn above<'n>(&self, line: usize, parts: impl Iterator<Item = &'n Node>) -> usize {
         let earlier = parts.map(|part| part.last + 1).filter(|it| *it <= line);
         let floor = earlier.max().unwrap_or_default();
@@ -136,7 +136,7 @@ impl Writer<'_, '_> {
         line - comments.count()
     }
 
-    /// Brings an entry to say another value.
+    /// Changes an entry to another value.
     fn entry(&mut self, parent: &Node, key: &Node, old: &Node, new: &Value) -> Result<(), Refused> {
         let now = self.resolver.resolve(old);
         if now == *new {
@@ -153,7 +153,7 @@ impl Writer<'_, '_> {
         {
             return self.node(old, new);
         }
-        // Its value goes, and lines come below.
+        // Remove the value, and insert lines below.
         let line = self.source.line_of(key.end);
         let bare = old.start == old.inner
             || matches!(old.kind, Kind::Alias)
@@ -183,7 +183,7 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// Where the first entry of an item goes, the next one gets its dash.
+    /// If the first entry of an item is removed, the next one gets its dash.
     fn remove_entries(&mut self, entries: &[(Node, Node)], gone: &[usize]) -> Result<(), Refused> {
         let kept = entries
             .iter()
@@ -272,7 +272,7 @@ impl Writer<'_, '_> {
     }
 }
 
-/// What happens to a list, item by item.
+/// What to do with a list, item by item.
 pub(super) enum Step<'n, 'v> {
     Stays(&'n Node, &'v Value),
     Goes(&'n Node),
@@ -288,7 +288,7 @@ impl<'n> Step<'n, '_> {
     }
 }
 
-/// Which items of a list are those of the value, and which go and come between them.
+/// Which items of a list stay, and which are removed or inserted between them.
 pub(super) fn align<'n, 'v>(items: &'n [Node], value: &'v Value) -> Vec<Step<'n, 'v>> {
     let mut steps = Vec::new();
     let mut rest = items;
@@ -307,7 +307,7 @@ pub(super) fn align<'n, 'v>(items: &'n [Node], value: &'v Value) -> Vec<Step<'n,
     steps
 }
 
-/// A merge brings a key that the value has not.
+/// Whether a merge brings a key that the value does not have.
 pub(super) fn brings_more(inherited: &[(Value, Value)], value: &Value) -> bool {
     let missing = |(name, _): &(Value, Value)| find(value.entries(), name).is_none();
     inherited.iter().any(missing)

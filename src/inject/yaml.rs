@@ -1,6 +1,6 @@
-//! A manifest as a tree that knows where it stands: so that it can be changed where it must be, and nowhere else.
+//! A manifest as a tree with positions, so that it can be changed only where it must be.
 
-/// Why a text cannot be worked on, and where: lines count from 1.
+/// Why a text cannot be changed, and where; lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {why}")]
 pub struct Refused {
@@ -20,19 +20,19 @@ pub(super) struct Document {
 #[derive(Debug)]
 pub(super) struct Node {
     pub kind: Kind,
-    /// By which aliases mean it, or, of an alias, what it means; 0 without.
+    /// The id of its anchor, or of an alias's target; 0 without.
     pub anchor: usize,
     pub tag: Option<String>,
-    /// Of its anchor or tag, if it has any.
+    /// The start of its anchor or tag, if it has one.
     pub start: usize,
-    /// Of itself; in braces or brackets, after the opening one.
+    /// The start of the node itself; in braces or brackets, after the opening one.
     pub inner: usize,
     pub end: usize,
     /// The last line that belongs to it.
     pub last: usize,
-    /// Of a block: its first key or dash.
+    /// For a block: the start of its first key or dash.
     pub column: usize,
-    /// Of an item in a block: its dash.
+    /// For an item in a block: the position of its dash.
     pub dash: usize,
     /// In braces or brackets.
     pub flow: bool,

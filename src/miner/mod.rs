@@ -30,7 +30,7 @@ pub enum Message {
         campaign: CampaignId,
         by: EndedBy,
     },
-    /// It answered a probe that was sent then.
+    /// The miner answered a probe that was sent at this time.
     Probed {
         sent_at: Instant,
     },
@@ -46,18 +46,18 @@ pub enum Message {
     },
 }
 
-/// What a miner says of itself with each request.
+/// What a miner reports with each request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Says {
-    /// Its work goes on.
+    /// Its work continues.
     Beats,
-    /// It lives, and is no candidate.
+    /// It lives, but is not a candidate.
     StandsDown,
-    /// The part of its work by this name is late. No heartbeat.
+    /// The part of its work with this name is late; not a heartbeat.
     Late(String),
 }
 
-/// Why a resignation came to nothing.
+/// Why a resignation failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResignRefused {
     #[error("this agent does not lead")]
@@ -70,7 +70,7 @@ pub enum ResignRefused {
     NotReleased,
 }
 
-/// The agent is shutting down: nobody takes messages any more.
+/// The agent is shutting down and no longer takes messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the agent is shutting down")]
 pub struct Closed;
@@ -92,7 +92,7 @@ impl Desk {
         self.0.send(message).await.map_err(|_| Closed)
     }
 
-    /// Sends a message that is answered, and waits for the answer.
+    /// Sends a message and waits for the answer.
     ///
     /// # Errors
     /// The agent is shutting down.

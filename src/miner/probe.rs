@@ -1,4 +1,4 @@
-//! One question to the miner: are you healthy?
+//! A probe: asks the miner whether it is healthy.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::endpoint::{MinerProbe, ProbeHow};
 use crate::http_client;
 
 /// # Errors
-/// It is not healthy, or did not say so within `limit`.
+/// The miner is not healthy, or did not say so within `limit`.
 pub async fn ask(probe: &MinerProbe, limit: Duration) -> anyhow::Result<()> {
     timeout(limit, ask_at_leisure(probe))
         .await

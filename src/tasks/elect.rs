@@ -1,4 +1,4 @@
-//! The loop around the election: hands it what happens, carries out what it wants, publishes what it says.
+//! The loop around the election: passes events in, carries out its commands, and publishes its state.
 
 mod publish;
 
@@ -32,11 +32,11 @@ pub struct Elect {
     pub election: Election,
     /// Carries out one command at a time, on a connection of its own.
     pub store: Store,
-    /// What the miner's side says.
+    /// Messages from the miner's side.
     pub desk: mpsc::Receiver<Message>,
-    /// What the other tasks notice about Redis: events, and whether they can be heard.
+    /// What other tasks notice about Redis: events, and whether the subscription works.
     pub signals: mpsc::Receiver<Signal>,
-    /// This task writes the election's part of it.
+    /// The status, of which this task writes the election's part.
     pub status: watch::Sender<Status>,
     pub metrics: Metrics,
     /// Told when a command fails.
@@ -61,7 +61,7 @@ struct Shell {
     hears: bool,
     oom_rung: &'static str,
     last: (Role, Reason),
-    /// The holder of a lock that never ends, once it has been told of.
+    /// The holder of a lock without a TTL that was already logged.
     endless: Option<String>,
 }
 
@@ -119,7 +119,7 @@ impl Elect {
                     shell.election.handle_reply(attempt.id, reply, now);
                     let Shell { resigning, election, .. } = &mut shell;
                     resigning.answered(&attempt, failed.as_ref(), election, now);
-                    // What is published before the next pause has this failure in it: the check reads it there.
+                    // The check reads this failure in the status, which is published before the next pause.
                     if failed.is_some() {
                         shell.checkup.suspect();
                     }
@@ -142,8 +142,8 @@ async fn execute(mut store: Store, attempt: Attempt) -> Executed {
 }
 
 impl Shell {
-    /// What the miner's side says. The status is published before an answer is given, so that whoever has
-    /// the answer finds its effect there.
+    /// Handles a message from the miner's side. The status is published before the answer is sent, so that a client with
+    /// the answer finds its effect in the status.
     fn told(&mut self, message: Message) {
         let now = clock::boottime();
         match message {
@@ -197,7 +197,7 @@ impl Shell {
         }
     }
 
-    /// The label by which the miner is known, and what of its work is late.
+    /// The miner's label, and which part of its work is late.
     fn said(&mut self, campaign: CampaignId, mut miner: String, says: &Says) {
         if self.election.campaign() != Some(campaign) {
             return;
@@ -310,7 +310,7 @@ impl Shell {
         }
     }
 
-    /// It is tried many times within one TTL, and told ever more rarely.
+    /// Renewal is tried many times within one TTL, and logged ever more rarely.
     fn note_release_failed(&self, error: &StoreError, consecutive: u32) {
         let instance = &self.instance;
         if consecutive.is_power_of_two() {
@@ -331,7 +331,7 @@ impl Shell {
         self.endless = endless.then_some(leader);
     }
 
-    /// What no event tells: why a standby waits.
+    /// Logs what no event reports: why a standby waits.
     fn note_standing(&mut self, now: Instant) {
         let Leadership { role, reason, .. } = *self.election.leadership();
         if std::mem::replace(&mut self.last, (role, reason)) == (role, reason) {

@@ -10,20 +10,20 @@ use crate::election::Announcement;
 use crate::fault::StoreFault;
 use crate::store::Events;
 
-/// How long to wait before listening again: a Redis that is away is tried often, since a leader
-/// re-asserts its term as soon as it is back; one that refuses is tried rarely.
+/// How long to wait before subscribing again: often if Redis is away, because a leader writes its term again as
+/// soon as Redis is back; rarely if Redis refuses.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE_AWAY: Duration = Duration::from_secs(1);
 const PAUSE_REFUSED: Duration = Duration::from_secs(10);
 
-/// What the election hears.
+/// What this task and the health check tell the election.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
-    /// Something was published: about this lock, or by somebody else.
+    /// A message was published: an event of this lock, or something else.
     Event(Option<Announcement>),
-    /// The subscription stands, or is gone.
+    /// The subscription is established, or lost.
     Hears(bool),
-    /// Redis takes commands again that it refused.
+    /// Redis takes commands that it refused before.
     Back,
 }
 
@@ -34,7 +34,7 @@ pub struct Listen {
     pub signals: mpsc::Sender<Signal>,
     /// Ping the subscription after this much silence.
     pub quiet: Duration,
-    /// Spreads the agents that lost the same Redis at the same moment, in 1/1000.
+    /// Spreads out agents that lost the same Redis at the same moment, in 1/1000.
     pub spread: u32,
 }
 
@@ -60,12 +60,12 @@ impl Listen {
                     }
                     tracing::debug!("the events channel is gone: subscribing again");
                     if clock::boottime().since(since) > LONGEST_PAUSE_AWAY {
-                        // A connection that is closed after a while says nothing about Redis, and a hand-over may be
-                        // missed until there is another.
+                        // A connection that closes after a while says nothing about Redis, and until there is another the
+                        // agent may miss a hand-over.
                         pause = FIRST_PAUSE;
                         continue;
                     }
-                    // A server that lets us in and drops us is tried ever more rarely.
+                    // If the server accepts and then drops us, try ever more rarely.
                     pause = (pause * 2).min(PAUSE_REFUSED);
                 }
                 Err(error) => {

@@ -1,5 +1,5 @@
-//! The loops: each owns what it writes in the status. Checks and rehearsals share a connection; nobody shares the
-//! election's.
+//! The loops. Each owns what it writes in the status. Checks and rehearsals share a connection; the election has its
+//! own.
 
 mod elect;
 mod listen;

@@ -11,13 +11,13 @@ use crate::miner::{Desk, Message, probe};
 /// Asks the miner whether it is healthy, under `--miner-liveness=probe`.
 pub struct ProbeMiner {
     pub probe: MinerProbe,
-    /// Healthy answers go there.
+    /// Where healthy answers go.
     pub desk: Desk,
     pub every: Duration,
 }
 
 impl ProbeMiner {
-    /// Runs until the election takes no messages any more.
+    /// Runs until the election no longer takes messages.
     pub async fn run(self) {
         let mut tick = interval(self.every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,4 +1,4 @@
-//! Every standby tries out the takeover, so that one that could not take the lock is known before it must.
+//! Every standby rehearses the takeover, so that one that could not take the lock is known in time.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ const INTERVALS_AFTER_SUCCESS: u32 = 6;
 /// Tries out a takeover while this agent is a standby.
 pub struct Rehearse {
     pub rehearsal: Rehearsal,
-    /// This task writes `takeover`.
+    /// The status, of which this task writes `takeover`.
     pub status: watch::Sender<Status>,
-    /// How often while it fails.
+    /// How often to rehearse while it fails.
     pub every: Duration,
     pub allow_eviction: bool,
     pub instance: String,
 }
 
 impl Rehearse {
-    /// Rehearses each `every` while it fails, else more rarely; and at once when leadership is lost, or Redis answers
-    /// otherwise than before. Runs until it is dropped: a rehearsal that is cut off leaves keys that expire.
+    /// Rehearses once per `every` while it fails, otherwise more rarely; and at once when leadership is lost or Redis' health
+    /// changes. Runs until it is dropped: an interrupted rehearsal leaves keys that expire.
     pub async fn run(mut self) {
         let mut published = self.status.subscribe();
         let mut pause = Duration::ZERO;
@@ -61,7 +61,7 @@ impl Rehearse {
         }
     }
 
-    /// Says so when it turns.
+    /// Logs a change.
     fn judge(
         &self,
         rehearsed: Result<Rehearsed, StoreError>,
@@ -104,7 +104,7 @@ impl Rehearse {
     }
 }
 
-/// What a rehearsal depends on, as far as others tell.
+/// The parts of the status on which a rehearsal depends.
 #[derive(PartialEq)]
 struct Scene {
     leads: bool,

@@ -1,4 +1,4 @@
-//! Writes down what the next process is to know (`--state-dir`), away from the election.
+//! Saves what the next process needs to know (`--state-dir`), without delaying the election.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +16,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct Remember {
     pub state: StateDir,
     pub published: watch::Receiver<Status>,
-    /// Written too: the next process waits for what this one has granted.
+    /// Saved too: the next process waits out this one's grants.
     pub miner_timeout: Duration,
 }
 
 impl Remember {
-    /// Runs until the agent is gone. A disk that hangs holds up nothing but this.
+    /// Runs until the agent is gone. A disk that hangs holds up only this task.
     pub async fn run(mut self) {
         let state = Arc::new(self.state);
         let (mut written, mut told) = (None, None);
@@ -38,7 +38,7 @@ impl Remember {
                 let write = move || state.write(&holder, highest, timeout);
                 match tokio::task::spawn_blocking(write).await {
                     Ok(Ok(())) => written = Some(highest),
-                    // Tried again at every change, and told once for each token.
+                    // Try again at every change, and log once per token.
                     Ok(Err(error)) if told.replace(highest) != Some(highest) => {
                         tracing::warn!(%error, highest, "--state-dir: cannot write what to remember: after a \
                             restart this agent may have to wait for its own lock, and does not know a --miner-timeout that was \

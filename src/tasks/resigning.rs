@@ -9,7 +9,7 @@ use crate::fault::StoreError;
 use crate::miner::ResignRefused;
 use crate::time::Instant;
 
-/// A planned hand-over, as it was asked for.
+/// A request for a planned hand-over.
 pub(super) struct Resignation {
     pub reason: String,
     pub hold_off: Duration,
@@ -19,9 +19,9 @@ pub(super) struct Resignation {
 
 #[derive(Default)]
 pub(super) struct Resigning {
-    /// A successor was named: whether it is there and ready is being read.
+    /// A successor was named: the next renewal reads whether it is there and ready.
     asking: Vec<Resignation>,
-    /// The term is being given back.
+    /// The agent is giving its term back.
     waiting: Vec<oneshot::Sender<Result<Token, ResignRefused>>>,
 }
 
@@ -35,7 +35,7 @@ impl Resigning {
         }
     }
 
-    /// A command was answered, or was not: who could take over may be known now.
+    /// A command was answered or failed, so the list of possible successors may be known now.
     pub fn answered(
         &mut self,
         attempt: &Attempt,
@@ -81,14 +81,14 @@ impl Resigning {
         }
     }
 
-    /// The term was given back, or could not be.
+    /// The agent has given its term back, or could not.
     pub fn ended(&mut self, result: &Result<Token, ResignRefused>) {
         for reply in self.waiting.drain(..) {
             let _ = reply.send(result.clone());
         }
     }
 
-    /// Nobody leads here any more: there is nothing to hand over.
+    /// This agent no longer leads, so there is nothing to hand over.
     pub fn not_leading(&mut self) {
         for resignation in self.asking.drain(..) {
             let _ = resignation.reply.send(Err(ResignRefused::NotLeader));

@@ -26,7 +26,7 @@ pub struct WatchRedis {
     pub requests: CheckRequests,
     /// The election, which is told when Redis is back.
     pub signals: mpsc::Sender<Signal>,
-    /// This task writes `redis`.
+    /// The status, of which this task writes `redis`.
     pub status: watch::Sender<Status>,
     pub metrics: Metrics,
     pub memory_every: Duration,
@@ -35,7 +35,7 @@ pub struct WatchRedis {
 }
 
 impl WatchRedis {
-    /// Checks when somebody asks; each second while somebody watches or something fails; else as often as memory is read.
+    /// Checks when somebody asks; every second while somebody watches or something fails; otherwise once per memory reading.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut memory_due = Instant::PAST;
         let mut last: Option<(Health, Instant)> = None;
@@ -49,18 +49,18 @@ impl WatchRedis {
                 () = stop.cancelled() => return,
             }
             let health = self.check().await;
-            // Those who asked meanwhile share the answer.
+            // Requests that came meanwhile share the answer.
             while let Some(asker) = self.requests.try_next() {
                 waiting.push(asker);
             }
             for asker in waiting {
-                // It may be gone again.
+                // The client may be gone again.
                 let _ = asker.send(());
             }
             let now = clock::boottime();
             let before = last.replace((health.clone(), now));
             if self.is_back(before.as_ref(), &health, now) {
-                // Where so much waits to be heard that there is no room, a pause ends anyway.
+                // If the queue is full, a pause ends anyway.
                 let _ = self.signals.try_send(Signal::Back);
             }
             if before.is_none_or(|(it, _)| it != health) {
@@ -158,7 +158,7 @@ impl WatchRedis {
     }
 }
 
-/// Logs a turn of Redis' health.
+/// Logs a change of Redis' health.
 fn tell(health: &Health) {
     match health {
         Health::Writable => tracing::info!("Redis answers and takes writes"),

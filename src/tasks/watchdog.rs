@@ -12,7 +12,7 @@ use crate::status::Status;
 /// How many signs of life to send within the time that systemd waits, so that one may be late.
 const SIGNS_PER_DEADLINE: u32 = 4;
 
-/// Shows them until `stop` is cancelled; where nobody waits for them, it waits for that.
+/// Sends them until `stop` is cancelled; if systemd expects none, it only waits for `stop`.
 pub fn show_life(
     notify: &Notify,
     status: &watch::Sender<Status>,
