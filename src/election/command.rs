@@ -25,6 +25,8 @@ pub enum Command {
         not_after: u64,
         /// Take the lock even where Redis is out of memory.
         under_oom: bool,
+        /// Begin even where Redis may evict the lock.
+        allow_eviction: bool,
         entry: Option<Entry>,
     },
     /// Extend the term with this token; write lock and record anew if they were lost.
@@ -138,6 +140,8 @@ pub enum Refusal {
     Held,
     /// Generation or record are not as judged.
     Changed,
+    /// Redis may evict the lock.
+    Evicting,
     /// The record tells of a later term, or says that this one was released.
     Superseded,
 }

@@ -33,8 +33,8 @@ pub struct View {
     pub promoted: bool,
     /// The server's clock when the script ran, in microseconds since 1970.
     pub store_micros: u64,
-    /// The server's memory at that moment.
-    pub memory: MemoryReading,
+    /// The server's memory at that moment, where a begin has read it.
+    pub memory: Option<MemoryReading>,
     /// Who could take over, where that was asked for.
     pub members: Vec<Listed>,
 }

@@ -1,10 +1,22 @@
-//! Generation and record as one text, as `look()` in `view.lua` writes it: `GENERATION LENGTH:FIELD LENGTH:FIELD …`, with
+//! Generation and record as one text, as `judged()` in `view.lua` writes it: `GENERATION LENGTH:FIELD LENGTH:FIELD …`, with
 //! a `-` for a field that is not there.
 
 use crate::election::{Basis, RecordFields, RecordSeen};
 
 /// How many fields a record has: those of `FIELDS` in `view.lua`.
 pub(super) const FIELDS: usize = 11;
+
+/// Such a text, by which a begin is judged. A script compares it with its own.
+pub(super) fn write(generation: &str, fields: impl IntoIterator<Item = Option<String>>) -> String {
+    let mut judged = generation.to_owned();
+    for field in fields {
+        match field {
+            Some(text) => judged += &format!(" {}:{text}", text.len()),
+            None => judged += " -",
+        }
+    }
+    judged
+}
 
 /// The fields that are read, of all in their order.
 pub(super) fn record(fields: [Option<&str>; FIELDS]) -> RecordSeen {
@@ -64,9 +76,23 @@ mod tests {
         "r:p 1:1 9:my host-1 2:50 - 5:30000 1:1 3:r:p 0: 1:0 16:00000000000000aa 2:16";
 
     #[test]
-    fn what_a_release_tells_is_read() {
+    fn what_a_release_tells_is_read_as_it_was_written() {
         let basis = read(JUDGED).expect("a basis");
         assert_eq!((&*basis.judged, &*basis.generation), (JUDGED, "r:p"));
+        let fields = [
+            Some("1"),
+            Some("my host-1"),
+            Some("50"),
+            None,
+            Some("30000"),
+            Some("1"),
+            Some("r:p"),
+            Some(""),
+            Some("0"),
+            Some("00000000000000aa"),
+            Some("16"),
+        ];
+        assert_eq!(write("r:p", fields.map(|it| it.map(str::to_owned))), JUDGED);
         let record = basis.record;
         assert_eq!((&*record.holder, record.token), ("my host-1", 50));
         assert!(record.released && record.generation == "r:p" && record.successor.is_empty());

@@ -38,6 +38,15 @@ pub struct Rehearsed {
     pub took: Duration,
 }
 
+impl Rehearsed {
+    /// The policy by which Redis may throw the lock away, if it may.
+    #[must_use]
+    pub fn evicting(&self) -> Option<&str> {
+        let memory = self.view.memory.as_ref().filter(|it| it.evicting())?;
+        Some(&memory.policy)
+    }
+}
+
 impl Rehearsal {
     /// `holder` makes the shadow keys its own. Nothing is dialled yet.
     #[must_use]
@@ -129,6 +138,8 @@ impl Rehearsal {
             above: 0,
             not_after,
             under_oom: self.under_oom,
+            // What follows is rehearsed all the same: see `Rehearsed::evicting`.
+            allow_eviction: true,
             entry: None,
         };
         let begun = self.execute(begin).await?;

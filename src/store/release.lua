@@ -8,12 +8,12 @@
 -- Outcomes: released; too_late, superseded (nothing was written).
 local id, token, channel = ARGV[1], ARGV[2], ARGV[5]
 
-if now > tonumber(ARGV[3]) then return answer('too_late') end
-
 local seen = look()
-local record = seen.record
+if now > tonumber(ARGV[3]) then return answer('too_late', seen) end
+
+local record = named(seen.values)
 if record.schema ~= '1' or record.holder ~= id or record.token ~= token or record.released ~= '0' then
-  return answer('superseded')
+  return answer('superseded', seen)
 end
 
 -- First a write that needs no memory, so that the rest runs when Redis is out of it (see claim.lua).
@@ -31,8 +31,8 @@ end
 redis.call('HSET', RECORD, 'released', '1', 'hold_off', ARGV[4], 'successor', successor, 'process', ARGV[6],
   'attempt', ARGV[7])
 -- On what stands there now the next term may be begun, unless somebody else has taken the lock: so that nobody need look.
-local told = 'released ' .. id .. ' ' .. token
 local left = look()
-if not left.lock then told = told .. ' ' .. left.judged end
+local told = 'released ' .. id .. ' ' .. token
+if not left.lock then told = told .. ' ' .. judged(left.values) end
 redis.pcall('PUBLISH', channel, told)
-return answer('released')
+return answer('released', left)

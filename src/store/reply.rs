@@ -29,7 +29,6 @@ struct Reply<'a> {
     time: &'a str,
     lock: &'a Value,
     pttl: &'a Value,
-    judged: &'a Value,
     record: &'a Value,
     generation: &'a str,
     uptime: &'a str,
@@ -45,7 +44,7 @@ impl<'a> Reply<'a> {
         };
         #[rustfmt::skip]
         let [
-            outcome, token, time, lock, pttl, judged, record, generation, uptime, replid2, memory, members,
+            outcome, token, time, lock, pttl, record, generation, uptime, replid2, memory, members,
         ] = items.as_slice() else {
             return None;
         };
@@ -55,7 +54,6 @@ impl<'a> Reply<'a> {
             time: text(time)?,
             lock,
             pttl,
-            judged,
             record,
             generation: text(generation)?,
             uptime: text(uptime)?,
@@ -77,6 +75,7 @@ fn read(reply: &Value) -> Option<Result<Answer, StoreError>> {
         "held" => Outcome::Refused(Refusal::Held),
         "changed" => Outcome::Refused(Refusal::Changed),
         "superseded" => Outcome::Refused(Refusal::Superseded),
+        "evicting" => Outcome::Refused(Refusal::Evicting),
         _ => return None,
     };
     let lock = match reply.lock {
@@ -90,17 +89,24 @@ fn read(reply: &Value) -> Option<Result<Answer, StoreError>> {
             },
         }),
     };
-    let memory = match MemoryReading::parse(reply.memory) {
-        Ok(memory) => memory,
-        Err(error) => return Some(Err(StoreError::nonsense(error.to_string()))),
+    let Value::Array(record) = reply.record else {
+        return None;
+    };
+    let record: &[Value; judged::FIELDS] = record.as_slice().try_into().ok()?;
+    let memory = match reply.memory {
+        "" => None,
+        told => match MemoryReading::parse(told) {
+            Ok(memory) => Some(memory),
+            Err(error) => return Some(Err(StoreError::nonsense(error.to_string()))),
+        },
     };
     Some(Ok(Answer {
         outcome,
         view: View {
             lock,
-            record: record_seen(reply.record)?,
+            record: record_seen(record),
             generation: reply.generation.to_owned(),
-            judged: lossy(reply.judged)?,
+            judged: judged::write(reply.generation, record.iter().map(lossy)),
             // Below zero on a server whose clock was set back to before its start.
             uptime: Duration::from_secs(reply.uptime.parse::<i64>().ok()?.try_into().unwrap_or(0)),
             promoted: reply.replid2.bytes().any(|byte| byte != b'0'),
@@ -112,19 +118,15 @@ fn read(reply: &Value) -> Option<Result<Answer, StoreError>> {
 }
 
 /// The fields in the order of `FIELDS` in `view.lua`.
-fn record_seen(record: &Value) -> Option<RecordSeen> {
-    let Value::Array(fields) = record else {
-        return None;
-    };
-    let fields: &[Value; judged::FIELDS] = fields.as_slice().try_into().ok()?;
+fn record_seen(fields: &[Value; judged::FIELDS]) -> RecordSeen {
     // Nor could it be judged: `judged` shows bytes that are no text as something else.
     if fields
         .iter()
         .any(|it| *it != Value::Nil && text(it).is_none())
     {
-        return Some(RecordSeen::Unknown("a field of it is no text".into()));
+        return RecordSeen::Unknown("a field of it is no text".into());
     }
-    Some(judged::record(fields.each_ref().map(text)))
+    judged::record(fields.each_ref().map(text))
 }
 
 /// Anybody may have written there: an entry that makes no sense is none.
@@ -168,7 +170,6 @@ mod tests {
             text("1700000000000000"),
             Value::Nil,
             Value::Int(-2),
-            text("g - - - - - - - - - - -"),
             Value::Array(vec![Value::Nil; 11]),
             text("g"),
             text(uptime),
@@ -185,7 +186,9 @@ mod tests {
             (view.uptime, view.record),
             (Duration::ZERO, RecordSeen::Missing)
         );
-        assert_eq!(answer(&reply("7")).unwrap().view.uptime.as_secs(), 7);
+        let view = answer(&reply("7")).unwrap().view;
+        assert_eq!(view.uptime.as_secs(), 7);
+        assert_eq!(view.judged, "g - - - - - - - - - - -");
     }
 
     #[test]
@@ -195,6 +198,7 @@ mod tests {
             Value::Okay,
             Value::Int(7),
             Value::Array(vec![]),
+            Value::Array(vec![Value::Nil; 10]),
             Value::Array(vec![Value::Nil; 11]),
             reply("soon"),
         ];
@@ -229,7 +233,7 @@ mod tests {
         #[test]
         fn no_record_makes_it_panic(parts in prop::collection::vec(any_value(), 11)) {
             let Value::Array(mut whole) = reply("7") else { unreachable!() };
-            whole[6] = Value::Array(parts);
+            whole[5] = Value::Array(parts);
             let _ = answer(&Value::Array(whole));
         }
     }

@@ -108,12 +108,14 @@ impl Scripts {
                 above,
                 not_after,
                 under_oom,
+                allow_eviction,
                 entry,
             } => {
                 let head = claims("begin", by, *not_after, *under_oom);
                 let judged = [judged.clone(), flag(*stale_lock), above.to_string()];
                 let rest = self.rest_of_claim(by, (rung, nth), entry.as_ref());
-                (claim, [&head[..], &judged[..], &rest].concat())
+                let last = [flag(*allow_eviction)];
+                (claim, [&head[..], &judged[..], &rest, &last].concat())
             }
             Command::Renew {
                 by,

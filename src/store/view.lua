@@ -3,7 +3,6 @@
 -- KEYS[1] the lock     string, holds the holder id, with a TTL
 -- KEYS[2] the record   hash, no TTL
 --
--- answer(outcome, token) is the reply of every script: the outcome, and the store as it stands after it.
 -- Nothing here writes but what members.lua tries, so all of it works under MISCONF and out of memory. A key of another
 -- type raises WRONGTYPE before anything is written.
 
@@ -23,7 +22,11 @@ local now = time[1] * 1000000 + time[2]
 
 local server = redis.call('INFO', 'server')
 local replication = redis.call('INFO', 'replication')
-local function info(text, name) return string.match(text, '\n' .. name .. ':([^\r\n]*)') end
+-- A pattern is tried at every character of the text, which costs more than INFO itself; a plain find does not.
+local function info(text, name)
+  local _, last = string.find(text, '\n' .. name .. ':', 1, true)
+  return last and string.match(text, '^[^\r\n]*', last + 1)
+end
 -- A connection from before a failover goes on showing what the old primary, a replica now, is told: the same lock
 -- in another generation. Whoever looks must dial again, as whoever writes here must.
 if info(replication, 'role') == 'slave' then
@@ -38,15 +41,24 @@ if not (run_id and replid and uptime and replid2) then
 end
 local generation = run_id .. ':' .. replid
 
--- `judged` is generation and record as one text. Each field carries its length, so that no two
--- different records have the same text.
+-- The lock and how long it is left, and the record's values in the order of FIELDS.
 local function look()
-  local values = redis.call('HMGET', RECORD, unpack(FIELDS))
-  local judged, record = { generation }, {}
-  for i, name in ipairs(FIELDS) do
-    record[name] = values[i]
-    judged[i + 1] = values[i] and (#values[i] .. ':' .. values[i]) or '-'
-  end
-  return { lock = redis.call('GET', LOCK), values = values, record = record, judged = table.concat(judged, ' ') }
+  local lock = redis.call('GET', LOCK)
+  local left = lock and redis.call('PTTL', LOCK) or -2
+  return { lock = lock, left = left, values = redis.call('HMGET', RECORD, unpack(FIELDS)) }
 end
 
+-- The record's values by their names.
+local function named(values)
+  local record = {}
+  for i, name in ipairs(FIELDS) do record[name] = values[i] end
+  return record
+end
+
+-- Generation and record as one text, on which the next term is judged. Each field carries its length, so that no two
+-- different records have the same text. judged.rs writes and reads the same.
+local function judged(values)
+  local text = { generation }
+  for i = 1, #FIELDS do text[i + 1] = values[i] and (#values[i] .. ':' .. values[i]) or '-' end
+  return table.concat(text, ' ')
+end

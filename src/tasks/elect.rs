@@ -215,6 +215,7 @@ impl Shell {
         let now = clock::boottime();
         match signal {
             Signal::Event(heard) => self.election.handle_heard(heard, now),
+            Signal::Memory { evicting } => self.election.handle_memory(evicting, now),
             Signal::Back => self.election.handle_back(now),
             Signal::Hears(hears) => {
                 self.hears = hears;

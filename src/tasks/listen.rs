@@ -23,6 +23,8 @@ pub enum Signal {
     Event(Option<Announcement>),
     /// The subscription is established, or lost.
     Hears(bool),
+    /// The memory of Redis was read: whether it may evict keys.
+    Memory { evicting: bool },
     /// Redis takes commands that it refused before.
     Back,
 }

@@ -70,7 +70,7 @@ impl Rehearse {
         let instance = &self.instance;
         let class = |takeover: &Takeover| takeover.fault.as_ref().map(|(reason, _)| *reason);
         let known = before.and_then(class);
-        let fault = match rehearsed {
+        let fault = match &rehearsed {
             Err(error) => {
                 let reason = Reason::from(error.fault);
                 if known != Some(reason) {
@@ -79,9 +79,10 @@ impl Rehearse {
                 }
                 Some((reason, error.to_string()))
             }
-            Ok(rehearsed) if rehearsed.view.memory.evicting() && !self.allow_eviction => {
+            Ok(rehearsed)
+                if let Some(policy) = rehearsed.evicting().filter(|_| !self.allow_eviction) =>
+            {
                 let reason = Reason::EvictionPolicy;
-                let policy = &rehearsed.view.memory.policy;
                 let error = format!("maxmemory-policy {policy} may evict the lock");
                 if known != Some(reason) {
                     tracing::warn!(%instance, reason = reason.name(), error,

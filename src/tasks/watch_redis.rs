@@ -136,6 +136,9 @@ impl WatchRedis {
                 return;
             }
         };
+        // Where so much waits to be heard that there is no room, the next reading tells.
+        let evicting = reading.evicting();
+        let _ = self.signals.try_send(Signal::Memory { evicting });
         if reading.above(self.warn_ratio) {
             tracing::warn!(
                 used_memory_bytes = reading.used_bytes,

@@ -20,6 +20,9 @@ mod redis;
 mod safeguard;
 mod search;
 mod setting;
+#[allow(dead_code, reason = "the simulation uses more of it")]
+#[path = "../simulation/shown.rs"]
+mod shown;
 mod state;
 mod steps;
 mod wire;

@@ -151,6 +151,10 @@ impl World {
         }
         let agent = &mut self.agents[index];
         agent.election.handle_timeout(now);
+        if agent.cut.is_none() {
+            let evicting = self.redis.evicting();
+            agent.election.handle_memory(evicting, now);
+        }
         match self.setting.liveness {
             Liveness::Campaign => {
                 if agent.miner.is_none()

@@ -9,6 +9,9 @@ mod redis;
 #[allow(dead_code, reason = "the simulation switches them off")]
 #[path = "../simulation/safeguard.rs"]
 mod safeguard;
+#[allow(dead_code, reason = "the simulation uses more of it")]
+#[path = "../simulation/shown.rs"]
+mod shown;
 use std::path::Path;
 use std::time::Duration;
 
@@ -104,6 +107,7 @@ impl Twins {
                 let (real, modelled) = self.judged[self.judged.len() - 1 - back].clone();
                 let (stale_lock, above) = (self.roll(2) == 0, self.token());
                 let under_oom = self.roll(4) > 0;
+                let allow_eviction = self.roll(4) > 0;
                 let begin = |judged| Command::Begin {
                     by: by.clone(),
                     judged,
@@ -111,6 +115,7 @@ impl Twins {
                     above,
                     not_after,
                     under_oom,
+                    allow_eviction,
                     entry: entry.clone(),
                 };
                 (begin(real), begin(modelled))
@@ -151,7 +156,7 @@ impl Twins {
 
     /// What happens to both besides commands.
     fn befall(&mut self) {
-        let case = self.roll(18);
+        let case = self.roll(20);
         // Refused out of memory, or by a replica, as any client is.
         let done = |words: &[&str]| !self.redis.tell(words).starts_with('-');
         let data = &mut self.model.data;
@@ -174,10 +179,12 @@ impl Twins {
                 self.redis.tell(&["SCRIPT", "FLUSH"]);
             }
             5 => {
+                self.redis
+                    .tell(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
                 self.redis.tell(&["CONFIG", "SET", "maxmemory", "1"]);
                 self.model.memory = Memory::Full;
             }
-            6 => {
+            6 | 12 => {
                 self.redis.relieve();
                 self.model.memory = Memory::Enough;
             }
@@ -194,6 +201,13 @@ impl Twins {
                 self.model.refuses = None;
                 self.model.generation += 1;
                 self.model.promoted = true;
+            }
+            11 => {
+                // In this order nothing is evicted.
+                self.redis.tell(&["CONFIG", "SET", "maxmemory", "1gb"]);
+                let policy = ["CONFIG", "SET", "maxmemory-policy", "volatile-lru"];
+                self.redis.tell(&policy);
+                self.model.memory = Memory::Evicting { all: false };
             }
             _ => {}
         }
@@ -240,7 +254,11 @@ impl Twins {
             }
             (real, modelled) => assert_eq!(real, modelled, "{case}"),
         }
-        let seen = |view: &View| (view.promoted, view.memory.out_of_memory());
+        let seen = |view: &View| {
+            let memory = view.memory.as_ref();
+            let told = memory.map(|it| (it.out_of_memory(), it.evicting()));
+            (view.promoted, told)
+        };
         assert_eq!(seen(&answer.view), seen(&expected.view), "{case}");
         let members = |view: &View| {
             let mut members = view.members.clone();
@@ -385,6 +403,7 @@ async fn without_the_first_rung_redis_refuses_and_with_either_it_does_not() {
         above: 0,
         not_after: LATER,
         under_oom,
+        allow_eviction: false,
         entry: None,
     };
     let deadline = || boottime() + Duration::from_secs(5);
@@ -396,6 +415,7 @@ async fn without_the_first_rung_redis_refuses_and_with_either_it_does_not() {
     assert_eq!(redis.tell(&["EXISTS", LOCK]), ":0");
     let begun = run(&mut store, &begin(true)).await;
     assert!(matches!(begun.outcome, Outcome::Begun(_)));
-    assert!(begun.view.memory.out_of_memory());
+    let memory = begun.view.memory.expect("a begin reads it");
+    assert!(memory.out_of_memory());
     assert_eq!(store.rung(), OomRung::FirstWrite);
 }

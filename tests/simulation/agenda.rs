@@ -43,6 +43,10 @@ pub enum Step {
         process: u64,
         sent_at: Instant,
     },
+    /// An agent reads Redis' memory.
+    ReadsMemory {
+        agent: usize,
+    },
     /// Somebody asks an agent who leads.
     Poll {
         agent: usize,
@@ -118,6 +122,7 @@ impl Step {
             | Self::Healed { agent }
             | Self::Probe { agent, .. }
             | Self::Probed { agent, .. }
+            | Self::ReadsMemory { agent }
             | Self::Poll { agent }
             | Self::Stop { agent, .. }
             | Self::StreamEnded { agent, .. }

@@ -19,6 +19,7 @@ mod pollers;
 mod redis;
 mod safeguard;
 mod scene;
+mod shown;
 mod store_clock;
 mod voices;
 mod world;

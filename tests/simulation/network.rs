@@ -130,6 +130,15 @@ impl World {
         changed
     }
 
+    /// As often as a leader with the shortest lease renews.
+    pub fn reads_memory(&mut self, index: usize) {
+        if self.now >= self.agents[index].cut_until {
+            let evicting = self.redis.evicting();
+            self.turn(index, |election, now| election.handle_memory(evicting, now));
+        }
+        self.after(self.now + S, Step::ReadsMemory { agent: index });
+    }
+
     pub fn replied(&mut self, index: usize, id: AttemptId, reply: Reply) {
         let fault = reply.as_ref().err().map(|error| Reason::from(error.fault));
         self.turn(index, |election, now| election.handle_reply(id, reply, now));

@@ -6,11 +6,9 @@ use std::fmt;
 use std::time::Duration;
 
 use understudy::election::{
-    Answer, Claimant, Command, LARGEST_TOKEN, Lock, Outcome, Record, RecordSeen, Refusal, Reply,
-    Stamp, Token, View,
+    Answer, Claimant, Command, LARGEST_TOKEN, Outcome, Record, Refusal, Reply, Stamp, Token,
 };
 use understudy::fault::StoreError;
-use understudy::health::MemoryReading;
 
 use super::safeguard::Safeguard;
 
@@ -93,13 +91,6 @@ pub struct Redis {
     pub greatest: Token,
 }
 
-/// In place of those that are not judged.
-const NO_STAMP: Stamp = Stamp {
-    process: 0,
-    attempt: 0,
-};
-/// Shorter than any that an agent has.
-const SHORT: Duration = Duration::from_millis(1);
 const EPOCH: u64 = 1_700_000_000_000_000;
 const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
@@ -151,6 +142,11 @@ impl Redis {
         self.data = data;
     }
 
+    /// It may throw keys away.
+    pub fn evicting(&self) -> bool {
+        matches!(self.memory, Memory::Evicting { .. })
+    }
+
     /// Throws away what its policy allows.
     pub fn evict(&mut self) {
         if let Memory::Evicting { all } = self.memory {
@@ -181,10 +177,16 @@ impl Redis {
         let members = self.keep_members(command, outcome, clock);
         let mut view = self.view(clock);
         view.members = members;
+        // A begin that was not refused before reads it.
+        let read = matches!(
+            outcome,
+            Outcome::Begun(_) | Outcome::Refused(Refusal::Evicting)
+        );
+        view.memory.take_if(|_| !read);
         Ok(Answer { outcome, view })
     }
 
-    fn checks(&self, safeguard: Safeguard) -> bool {
+    pub fn checks(&self, safeguard: Safeguard) -> bool {
         self.without != Some(safeguard)
     }
 
@@ -209,6 +211,7 @@ impl Redis {
                 above,
                 not_after,
                 under_oom,
+                allow_eviction,
                 ..
             } => {
                 if too_late(*not_after) {
@@ -221,6 +224,9 @@ impl Redis {
                     && record.is_some_and(|it| Some(&*it.holder) == lock && !it.released);
                 if foreign && !stale {
                     return refused(Refusal::Held);
+                }
+                if self.evicting() && !allow_eviction {
+                    return refused(Refusal::Evicting);
                 }
                 let mut token = record.map_or(0, |record| record.token) + 1;
                 if self.checks(Safeguard::TokenAboveTime) {
@@ -316,85 +322,5 @@ impl Redis {
             stamp: by.stamp,
         });
         Ok(())
-    }
-
-    /// The record was written in the generation that is shown now.
-    pub fn believes_record(&self) -> bool {
-        let record = self.data.stored.as_ref().map(|it| &it.record);
-        record.is_none_or(|it| it.generation == self.shown_generation())
-    }
-
-    pub fn shown_generation(&self) -> String {
-        let shown = self.checks(Safeguard::Generation);
-        if shown { self.generation } else { 1 }.to_string()
-    }
-
-    /// Generation and record as one text.
-    pub fn judged(&self) -> String {
-        let mut stored = self.data.stored.clone();
-        if let Some(stored) = stored
-            .as_mut()
-            .filter(|_| !self.checks(Safeguard::WriterAndNumber))
-        {
-            stored.stamp = NO_STAMP;
-        }
-        let generation = self.shown_generation();
-        match stored {
-            Some(stored) => format!("{generation} {stored}"),
-            None => format!("{generation} -"),
-        }
-    }
-
-    fn view(&self, clock: u64) -> View {
-        let (max_bytes, policy) = match self.memory {
-            Memory::Enough => (0, "noeviction"),
-            Memory::Full => (1, "noeviction"),
-            Memory::Evicting { all: false } => (1, "volatile-lru"),
-            Memory::Evicting { all: true } => (1, "allkeys-lru"),
-        };
-        View {
-            lock: self.data.lock.as_ref().map(|(holder, expires)| Lock {
-                holder: holder.clone(),
-                remaining: Some(Duration::from_micros(expires.saturating_sub(clock))),
-            }),
-            record: self.record_seen(),
-            generation: self.shown_generation(),
-            judged: self.judged(),
-            uptime: Duration::from_micros(clock.saturating_sub(self.started)),
-            promoted: self.promoted,
-            store_micros: clock,
-            memory: MemoryReading {
-                used_bytes: 2,
-                max_bytes,
-                not_counted_bytes: 0,
-                policy: policy.into(),
-            },
-            members: Vec::new(),
-        }
-    }
-
-    fn record_seen(&self) -> RecordSeen {
-        let record = self.data.stored.as_ref().map(|stored| &stored.record);
-        let free = self.data.lock.is_none();
-        // Without these rules a lock that is gone, by Redis' own clock, is all that a standby asks for.
-        let taken_as_released = free
-            && match self.without {
-                Some(Safeguard::Record) => true,
-                Some(Safeguard::OwnClockWait) => {
-                    record.is_some_and(|it| it.generation == self.shown_generation())
-                }
-                _ => false,
-            };
-        if taken_as_released {
-            return RecordSeen::Known(Record {
-                holder: "anyone".into(),
-                token: self.greatest,
-                ttl: record.map_or(SHORT, |it| it.ttl),
-                released: true,
-                generation: self.shown_generation(),
-                successor: String::new(),
-            });
-        }
-        record.map_or(RecordSeen::Missing, |it| RecordSeen::Known(it.clone()))
     }
 }

@@ -102,6 +102,7 @@ impl World {
             world.agents.push(agent);
             world.plan(index);
             world.open(index);
+            world.after(0, Step::ReadsMemory { agent: index });
             if world.scene.liveness[index] != Liveness::Campaign {
                 world.after(0, Step::Poll { agent: index });
             }
@@ -218,6 +219,7 @@ impl World {
                 process,
                 sent_at,
             } => self.probed(agent, process, sent_at),
+            Step::ReadsMemory { agent } => self.reads_memory(agent),
             Step::Poll { agent } => self.poll(agent),
             Step::Left {
                 agent,

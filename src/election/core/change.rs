@@ -11,6 +11,7 @@ use super::super::watch::Watch;
 use super::hand_over::HandOver;
 use super::{Election, Phase, Term};
 use crate::fault::StoreError;
+use crate::health::MemoryReading;
 use crate::time::Instant;
 
 impl Election {
@@ -79,14 +80,27 @@ impl Election {
                 }
             }
         }
-        if matches!(self.phase, Phase::Leading { .. }) && self.evicting() {
-            self.end_term(Reason::EvictionPolicy, HandOver::TO_ANYONE, now);
-        }
+        self.leave_where_evicting(now);
         if let Some(lock) = self.foreign_lock(now) {
             let (leader, endless) = (lock.holder.clone(), lock.remaining.is_none());
             self.failures = 0;
             self.events
                 .push_back(Event::HeldByOther { leader, endless });
+        }
+    }
+
+    /// Redis' memory was read: it may throw keys away to make room, or not.
+    pub fn handle_memory(&mut self, evicting: bool, now: Instant) {
+        self.elapse(now);
+        self.evicting = evicting;
+        self.leave_where_evicting(now);
+        self.settle(now);
+    }
+
+    fn leave_where_evicting(&mut self, now: Instant) {
+        let leads = matches!(self.phase, Phase::Leading { .. });
+        if leads && self.may_be_evicted() {
+            self.end_term(Reason::EvictionPolicy, HandOver::TO_ANYONE, now);
         }
     }
 
@@ -119,6 +133,9 @@ impl Election {
         self.demoted = None;
         self.stray = false;
         self.store_clock = Some((view.store_micros, now));
+        if let Some(memory) = &view.memory {
+            self.evicting = memory.evicting();
+        }
         if wrote {
             self.members.listed.clone_from(&view.members);
         }
@@ -171,7 +188,8 @@ impl Election {
             under_oom: self
                 .watch
                 .as_ref()
-                .is_some_and(|it| it.view.memory.out_of_memory()),
+                .and_then(|it| it.view.memory.as_ref())
+                .is_some_and(MemoryReading::out_of_memory),
             after_failures: self.failures,
         });
         self.failures = 0;

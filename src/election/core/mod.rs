@@ -50,6 +50,8 @@ pub struct Election {
     longest_ttl: Duration,
     /// The store's clock in microseconds, and the moment of ours by which it showed that.
     store_clock: Option<(u64, Instant)>,
+    /// Redis may throw keys away to make room.
+    evicting: bool,
     /// The last answer was an error.
     error: Option<StoreError>,
     /// Why the last term ended, until the store is next seen.
@@ -113,6 +115,7 @@ impl Election {
             highest: settings.remembered.highest,
             longest_ttl: settings.rules.ttl(),
             store_clock: None,
+            evicting: false,
             error: None,
             demoted: None,
             in_flight: None,
@@ -305,11 +308,8 @@ impl Election {
         })
     }
 
-    fn evicting(&self) -> bool {
-        let seen = self
-            .watch
-            .as_ref()
-            .is_some_and(|it| it.view.memory.evicting());
-        seen && !self.settings.allow_eviction
+    /// Redis may throw the lock away, as far as was last read, and nobody has accepted that.
+    fn may_be_evicted(&self) -> bool {
+        self.evicting && !self.settings.allow_eviction
     }
 }

@@ -161,6 +161,7 @@ impl Election {
             above: self.highest,
             not_after: self.not_after(self.deadline(now)),
             under_oom: self.settings.under_oom,
+            allow_eviction: self.settings.allow_eviction,
             entry: self.entry(now),
         }
     }
@@ -209,7 +210,7 @@ impl Election {
             // Another miner of this agent may still act on its last grant.
             return Some((Reason::WaitingOutLease, self.acting_until()));
         }
-        let evicting = self.evicting();
+        let evicting = self.may_be_evicted();
         evicting.then_some((Reason::EvictionPolicy, Instant::NEVER))
     }
 

@@ -1,6 +1,7 @@
 //! When a term may be begun, and when not.
 
 use super::*;
+use crate::health::MemoryReading;
 
 #[test]
 fn an_agent_without_a_miner_looks_and_never_begins() {
@@ -213,20 +214,35 @@ fn nothing_is_begun_on_a_record_that_is_not_understood() {
 
 #[test]
 fn an_evicting_store_is_led_by_nobody() {
+    let evicting = (Role::Standby, Reason::EvictionPolicy);
+    // The script that begins reads the policy, and refuses.
     let mut stage = Stage::new();
     stage.campaign();
-    stage.view.memory.max_bytes = 100;
-    stage.view.memory.policy = "volatile-lru".into();
     stage.look();
+    let begin = stage.next();
+    assert!(matches!(
+        begin.command,
+        Command::Begin {
+            allow_eviction: false,
+            ..
+        }
+    ));
+    stage.view.memory = Some(MemoryReading {
+        used_bytes: 1,
+        max_bytes: 100,
+        not_counted_bytes: 0,
+        policy: "volatile-lru".into(),
+    });
+    stage.answer(&begin, Outcome::Refused(Refusal::Evicting));
     stage.nothing();
-    assert_eq!(stage.says(), (Role::Standby, Reason::EvictionPolicy));
-
-    let (mut leader, _) = Stage::leading();
-    leader.view.memory = stage.view.memory.clone();
-    leader.election.handle_hearing(true, leader.now);
-    let renewal = leader.next();
-    leader.answer(&renewal, Outcome::Renewed);
-    assert_eq!(leader.says(), (Role::Standby, Reason::EvictionPolicy));
+    assert_eq!(stage.says(), evicting);
+    assert_eq!(stage.events(), []);
+    stage.view.memory = None;
+    stage.election.handle_memory(false, stage.now);
+    stage.begin(100);
+    // A leader is told by whoever reads the memory.
+    stage.election.handle_memory(true, stage.now);
+    assert_eq!(stage.says(), evicting);
 }
 
 #[test]

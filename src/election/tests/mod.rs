@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use super::*;
 use crate::fault::{RedisFault, StoreError, StoreFault};
-use crate::health::MemoryReading;
 use crate::time::Instant;
 
 const TTL: Duration = Duration::from_secs(30);
@@ -173,12 +172,7 @@ fn empty() -> View {
         uptime: Duration::from_secs(1000),
         promoted: false,
         store_micros: 1_700_000_000_000_000,
-        memory: MemoryReading {
-            used_bytes: 1,
-            max_bytes: 0,
-            not_counted_bytes: 0,
-            policy: "noeviction".into(),
-        },
+        memory: None,
         members: Vec::new(),
     }
 }
