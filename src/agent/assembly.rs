@@ -60,9 +60,9 @@ impl Assembly {
         }
     }
 
-    pub fn listen(&self, signals: mpsc::Sender<Signal>) -> Listen {
+    pub fn listen(&self, check: &HealthCheck, signals: mpsc::Sender<Signal>) -> Listen {
         Listen {
-            events: Events::new(&self.config.redis),
+            events: Events::new(&self.config.redis).sharing(check),
             signals,
             // A leader is heard each --renew-every: only what is missed is asked for.
             quiet: self.config.rules.renew_every() * 3 / 2,

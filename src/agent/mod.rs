@@ -172,10 +172,10 @@ impl Agent {
 
         let done = |(): ()| Ok(());
         let mut others = Named::default();
-        let listen = assembly.listen(signals_out.clone());
+        let check = HealthCheck::new(&assembly.config.redis);
+        let listen = assembly.listen(&check, signals_out.clone());
         let listening = close().run_until_cancelled_owned(listen.run());
         others.spawn("the listener", listening.map(|_| Ok(())));
-        let check = HealthCheck::new(&assembly.config.redis);
         if assembly.config.candidate {
             let rehearse = assembly.rehearse(&check);
             let rehearsing = close().run_until_cancelled_owned(rehearse.run());

@@ -9,10 +9,13 @@ use redis::RedisResult;
 use redis::aio::{PubSubSink, PubSubStream};
 use tokio::time::timeout;
 
+use super::HealthCheck;
 use super::dial::{Credentials, dial_to_listen};
 use super::error::store_error;
 use super::judged;
-use super::topology::Topology;
+use super::link::{Link, Wire};
+use super::pushes::{Ended, Meter};
+use crate::clock;
 use crate::election::Announcement;
 use crate::endpoint::{RedisAddress, RedisEndpoint, RedisPlace, RedisSettings};
 use crate::fault::StoreError;
@@ -22,16 +25,33 @@ const SWITCHED: &str = "+switch-master";
 
 /// Where to listen.
 pub struct Events {
-    topology: Topology,
+    link: Link,
+    endpoint: Arc<RedisEndpoint>,
     channel: String,
     limit: Duration,
 }
 
-/// A connection that listens, gone when Redis is gone or another server has become the primary.
+/// A subscription, gone when Redis is gone or another server has become the primary.
 pub struct Subscription {
-    sink: PubSubSink,
-    stream: PubSubStream,
+    ear: Ear,
     switches: Option<Switches>,
+}
+
+/// Where the messages come in.
+enum Ear {
+    /// Among the answers to checks and rehearsals.
+    Shared(Wire),
+    /// A connection of its own, for servers that cannot do that.
+    Own(PubSubSink, PubSubStream, Meter),
+}
+
+/// What is heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// An event of this lock, or something else.
+    Event(Option<Announcement>),
+    /// The subscription has moved to another connection: something may have been missed.
+    Anew,
 }
 
 /// A connection to a sentinel that tells of a new primary.
@@ -46,66 +66,166 @@ impl Events {
     /// Nothing is dialled yet.
     #[must_use]
     pub fn new(settings: &RedisSettings) -> Self {
-        let endpoint = Arc::new(settings.endpoint.clone());
         Self {
-            topology: Topology::new(&endpoint, &settings.keys.lock),
+            link: Link::listening(settings),
+            endpoint: Arc::new(settings.endpoint.clone()),
             channel: settings.keys.events(),
             limit: settings.timeout,
         }
+    }
+
+    /// The same, on the check's connection.
+    #[must_use]
+    pub fn sharing(mut self, check: &HealthCheck) -> Self {
+        self.link.share(&check.link);
+        self
     }
 
     /// # Errors
     /// Redis is not there, or refuses to let this user subscribe.
     pub async fn subscribe(&mut self) -> Result<Subscription, StoreError> {
         let limit = self.limit;
-        timeout(limit, self.dial())
-            .await
-            .map_err(|_| StoreError::timed_out(format!("no answer within {limit:.0?}")))?
-    }
-
-    async fn dial(&mut self) -> Result<Subscription, StoreError> {
-        let endpoint = Arc::clone(self.topology.endpoint());
+        let late = || StoreError::timed_out(format!("no answer within {limit:.0?}"));
         // First whoever tells of a change, so that none is missed.
-        let switches = match &endpoint.place {
-            RedisPlace::Sentinel { sentinels, master } => {
-                Some(Switches::listen(&endpoint, sentinels, master).await?)
-            }
-            RedisPlace::Server(_) | RedisPlace::Cluster { .. } => None,
+        let switches = timeout(limit, self.listen_to_sentinels());
+        let switches = switches.await.map_err(|_| late())??;
+        let ear = match self.share_ear().await? {
+            Some(wire) => Ear::Shared(wire),
+            None => timeout(limit, self.own_ear()).await.map_err(|_| late())??,
         };
-        let address = self.topology.locate().await?;
-        let listening = listen(&endpoint, &address, Credentials::Redis, &self.channel);
-        let (sink, stream) = listening.await.map_err(store_error)?;
-        Ok(Subscription {
-            sink,
-            stream,
-            switches,
-        })
+        Ok(Subscription { ear, switches })
     }
 
-    /// Waits for the next event and returns what was said of this lock, if anything; `None` when the subscription is gone.
-    /// A connection on which nothing was heard for `quiet` is asked whether it still lives.
+    async fn listen_to_sentinels(&self) -> Result<Option<Switches>, StoreError> {
+        match &self.endpoint.place {
+            RedisPlace::Sentinel { sentinels, master } => {
+                let switches = Switches::listen(&self.endpoint, sentinels, master).await?;
+                Ok(Some(switches))
+            }
+            RedisPlace::Server(_) | RedisPlace::Cluster { .. } => Ok(None),
+        }
+    }
+
+    /// Nothing where one cannot listen on it.
+    async fn share_ear(&mut self) -> Result<Option<Wire>, StoreError> {
+        let channel = &self.channel;
+        let subscribe = |mut wire: Wire, _| async move {
+            let Some(pushes) = &mut wire.pushes else {
+                return Ok(None);
+            };
+            pushes.begin();
+            wire.connection.subscribe(channel).await?;
+            Ok(Some(wire))
+        };
+        self.link.run_on_wire(self.limit, subscribe).await
+    }
+
+    async fn own_ear(&mut self) -> Result<Ear, StoreError> {
+        let address = self.link.topology().locate().await?;
+        let listening = listen(&self.endpoint, &address, Credentials::Redis, &self.channel);
+        let (sink, stream) = listening.await.map_err(store_error)?;
+        Ok(Ear::Own(sink, stream, Meter::default()))
+    }
+
+    /// Waits for the next event and returns what was said. A connection on which nothing was heard for `quiet` is asked
+    /// whether it still lives.
+    ///
+    /// # Errors
+    /// Nothing more will be heard.
     pub async fn next(
-        &self,
+        &mut self,
         subscription: &mut Subscription,
         quiet: Duration,
-    ) -> Option<Option<Announcement>> {
-        let Subscription {
-            sink,
-            stream,
-            switches,
-        } = subscription;
-        let mut switched = pin!(Switches::next(switches.as_mut()));
+    ) -> Result<Heard, Ended> {
+        let next = self.next_of(subscription, quiet).await;
+        if next == Err(Ended::Flooded) {
+            self.leave(&mut subscription.ear).await;
+        }
+        next
+    }
+
+    async fn next_of(
+        &mut self,
+        subscription: &mut Subscription,
+        quiet: Duration,
+    ) -> Result<Heard, Ended> {
         loop {
-            tokio::select! {
-                message = timeout(quiet, stream.next()) => if let Ok(message) = message {
-                    // What is no text was not said by one of us.
-                    let said: String = message?.get_payload().unwrap_or_default();
-                    return Some(Announcement::parse(&said, judged::read));
-                },
-                () = &mut switched => return None,
+            if self.follow(&mut subscription.ear).await {
+                return Ok(Heard::Anew);
             }
-            let ping = sink.ping::<redis::Value>();
-            timeout(self.limit, ping).await.ok()?.ok()?;
+            let mut switched = pin!(Switches::next(subscription.switches.as_mut()));
+            let message = tokio::select! {
+                message = timeout(quiet, subscription.ear.next()) => message,
+                () = &mut switched => return Err(Ended::Gone),
+            };
+            match message {
+                Ok(message) => {
+                    return message.map(|it| Heard::Event(Announcement::parse(&it, judged::read)));
+                }
+                Err(_) => subscription.ear.ping(self.limit).await?,
+            }
+        }
+    }
+
+    /// To the connection that is in use now, where checks have left this one because an answer was late. Whether there was
+    /// one to follow, and it listens: until then the old one does.
+    async fn follow(&mut self, ear: &mut Ear) -> bool {
+        let Ear::Shared(wire) = ear else {
+            return false;
+        };
+        if !self.link.has_another_than(wire) {
+            return false;
+        }
+        match self.share_ear().await {
+            Ok(Some(wire)) => {
+                *ear = Ear::Shared(wire);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Checks go on where one only listens no more.
+    async fn leave(&mut self, ear: &mut Ear) {
+        let Ear::Shared(wire) = ear else {
+            return;
+        };
+        let left = wire.connection.unsubscribe(&self.channel);
+        if !matches!(timeout(self.limit, left).await, Ok(Ok(()))) {
+            self.link.forget(wire);
+        }
+    }
+}
+
+impl Ear {
+    async fn next(&mut self) -> Result<String, Ended> {
+        match self {
+            Self::Shared(wire) => match &mut wire.pushes {
+                Some(pushes) => pushes.next().await,
+                None => Err(Ended::Gone),
+            },
+            Self::Own(_, stream, meter) => {
+                let message = stream.next().await.ok_or(Ended::Gone)?;
+                if meter.count(message.get_payload_bytes().len(), clock::boottime()) {
+                    return Err(Ended::Flooded);
+                }
+                // What is no text was not said by one of us.
+                Ok(message.get_payload().unwrap_or_default())
+            }
+        }
+    }
+
+    async fn ping(&mut self, limit: Duration) -> Result<(), Ended> {
+        let pinged = match self {
+            Self::Shared(wire) => {
+                let ping = redis::cmd("PING");
+                timeout(limit, ping.exec_async(&mut wire.connection)).await
+            }
+            Self::Own(sink, _, _) => timeout(limit, sink.ping()).await,
+        };
+        match pinged {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Ended::Gone),
         }
     }
 }

@@ -22,7 +22,7 @@ impl HealthCheck {
     #[must_use]
     pub fn new(settings: &RedisSettings) -> Self {
         Self {
-            link: Link::new(settings),
+            link: Link::listening(settings),
             key: settings.keys.write_probe(),
             engine: None,
         }

@@ -8,6 +8,7 @@ mod files;
 mod health_check;
 mod judged;
 mod link;
+mod pushes;
 mod rehearsal;
 mod reply;
 mod script;
@@ -25,14 +26,15 @@ use crate::time::Instant;
 use link::Link;
 use script::Scripts;
 
-pub use events::{Events, Subscription};
+pub use events::{Events, Heard, Subscription};
 pub use health_check::HealthCheck;
+pub use pushes::Ended;
 pub use rehearsal::{Rehearsal, Rehearsed};
 pub use reply::answer;
 pub use survey::{OtherLock, Survey};
 
-/// What an agent keeps open to Redis, at most: one for the election, one for the events, and one for checks and rehearsals.
-pub const CONNECTIONS_PER_AGENT: u64 = 3;
+/// What an agent keeps open to Redis: one for the election, and one on which it listens, checks and rehearses.
+pub const CONNECTIONS_PER_AGENT: u64 = 2;
 
 /// Executes the election's commands over a connection of its own.
 pub struct Store {

@@ -9,7 +9,7 @@ use redis::{FromRedisValue, RedisResult, Value};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::dial::{Credentials, on_open_connection};
+use super::dial::{Credentials, dial, on_open_connection};
 use super::error::store_error;
 use crate::endpoint::{RedisAddress, RedisEndpoint};
 use crate::fault::StoreError;
@@ -101,8 +101,8 @@ impl Voice {
                 Question::Cluster { key } => owner_of(&mut connection, key, address).await,
             }
         };
-        let (connection, answer) =
-            on_open_connection(kept.take(), endpoint, address, credentials, ask).await;
+        let dial = dial(endpoint, address, credentials);
+        let (connection, answer) = on_open_connection(kept.take(), dial, ask).await;
         let answer = answer.map_err(at)?.ok_or_else(|| match question {
             Question::Sentinel { master } => StoreError::nonsense(format!(
                 "the sentinel {address} knows no primary called {master}"

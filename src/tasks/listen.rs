@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::clock;
 use crate::election::Announcement;
 use crate::fault::StoreFault;
-use crate::store::Events;
+use crate::store::{Ended, Events, Heard, Subscription};
 
 /// How long to wait before subscribing again: often if Redis is away, because a leader writes its term again as
 /// soon as Redis is back; rarely if Redis refuses.
@@ -40,6 +40,9 @@ pub struct Listen {
     pub spread: u32,
 }
 
+/// The election listens no more.
+struct Over;
+
 impl Listen {
     /// Runs until the election no longer listens.
     pub async fn run(mut self) {
@@ -47,28 +50,31 @@ impl Listen {
         let mut hears = false;
         loop {
             match self.events.subscribe().await {
-                Ok(mut subscription) => {
+                Ok(subscription) => {
                     hears = true;
                     let since = clock::boottime();
-                    let mut signal = Signal::Hears(true);
-                    loop {
-                        if self.signals.send(signal).await.is_err() {
-                            return;
-                        }
-                        match self.events.next(&mut subscription, self.quiet).await {
-                            Some(heard) => signal = Signal::Event(heard),
-                            None => break,
-                        }
-                    }
-                    tracing::debug!("the events channel is gone: subscribing again");
-                    if clock::boottime().since(since) > LONGEST_PAUSE_AWAY {
-                        // A connection that closes after a while says nothing about Redis, and until there is another the
-                        // agent may miss a hand-over.
+                    let Ok(ended) = self.listen(subscription).await else {
+                        return;
+                    };
+                    let lasted = clock::boottime().since(since);
+                    if ended == Ended::Gone && lasted > LONGEST_PAUSE_AWAY {
+                        tracing::debug!("the events channel is gone: subscribing again");
+                        // A connection that is closed after a while says nothing about Redis. The election looks once, when
+                        // there is another; where there is none, it is told.
                         pause = FIRST_PAUSE;
                         continue;
                     }
-                    // If the server accepts and then drops us, try ever more rarely.
-                    pause = (pause * 2).min(PAUSE_REFUSED);
+                    pause = match ended {
+                        Ended::Flooded => {
+                            tracing::warn!(
+                                "somebody floods the events channel: looking each 500 ms instead of listening; find out who \
+                                publishes there"
+                            );
+                            PAUSE_REFUSED
+                        }
+                        // A server that lets us in and drops us is tried ever more rarely.
+                        Ended::Gone => (pause * 2).min(PAUSE_REFUSED),
+                    };
                 }
                 Err(error) => {
                     tracing::debug!(%error, "cannot listen to the events channel: looking more often instead");
@@ -90,6 +96,22 @@ impl Listen {
                 return;
             }
             sleep(pause * (1000 + self.spread) / 2000).await;
+        }
+    }
+
+    /// Tells of what is heard, until nothing more is.
+    async fn listen(&mut self, mut subscription: Subscription) -> Result<Ended, Over> {
+        let mut heard = Heard::Anew;
+        loop {
+            let signal = match heard {
+                Heard::Anew => Signal::Hears(true),
+                Heard::Event(event) => Signal::Event(event),
+            };
+            self.signals.send(signal).await.map_err(|_| Over)?;
+            match self.events.next(&mut subscription, self.quiet).await {
+                Ok(next) => heard = next,
+                Err(ended) => return Ok(ended),
+            }
         }
     }
 }

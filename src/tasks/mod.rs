@@ -1,5 +1,5 @@
-//! The loops. Each owns what it writes in the status. Checks and rehearsals share a connection; the election has its
-//! own.
+//! The loops. Each owns what it writes in the status. Events, checks and rehearsals share a connection; the election has
+//! its own.
 
 mod elect;
 mod listen;

@@ -1,7 +1,10 @@
 //! A connection that is gone says nothing about Redis: servers close idle ones, and networks forget them.
 
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
 
+use stage::cost::{connections, status};
 use stage::proxy::Proxy;
 use stage::{Agent, Cluster, Miner, Redis, Sentinels, boottime_ns, never, wait_for};
 
@@ -119,6 +122,122 @@ fn connections_that_are_killed_all_the_time_cost_no_renewal_and_no_rehearsal() {
         !pair.agents[0].leads() || pair.agents[1].metric(ready) != Some(1.0)
     });
     pair.was_calm();
+}
+
+/// The one that carries checks and rehearsals too.
+#[test]
+fn a_subscription_that_is_killed_all_the_time_costs_no_check() {
+    let redis = Redis::start();
+    let mut pair = Pair::start(&redis.url(), &redis, &["--lease-ttl", "30s"]);
+    for agent in &pair.agents {
+        wait_for("it is ready", SOON, || ready(agent).then_some(()));
+    }
+    never("it is not ready", Duration::from_secs(3), || {
+        redis.tell(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        std::thread::sleep(Duration::from_millis(45));
+        !pair.agents.iter().all(ready)
+    });
+    pair.hands_over(&redis);
+    pair.was_calm();
+}
+
+/// Redis closes a connection to which it cannot send as fast as others publish.
+#[test]
+fn a_flood_of_messages_hides_no_check_and_takes_no_memory() {
+    let limit = "pubsub 1mb 1mb 1";
+    let redis = Redis::with(&["--client-output-buffer-limit", limit]);
+    let mut pair = Pair::start(&redis.url(), &redis, &["--lease-ttl", "30s"]);
+    for agent in &pair.agents {
+        wait_for("it is ready", SOON, || ready(agent).then_some(()));
+    }
+    let flood = Flood::start(&redis);
+    let began = Instant::now();
+    let (mut asked, mut ready_at) = (0, began);
+    while began.elapsed() < Duration::from_secs(4) {
+        asked += 1;
+        if pair.agents.iter().all(ready) {
+            ready_at = Instant::now();
+        }
+        let blind = ready_at.elapsed();
+        assert!(blind < Duration::from_millis(900), "blind for {blind:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Nobody listens to a flood: the standby looks each half second.
+    pair.agents[1].wait_for_log(&["WARN", "floods the events channel"]);
+    let since = boottime_ns();
+    pair.miners[0].kill();
+    let told = pair.miners[1].wait_until_told_to_lead(since, SOON);
+    let took = Duration::from_nanos(told - since);
+    assert!(took < Duration::from_millis(1500), "{took:?}");
+    let published = flood.end();
+    println!("{asked} times asked, {published} bytes published");
+    assert!(published > 20_000_000, "a flood: {published} bytes");
+    for agent in &pair.agents {
+        let most = status(agent.pid(), "VmHWM");
+        println!("{}: {most} kB at most", agent.name);
+        assert!(most < 40_000, "{}: {most} kB", agent.name);
+    }
+}
+
+/// A server, or a proxy, that knows no RESP3: one connection more, and all else as elsewhere.
+#[test]
+fn without_resp3_the_subscription_has_a_connection_of_its_own() {
+    let redis = Redis::with(&["--rename-command", "HELLO", ""]);
+    let mut pair = Pair::start(&redis.url(), &redis, &["--lease-ttl", "30s"]);
+    for _ in 0..3 {
+        close_all(&redis);
+        pair.hands_over(&redis);
+    }
+    for agent in &pair.agents {
+        wait_for("three connections, and ready", SOON, || {
+            let open = connections(agent.pid(), redis.port).len();
+            (open == 3 && ready(agent)).then_some(())
+        });
+    }
+    pair.was_calm();
+}
+
+fn ready(agent: &Agent) -> bool {
+    agent.get("/ready").is_ok_and(|(code, _)| code == 200)
+}
+
+/// Publishes on the events channel as fast as Redis takes it.
+struct Flood {
+    stream: TcpStream,
+    publishing: std::thread::JoinHandle<usize>,
+}
+
+impl Flood {
+    fn start(redis: &Redis) -> Self {
+        let mut stream = TcpStream::connect(("127.0.0.1", redis.port)).expect("Redis answers");
+        let kept = stream.try_clone().expect("a second handle");
+        let mut answers = stream.try_clone().expect("a third");
+        std::thread::spawn(move || {
+            let mut buffer = [0; 65536];
+            while answers.read(&mut buffer).is_ok_and(|read| read > 0) {}
+        });
+        let (channel, text) = ("{ha:miner:global_leader}:events", "x".repeat(1000));
+        let publish = format!("PUBLISH {channel} {text}\r\n").repeat(100);
+        let publishing = std::thread::spawn(move || {
+            let mut sent = 0;
+            while stream.write_all(publish.as_bytes()).is_ok() {
+                sent += publish.len();
+            }
+            sent
+        });
+        Self {
+            stream: kept,
+            publishing,
+        }
+    }
+
+    /// How many bytes were published.
+    fn end(self) -> usize {
+        self.stream
+            .shutdown(Shutdown::Both)
+            .expect("an open stream");
+        self.publishing.join().expect("no panic")
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod limit {
     pub const LEADER_COMMANDS: usize = 5;
     pub const STANDBY_COMMANDS: usize = 8;
     /// To Redis, for each agent.
-    pub const CONNECTIONS: usize = 3;
+    pub const CONNECTIONS: usize = 2;
     /// Scripts from a miner's death until all is quiet, with so many standbys: a release, a begin of each, and a look of the
     /// one that released.
     pub const FAILOVER_SCRIPTS: [(usize, usize); 3] = [(1, 3), (3, 5), (10, 12)];
@@ -90,6 +90,39 @@ fn an_idle_agent_sends_little_on_few_connections() {
         assert!(ports.len() <= limit::CONNECTIONS, "{role}: {ports:?}");
     }
     assert_eq!(ports, [fleet.ports(0), fleet.ports(1)], "nobody redialled");
+}
+
+/// Another subscription stands at once, and one look finds what was missed meanwhile.
+#[test]
+fn a_subscription_that_is_lost_costs_one_look() {
+    let fleet = Fleet::start(1);
+    // A subscription that was lost right after it was made is not made again at once.
+    std::thread::sleep(Duration::from_secs(2));
+    let before = fleet.ports(1);
+    let listens = |ports: &[u16]| {
+        let clients = fleet.redis.tell(&["CLIENT", "LIST", "TYPE", "pubsub"]);
+        let mut ports = ports.iter().copied();
+        ports.find(|port| clients.contains(&format!(" addr=127.0.0.1:{port} ")))
+    };
+    let lost = listens(&before).expect("the standby listens");
+    fleet.monitor.take();
+    let killed = fleet
+        .redis
+        .tell(&["CLIENT", "KILL", "ADDR", &format!("127.0.0.1:{lost}")]);
+    assert_eq!(killed, ":1");
+    wait_for("it listens again", SOON, || listens(&fleet.ports(1)));
+    std::thread::sleep(Duration::from_millis(700));
+    let [leader, standby] = [fleet.ports(0), fleet.ports(1)];
+    let sent = fleet.monitor.take();
+    let scripts_of = |ports: &[u16]| {
+        let sent = sent.iter().filter(|it| ports.contains(&it.from));
+        scripts(&sent.cloned().collect::<Vec<_>>())
+    };
+    // What a leader does is heard, and looked into.
+    let (looks, renewals) = (scripts_of(&standby), scripts_of(&leader));
+    println!("{looks} looks, {renewals} renewals");
+    assert!((1..=1 + renewals).contains(&looks), "{sent:?}");
+    assert_eq!(standby.len(), limit::CONNECTIONS, "{standby:?}");
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn room_for_agents_and_idle_connections_are_told() {
     report.must(
         "clients",
         "ok",
-        "of 100 connections (maxclients): room for 3",
+        "of 100 connections (maxclients): room for 4",
     );
     report.must("clients", "ok", "idle ones are kept");
     redis.tell(&["CONFIG", "SET", "timeout", "300"]);
@@ -116,7 +116,7 @@ fn room_for_agents_and_idle_connections_are_told() {
     redis.tell(&["CONFIG", "SET", "timeout", "5"]);
     let hasty = doctor(&["--redis-url", &url]);
     hasty.must("clients", "warn", "above --renew-every (10 s)");
-    redis.tell(&["CONFIG", "SET", "maxclients", "30"]);
+    redis.tell(&["CONFIG", "SET", "maxclients", "20"]);
     let report = doctor(&["--redis-url", &url]);
     report.must("clients", "warn", "raise maxclients");
     assert_eq!(report.code, 0, "{}", report.text);
