@@ -22,9 +22,9 @@ use understudy::proto::{CampaignRequest, GetLeadershipRequest};
 
 /// At most so many allocations each. Lower a limit where fewer are needed; raising one wants a reason.
 mod limit {
-    pub const CALL: u64 = 38;
-    /// What it says of the miner, and two texts of its answer.
-    pub const BEAT: u64 = 3;
+    pub const CALL: u64 = 24;
+    /// What it says of the miner, two texts of its answer, and what comes once for many.
+    pub const BEAT: u64 = 4;
     /// With the connection that it comes on.
     pub const SCRAPE: u64 = 660;
 }

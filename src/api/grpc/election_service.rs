@@ -7,11 +7,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::ending::StreamEnded;
+use super::ending::Origin;
 use super::stream::{self, Out};
 use super::{Context, convert, hold, shutting_down};
 use crate::api::places::Held;
-use crate::api::socket::PeerGone;
 use crate::clock;
 use crate::election::{CampaignId, CampaignRefused, EndedBy, Liveness};
 use crate::miner::{Closed, Message, ResignRefused, Says};
@@ -44,8 +43,7 @@ struct Campaign {
     id: CampaignId,
     requests: Streaming<CampaignRequest>,
     responses: mpsc::Sender<Result<CampaignResponse, Status>>,
-    peer: PeerGone,
-    stream: StreamEnded,
+    origin: Option<Origin>,
     /// The versions sent on this stream, oldest first.
     sent: VecDeque<u64>,
     _held: Option<Held>,
@@ -61,8 +59,7 @@ impl ElectionService for Elections {
         request: Request<Streaming<CampaignRequest>>,
     ) -> Result<Response<Self::CampaignStream>, Status> {
         let held = hold(&request);
-        let peer = request.extensions().get::<PeerGone>().cloned();
-        let stream = request.extensions().get::<StreamEnded>().cloned();
+        let origin = request.extensions().get::<Origin>().cloned();
         let (responses, receiver) = mpsc::channel(1);
         let (opened, answer) = oneshot::channel();
         let requests = request.into_inner();
@@ -86,8 +83,7 @@ impl ElectionService for Elections {
                 id,
                 requests,
                 responses,
-                peer: peer.unwrap_or_default(),
-                stream: stream.unwrap_or_default(),
+                origin,
                 sent: VecDeque::new(),
                 _held: held,
             };
@@ -218,7 +214,7 @@ impl Campaign {
             let _ = self.responses.try_send(Err(why));
         }
         // An end that is the agent's proves nothing about the miner, unless the miner's came first.
-        let by = if self.stream.0.get() || self.peer.0.get() {
+        let by = if self.origin.as_ref().is_some_and(Origin::ended) {
             EndedBy::Miner
         } else {
             EndedBy::Agent

@@ -3,47 +3,66 @@
 
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use hyper::Request;
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
-use tonic::body::Body;
 
-use crate::api::socket::Ended;
+use crate::api::places::Place;
+use crate::api::socket::{Ended, PeerGone};
 
-/// END_STREAM or RST_STREAM was received for one request.
-#[derive(Debug, Clone, Default)]
-pub(super) struct StreamEnded(pub Ended);
+/// Where a request came from, and whether the miner has ended it.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub place: Arc<Place>,
+    peer: PeerGone,
+    /// END_STREAM or RST_STREAM was received.
+    stream: Ended,
+}
+
+impl Origin {
+    pub fn ended(&self) -> bool {
+        self.stream.get() || self.peer.0.get()
+    }
+}
 
 /// A request's body that notes how it ends.
-struct Noted {
-    body: Body,
+pub(super) struct Noted<B> {
+    body: B,
     ended: Ended,
 }
 
-/// Puts a [`StreamEnded`] beside a request and has its body set it.
-pub(super) fn note(mut request: Request<Body>) -> Request<Body> {
-    let ended = StreamEnded::default();
+/// Puts its [`Origin`] beside a request and has its body keep that up.
+pub(super) fn note<B: HttpBody>(
+    mut request: Request<B>,
+    peer: &PeerGone,
+    place: &Arc<Place>,
+) -> Request<Noted<B>> {
+    let ended = Ended::default();
     if request.body().is_end_stream() {
-        ended.0.set();
+        ended.set();
     }
-    request.extensions_mut().insert(ended.clone());
-    request.map(|body| {
-        Body::new(Noted {
-            body,
-            ended: ended.0,
-        })
-    })
+    request.extensions_mut().insert(Origin {
+        place: Arc::clone(place),
+        peer: peer.clone(),
+        stream: ended.clone(),
+    });
+    request.map(|body| Noted { body, ended })
 }
 
-impl HttpBody for Noted {
+impl<B> HttpBody for Noted<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Error + 'static,
+{
     type Data = Bytes;
-    type Error = tonic::Status;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let by_miner = match &frame {
             // The body also ends when a connection that we cut off says GOAWAY without an error.
@@ -66,8 +85,8 @@ impl HttpBody for Noted {
 }
 
 /// The peer sent RST_STREAM: a cancelled call.
-fn reset_by_peer(status: &tonic::Status) -> bool {
-    let mut error: Option<&(dyn Error + 'static)> = status.source();
+fn reset_by_peer(error: &(dyn Error + 'static)) -> bool {
+    let mut error = Some(error);
     while let Some(cause) = error {
         if let Some(h2) = cause.downcast_ref::<h2::Error>() {
             return h2.is_reset() && h2.is_remote();
@@ -81,6 +100,7 @@ fn reset_by_peer(status: &tonic::Status) -> bool {
 #[allow(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;
+    use crate::api::places::Places;
     use futures_util::future::poll_fn;
 
     /// A body that ends as it is told.
@@ -91,14 +111,13 @@ mod tests {
 
     impl HttpBody for Ends {
         type Data = Bytes;
-        type Error = tonic::Status;
+        type Error = h2::Error;
 
         fn poll_frame(
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
-            let error = self.with.take();
-            Poll::Ready(error.map(|it| Err(tonic::Status::from_error(Box::new(it)))))
+        ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+            Poll::Ready(self.with.take().map(Err))
         }
 
         fn is_end_stream(&self) -> bool {
@@ -107,11 +126,13 @@ mod tests {
     }
 
     async fn told(with: Option<h2::Error>, stream: bool) -> bool {
-        let request = note(Request::new(Body::new(Ends { with, stream })));
-        let ended = request.extensions().get::<StreamEnded>().unwrap().clone();
+        let place = Arc::clone(Places::new(1).enter().await.place());
+        let body = Ends { with, stream };
+        let request = note(Request::new(body), &PeerGone::default(), &place);
+        let origin = request.extensions().get::<Origin>().unwrap().clone();
         let mut body = request.into_body();
         poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
-        ended.0.get()
+        origin.ended()
     }
 
     #[tokio::test]

@@ -5,28 +5,24 @@ mod election_service;
 mod ending;
 mod health_service;
 mod redis_health_service;
+mod services;
 mod stream;
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Request;
-use hyper::body::Incoming;
 use hyper::http::HeaderValue;
 use hyper::server::conn::http2;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::service::TowerToHyperService;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use tonic::body::Body;
-use tonic::service::Routes;
-use tower::ServiceExt;
 
-use self::election_service::Elections;
-use self::health_service::Healths;
-use self::redis_health_service::RedisHealths;
+use self::ending::{Origin, note};
+use self::services::{Services, services};
 use super::Shared;
 use super::places::{Held, Place};
 use super::server::{self, Listeners};
@@ -34,12 +30,7 @@ use super::socket::Peer;
 use crate::checkup::Watching;
 use crate::election::Liveness;
 use crate::miner::Desk;
-use crate::proto::DESCRIPTORS;
-use crate::proto::election_service_server::ElectionServiceServer;
-use crate::proto::redis_health_service_server::RedisHealthServiceServer;
 
-/// The longest message, in bytes.
-const MAX_MESSAGE_BYTES: usize = 4 * 1024;
 /// How many connections are served at once. One more takes the place of the one that idles for longest.
 const MAX_CONNECTIONS: usize = 64;
 /// A connection without a single call by then is closed: clients dial when they have something to ask. After its
@@ -88,32 +79,9 @@ impl Grpc {
             desk,
             observers: Arc::new(Semaphore::new(MAX_OBSERVERS)),
         };
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()?;
-        let elections = Elections {
-            context: context.clone(),
-            liveness,
-        };
-        let healths = Healths {
-            context: context.clone(),
-        };
-        let redis = RedisHealths { context };
-        let routes = Routes::new(
-            ElectionServiceServer::new(elections).max_decoding_message_size(MAX_MESSAGE_BYTES),
-        )
-        .add_service(
-            RedisHealthServiceServer::new(redis).max_decoding_message_size(MAX_MESSAGE_BYTES),
-        )
-        .add_service(
-            tonic_health::pb::health_server::HealthServer::new(healths)
-                .max_decoding_message_size(MAX_MESSAGE_BYTES),
-        )
-        .add_service(reflection.max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .prepare();
+        let services = services(context, liveness)?;
         let stop = &shared.stop;
-        let connection = |peer, place| connection(peer, place, routes.clone(), stop.clone());
+        let connection = |peer, place| connection(peer, place, Arc::clone(&services), stop.clone());
         server::serve("gRPC", listeners, MAX_CONNECTIONS, stop, connection).await;
         Ok(())
     }
@@ -144,7 +112,7 @@ impl Context {
 
 /// Keeps the connection of a request from being cut.
 fn hold<T>(request: &tonic::Request<T>) -> Option<Held> {
-    Some(request.extensions().get::<Arc<Place>>()?.hold())
+    Some(request.extensions().get::<Origin>()?.place.hold())
 }
 
 /// What a stream says when the agent goes.
@@ -152,21 +120,23 @@ fn shutting_down() -> Status {
     Status::unavailable(crate::miner::Closed.to_string())
 }
 
-async fn connection(peer: Peer, place: Arc<Place>, routes: Routes, stop: CancellationToken) {
+async fn connection(
+    peer: Peer,
+    place: Arc<Place>,
+    services: Arc<Services>,
+    stop: CancellationToken,
+) {
     let (gone, used) = (peer.gone(), Arc::clone(&place));
-    let service = routes
-        .map_request(move |mut request: Request<Incoming>| {
-            // It has been active just now.
-            drop(used.hold());
-            request.extensions_mut().insert(gone.clone());
-            request.extensions_mut().insert(Arc::clone(&used));
-            ending::note(request.map(Body::new))
-        })
-        .map_response(too_long_is_exhausted);
+    let service = service_fn(move |request| {
+        // It has been active just now.
+        drop(used.hold());
+        let answer = services(note(request, &gone, &used));
+        async move { Ok::<_, Infallible>(too_long_is_exhausted(answer.await?)) }
+    });
     // No HTTP/2 keepalive: silence ends candidacy, and a connection that is cut off under a miner which is only
     // stopped tells it nothing.
-    let serving = http2::Builder::new(TokioExecutor::new())
-        .serve_connection(TokioIo::new(peer), TowerToHyperService::new(service));
+    let serving =
+        http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(peer), service);
     let mut serving = pin!(serving);
     tokio::select! {
         // A connection that ends badly is its peer's affair.
