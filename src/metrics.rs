@@ -2,10 +2,11 @@
 //! everything that can be derived from the status is derived from it when Prometheus asks, so that no
 //! gauge can lie about a leadership that has run out.
 
+mod process;
+
 use std::time::Duration;
 
 use prometheus::core::Collector;
-use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     Opts, Registry, TextEncoder,
@@ -14,6 +15,7 @@ use prometheus::{
 use crate::fault::StoreFault;
 use crate::status::Status;
 use crate::time::Instant;
+use process::ProcessMetrics;
 
 /// Redis round trips, in seconds.
 const BUCKETS: [f64; 12] = [
@@ -32,6 +34,7 @@ pub struct Metrics {
     registry: Registry,
     election: ElectionMetrics,
     redis: RedisMetrics,
+    process: ProcessMetrics,
 }
 
 /// Those of this instance: each bears its name as a label.
@@ -220,10 +223,10 @@ impl Metrics {
         registered(&registry, GaugeVec::new(build, &labels))?
             .with_label_values(&[crate::VERSION, crate::REVISION, lock, instance])
             .set(1.0);
-        registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Self {
             election: ElectionMetrics::new(&registry, instance)?,
             redis: RedisMetrics::new(&registry)?,
+            process: ProcessMetrics::new(&registry)?,
             registry,
         })
     }
@@ -299,6 +302,7 @@ impl Metrics {
             );
         }
         self.show_redis(status, now);
+        self.process.read(status.identity.started_unix);
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 

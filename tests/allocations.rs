@@ -26,7 +26,7 @@ mod limit {
     /// What it says of the miner, two texts of its answer, and what comes once for many.
     pub const BEAT: u64 = 4;
     /// With the connection that it comes on.
-    pub const SCRAPE: u64 = 660;
+    pub const SCRAPE: u64 = 560;
 }
 
 /// What the agent does of itself meanwhile is counted too, so the least of these rounds is taken.
