@@ -1,6 +1,8 @@
 //! What the parts of the agent are made of.
 
-use tokio::sync::{mpsc, watch};
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::checkup::{CheckRequests, Checkup};
@@ -22,6 +24,7 @@ pub(super) struct Assembly {
     pub seed: u64,
     pub metrics: Metrics,
     pub status: watch::Sender<Status>,
+    pub beats: Arc<Notify>,
     pub close: CancellationToken,
     pub checkup: Checkup,
 }
@@ -39,6 +42,7 @@ impl Assembly {
             desk: messages,
             signals,
             status: self.status.clone(),
+            beats: Arc::clone(&self.beats),
             metrics: self.metrics.clone(),
             checkup: self.checkup.clone(),
             instance: config.instance.clone(),

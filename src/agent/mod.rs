@@ -11,6 +11,7 @@ mod assembly;
 mod named;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -159,6 +160,7 @@ impl Agent {
             holder,
             seed,
             status,
+            beats: Arc::default(),
             // Streams and servers end after the term was given back.
             close: CancellationToken::new(),
             checkup: checkup.clone(),
@@ -166,6 +168,7 @@ impl Agent {
         let close = || assembly.close.clone();
         let shared = Shared {
             published: published.clone(),
+            beats: Arc::clone(&assembly.beats),
             checkup: checkup.clone(),
             stop: close(),
         };

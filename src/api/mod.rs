@@ -7,6 +7,9 @@ mod places;
 mod server;
 mod socket;
 
+use std::sync::Arc;
+
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use grpc::Grpc;
@@ -22,6 +25,8 @@ use crate::status::StatusWatch;
 #[derive(Clone)]
 pub struct Shared {
     pub published: StatusWatch,
+    /// For a campaign: a heartbeat was heard.
+    pub beats: Arc<Notify>,
     /// For those who are shown how Redis is.
     pub checkup: Checkup,
     /// Cancelled when streams should end: the term has been given back by then.

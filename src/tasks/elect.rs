@@ -4,9 +4,10 @@ mod publish;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +25,8 @@ use crate::status::Status;
 use crate::store::Store;
 use crate::time::Instant;
 
-/// The loop turns at least this often, to show that it lives.
-const TURN_EVERY: Duration = Duration::from_secs(1);
+/// The loop turns at least this often, though nothing is due, to show that it lives.
+const TURN_EVERY: Duration = Duration::from_secs(10);
 
 /// The one task that owns the election.
 pub struct Elect {
@@ -38,6 +39,8 @@ pub struct Elect {
     pub signals: mpsc::Receiver<Signal>,
     /// The status, of which this task writes the election's part.
     pub status: watch::Sender<Status>,
+    /// Told when a heartbeat was heard, which is nobody else's concern.
+    pub beats: Arc<Notify>,
     pub metrics: Metrics,
     /// Told when a command fails.
     pub checkup: Checkup,
@@ -51,6 +54,7 @@ type Executed = (Store, Attempt, Reply);
 struct Shell {
     election: Election,
     status: watch::Sender<Status>,
+    beats: Arc<Notify>,
     metrics: Metrics,
     checkup: Checkup,
     instance: String,
@@ -72,6 +76,7 @@ impl Elect {
             last: (Role::Idle, Reason::Starting),
             election: self.election,
             status: self.status,
+            beats: self.beats,
             metrics: self.metrics,
             checkup: self.checkup,
             instance: self.instance,
@@ -102,7 +107,7 @@ impl Elect {
             if stopping && shell.election.holds_no_term(now) {
                 return;
             }
-            let pause = shell.election.poll_timeout(now).since(now).min(TURN_EVERY);
+            let pause = shell.due(now).since(now);
             tokio::select! {
                 (free, attempt, reply) = async {
                     match in_flight.as_mut() {
@@ -222,6 +227,11 @@ impl Shell {
                 self.election.handle_hearing(hears, now);
             }
         }
+    }
+
+    /// When the loop turns next, if nothing happens before.
+    fn due(&self, now: Instant) -> Instant {
+        self.election.poll_timeout(now).min(now + TURN_EVERY)
     }
 
     fn could_take_over(&self, now: Instant) -> bool {

@@ -38,7 +38,7 @@ impl Remember {
                 let write = move || state.write(&holder, highest, timeout);
                 match tokio::task::spawn_blocking(write).await {
                     Ok(Ok(())) => written = Some(highest),
-                    // Try again at every change, and log once per token.
+                    // Try again and again, and log once per token.
                     Ok(Err(error)) if told.replace(highest) != Some(highest) => {
                         tracing::warn!(%error, highest, "--state-dir: cannot write what to remember: after a \
                             restart this agent may have to wait for its own lock, and does not know a --miner-timeout that was \
@@ -50,11 +50,13 @@ impl Remember {
                     }
                 }
             }
-            if written != Some(highest) {
-                // Do not try a full disk again with every heartbeat.
+            let is_gone = if written == Some(highest) {
+                self.published.changed().await.is_err()
+            } else {
                 sleep(RETRY_AFTER).await;
-            }
-            if self.published.changed().await.is_err() {
+                self.published.has_changed().is_err()
+            };
+            if is_gone {
                 return;
             }
         }

@@ -1,4 +1,4 @@
-//! Signs of life for systemd: as long as the election's loop turns, and no longer.
+//! Signs of life for systemd: as long as `/live` says that the agent's loops turn, and no longer.
 
 use std::future::pending;
 
@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::notify::Notify;
 use crate::status::Status;
 
@@ -23,11 +24,8 @@ pub fn show_life(
         let Some(within) = notify.watchdog() else {
             return pending().await;
         };
-        let mut seen = None;
         loop {
-            let turned = published.borrow().elect_due;
-            if seen != Some(turned) {
-                seen = Some(turned);
+            if published.borrow().live(clock::boottime()) {
                 notify.alive();
             }
             sleep(within / SIGNS_PER_DEADLINE).await;

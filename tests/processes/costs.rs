@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use stage::cost::{Monitor, Sent, connections};
+use stage::cost::{Monitor, Sent, connections, used};
 use stage::{Agent, Miner, Redis, wait_for};
 
 /// At most so much. Lower a limit where less is needed; raising one wants a reason.
@@ -12,6 +12,8 @@ mod limit {
     /// standby looks and a rehearsal as well, if one falls into them.
     pub const LEADER_COMMANDS: usize = 5;
     pub const STANDBY_COMMANDS: usize = 8;
+    /// How often an agent wakes in these ten seconds, its miner beating once in each.
+    pub const WAKEUPS: u64 = 25;
     /// To Redis, for each agent.
     pub const CONNECTIONS: usize = 2;
     /// Scripts from a miner's death until all is quiet, with so many standbys: a release, a begin of each, and a look of the
@@ -70,24 +72,28 @@ fn scripts(sent: &[Sent]) -> usize {
 }
 
 #[test]
-fn an_idle_agent_sends_little_on_few_connections() {
+fn an_idle_agent_sends_little_on_few_connections_and_sleeps() {
     let fleet = Fleet::start(1);
     // The first look at everything is over.
     std::thread::sleep(Duration::from_secs(2));
     let ports = [fleet.ports(0), fleet.ports(1)];
+    let woken = || fleet.agents.iter().map(|it| used(it.pid()).1);
+    let before: Vec<_> = woken().collect();
     let sent = fleet.monitor.during(Duration::from_secs(10));
+    let woken: Vec<_> = woken().zip(before).map(|(now, then)| now - then).collect();
     let roles = ["the leader", "the standby"];
     let most = [limit::LEADER_COMMANDS, limit::STANDBY_COMMANDS];
-    for ((role, ports), most) in roles.iter().zip(&ports).zip(most) {
+    for (((role, ports), most), woken) in roles.iter().zip(&ports).zip(most).zip(woken) {
         let theirs: Vec<_> = sent.iter().filter(|it| ports.contains(&it.from)).collect();
         println!(
-            "{role}: {} commands, {} connections",
+            "{role}: {} commands, {} connections, {woken} wakeups",
             theirs.len(),
             ports.len()
         );
         assert!(!theirs.is_empty(), "{role} was watched");
         assert!(theirs.len() <= most, "{role}: more than {most}: {theirs:?}");
         assert!(ports.len() <= limit::CONNECTIONS, "{role}: {ports:?}");
+        assert!(woken <= limit::WAKEUPS, "{role}: woke {woken} times");
     }
     assert_eq!(ports, [fleet.ports(0), fleet.ports(1)], "nobody redialled");
 }

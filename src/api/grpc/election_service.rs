@@ -1,6 +1,7 @@
 //! `ElectionService`: the miner's side of the election.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -230,8 +231,11 @@ impl Campaign {
     /// Returns when the stream ends: with what the miner is to be told, if it is there to hear it.
     async fn serve(&mut self) -> Option<Status> {
         let mut published = self.context.shared.published.clone();
+        let beats = Arc::clone(&self.context.shared.beats);
         let mut answered = None;
         loop {
+            // Made before the status is read: from then on none is missed.
+            let beaten = beats.notified();
             let mark = {
                 let status = published.borrow_and_update();
                 let now = clock::boottime();
@@ -271,6 +275,7 @@ impl Campaign {
                     }
                     room.send(Ok(CampaignResponse { leadership: Some(leadership), revision: REVISION }));
                 }
+                () = beaten => {}
                 _ = published.changed() => {}
                 () = stop.cancelled() => return Some(shutting_down()),
             }

@@ -2,8 +2,9 @@
 
 use std::borrow::Borrow;
 
-use super::{Shell, TURN_EVERY};
+use super::Shell;
 use crate::clock;
+use crate::election::Leadership;
 use crate::status::ElectionStatus;
 use crate::time::Instant;
 
@@ -15,8 +16,10 @@ impl Shell {
         if !self.election.leadership().leads() {
             self.resigning.not_leading();
         }
+        let mut beaten = false;
         self.status.send_if_modified(|status| {
-            status.elect_due = now + TURN_EVERY;
+            beaten = put(&mut status.election.heartbeats, &self.heartbeats);
+            status.elect_due = self.due(now);
             let leadership = self.election.leadership();
             let highest_token = self.election.highest_token();
             let at = clock::unix_seconds();
@@ -27,21 +30,26 @@ impl Shell {
             }
             changed
         });
+        if beaten {
+            self.beats.notify_waiters();
+        }
         self.note_standing(now);
     }
 
-    /// Copies what has changed, since most turns change little. Tells whether anything has.
+    /// Copies what has changed, since most turns change little. Tells whether anything has that others wait for: a heartbeat and
+    /// the longer grant that it brings are for its campaign alone.
     fn show(&self, status: &mut ElectionStatus, now: Instant) -> bool {
         let election = &self.election;
         let leadership = election.leadership();
         let mut leaderless = status.leaderless;
         leaderless.set(leadership.leader.is_none(), now);
-        let mut changed = put(&mut status.leadership, leadership);
+        let key = |it: &Leadership| (it.version, it.lease_until);
+        let mut changed = key(&status.leadership) != key(leadership);
+        put(&mut status.leadership, leadership);
         changed |= put(&mut status.campaign, &election.campaign());
         changed |= put(&mut status.candidate, &election.has_candidate(now));
         changed |= put(&mut status.miner, &*self.miner);
         changed |= put(&mut status.candidates, election.candidates());
-        changed |= put(&mut status.heartbeats, &self.heartbeats);
         changed |= put(&mut status.elections, &self.elections);
         changed |= put(&mut status.highest_token, &election.highest_token());
         let failures = election.consecutive_failures();
