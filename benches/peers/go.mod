@@ -2,7 +2,7 @@ module understudy.example/peers
 
 go 1.26.0
 
-replace understudy.example/miner => ../../examples/go
+replace understudy.example/understudy => ../../clients/go
 
 require (
 	github.com/bsm/redislock v0.9.4
@@ -13,7 +13,7 @@ require (
 	golang.org/x/sys v0.49.0
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12
-	understudy.example/miner v0.0.0-00010101000000-000000000000
+	understudy.example/understudy v0.0.0-00010101000000-000000000000
 )
 
 require (

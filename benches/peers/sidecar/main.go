@@ -23,7 +23,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	pb "understudy.example/miner/understudyv1"
+	pb "understudy.example/understudy/understudyv1"
 )
 
 const (
