@@ -10,6 +10,7 @@ use crate::agent::Agent;
 use crate::config::{ExecArgs, ExecConfig};
 use crate::exec::{self, Exec, Failed};
 use crate::logs;
+use crate::time::Instant;
 
 /// The log level unless the user asks for more.
 const FEW_LINES: &str = "warn,understudy::exec=info";
@@ -24,6 +25,7 @@ pub(super) struct GuardianArgs {
 #[derive(clap::Args)]
 pub(super) struct StageArgs {
     guardian: u32,
+    latest_nanos: u64,
     #[arg(last = true)]
     command: Vec<OsString>,
 }
@@ -93,7 +95,8 @@ pub(super) async fn guard(args: GuardianArgs) -> Exit {
 
 /// Replaces this process by the program.
 pub(super) fn stage(args: &StageArgs) -> Exit {
-    let Err(error) = exec::become_command(args.guardian, &args.command);
+    let latest = Instant::from_nanos(args.latest_nanos);
+    let Err(error) = exec::become_command(args.guardian, latest, &args.command);
     let missing = error.kind() == std::io::ErrorKind::NotFound;
     let code = if missing { 127 } else { 126 };
     fail(

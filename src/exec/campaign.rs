@@ -20,6 +20,7 @@ use crate::proto::election_service_client::ElectionServiceClient;
 use crate::proto::{CampaignRequest, CampaignResponse, Leadership};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+const SEEN_WITHIN: Duration = Duration::from_millis(500);
 
 /// The agent to ask.
 pub enum Agent {
@@ -67,6 +68,18 @@ impl Campaign {
         };
         campaign.beat();
         Ok(campaign)
+    }
+
+    /// Ends it in order: when this returns the agent has seen it, and gives the lock back.
+    pub async fn end(self) {
+        let Self {
+            requests,
+            mut responses,
+            ..
+        } = self;
+        drop(requests);
+        let ended = async { while matches!(responses.message().await, Ok(Some(_))) {} };
+        let _ = tokio::time::timeout(SEEN_WITHIN, ended).await;
     }
 
     pub fn beat(&self) {

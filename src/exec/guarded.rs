@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::time::sleep;
 
+use super::cgroup::Cgroup;
 use super::processes;
 use super::wire::{self, FRAME, Order, Report};
 use crate::time::Instant;
@@ -80,7 +81,7 @@ impl Guarded {
 
     /// A guardian that does not read has stopped or gone: the backstop is for that.
     pub fn order(&self, order: Order) {
-        let _ = self.orders.try_write(&order.frame());
+        wire::say(&self.orders, order.frame());
     }
 
     /// What the guardian says; `None` once it has gone. May be dropped and called again.
@@ -108,20 +109,22 @@ impl Guarded {
         }
     }
 
-    /// After the guardian's last word: reaps it. If it was killed, the program was killed with it, and what it had
-    /// started has come to this process: that is killed here.
+    /// After the guardian's last word: ends and reaps it. If it was killed before, the program was killed with it, and
+    /// what it had started has come to this process: that is killed here.
     pub async fn bury(mut self, cleanly: bool) {
+        let cgroup = Cgroup::of(self.guardian.as_raw_nonzero().get().unsigned_abs());
+        // One that is stopped would not end.
+        self.kill_guardian();
         loop {
             self.reap();
             let mut left = processes::children();
             left.retain(|pid| !self.strangers.contains(pid));
             if self.gone && (cleanly || left.is_empty()) {
+                cgroup.iter().for_each(Cgroup::remove);
                 return;
             }
             if !cleanly {
-                if !self.gone {
-                    self.kill_guardian();
-                }
+                cgroup.iter().for_each(Cgroup::kill);
                 processes::signal_children(&left, Signal::KILL);
             }
             sleep(Duration::from_millis(1)).await;

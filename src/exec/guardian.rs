@@ -9,17 +9,21 @@ use std::os::unix::process::{CommandExt, parent_id};
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustix::process::{
+    Pid, Signal, getpgid, kill_process, kill_process_group, set_parent_process_death_signal,
+};
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use super::alarm::Alarm;
+use super::cgroup::Cgroup;
 use super::processes;
 use super::rules::{Deadline, Phase};
 use super::wire::{self, FRAME, Order, Report};
 use crate::clock;
+use crate::time::Instant;
 
 /// Between two rounds of SIGKILL.
 const ROUND: Duration = Duration::from_millis(2);
@@ -33,6 +37,7 @@ struct Guardian {
     /// What it is told to stop with.
     stop_with: Signal,
     terminated: bool,
+    cgroup: Option<Cgroup>,
 }
 
 /// Runs the program until it has ended, or must.
@@ -57,16 +62,15 @@ pub async fn guard(grace: Duration, command: &[OsString]) -> io::Result<()> {
     let orders = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let (until, stdin, _campaign) = wire::accept(&orders)?;
     orders.set_nonblocking(true)?;
-    let (mut orders, mut reports) = UnixStream::from_std(orders)?.into_split();
+    let mut orders = UnixStream::from_std(orders)?;
     let alarm = Alarm::new()?;
-    let mut deadline = Deadline::new(until, grace);
-    if deadline.phase(clock::boottime()) != Phase::Running {
-        return Err(io::Error::other("the grant has run out already"));
-    }
+    let deadline = Deadline::new(until, grace);
+    let cgroup = Cgroup::make();
     // This is the main thread: the program's parent-death signal follows the thread that forked it.
     let child = Command::new("/proc/self/exe")
         .arg("exec-stage")
         .arg(std::process::id().to_string())
+        .arg(deadline.next().as_nanos().to_string())
         .arg("--")
         .args(command)
         .stdin(stdin)
@@ -80,6 +84,7 @@ pub async fn guard(grace: Duration, command: &[OsString]) -> io::Result<()> {
         children: true,
         stop_with: Signal::TERM,
         terminated: false,
+        cgroup,
     };
     let (mut frame, mut have, mut open) = ([0; FRAME], 0, true);
     let mut told = false;
@@ -89,9 +94,8 @@ pub async fn guard(grace: Duration, command: &[OsString]) -> io::Result<()> {
         told |= phase != Phase::Running && guardian.code.is_none();
         if let (Some(code), false) = (guardian.code, guardian.children) {
             // `exec` may have gone before.
-            let _ = reports
-                .write_all(&Report::Ended { code, told }.frame())
-                .await;
+            guardian.cgroup.iter().for_each(Cgroup::remove);
+            wire::say(&orders, Report::Ended { code, told }.frame());
             return Ok(());
         }
         tokio::select! {
@@ -109,7 +113,7 @@ pub async fn guard(grace: Duration, command: &[OsString]) -> io::Result<()> {
         if have == FRAME {
             have = 0;
             if let Some(report) = guardian.obey(Order::parse(frame)) {
-                let _ = reports.write_all(&report.frame()).await;
+                wire::say(&orders, report.frame());
             }
         }
     }
@@ -148,26 +152,36 @@ impl Guardian {
         let phase = self.deadline.phase(now);
         if phase == Phase::Stopping && !self.terminated {
             self.terminated = true;
-            self.signal(self.stop_with);
+            self.signal_all(self.stop_with);
             // One that is stopped hears of it only when it continues.
-            self.signal(Signal::CONT);
+            self.signal_all(Signal::CONT);
         }
         if phase == Phase::Killing && self.children {
-            self.signal(Signal::KILL);
+            self.cgroup.iter().for_each(Cgroup::kill);
+            self.signal_all(Signal::KILL);
         }
         phase
     }
 
-    /// To the program's group, and to the orphans that have left it.
+    /// To the program's group, and to the program itself if it has left it.
     fn signal(&self, signal: Signal) {
-        // The number of a group whose leader was reaped may be another's.
+        // The numbers of a program that was reaped may be another's.
         if self.code.is_none() {
             let _ = kill_process_group(self.command, signal);
+            if getpgid(Some(self.command)) != Ok(self.command) {
+                let _ = kill_process(self.command, signal);
+            }
         }
-        let orphans: Vec<_> = processes::children()
-            .into_iter()
-            .filter(|pid| *pid != self.command)
-            .collect();
+    }
+
+    /// To those too that have left the group and lost their parent.
+    fn signal_all(&self, signal: Signal) {
+        self.signal(signal);
+        let group = self.code.is_none().then_some(self.command);
+        let mut orphans = processes::children();
+        orphans.retain(|pid| {
+            Some(*pid) != group && group.is_none_or(|group| getpgid(Some(*pid)) != Ok(group))
+        });
         processes::signal_children(&orphans, signal);
     }
 
@@ -181,12 +195,23 @@ impl Guardian {
     }
 }
 
-/// The last step before the program: it dies with its guardian.
+/// The last step before the program: it dies with its guardian, and does not begin after `latest`.
 ///
 /// # Errors
 /// Returns only if the program cannot be run.
-pub fn become_command(guardian: u32, command: &[OsString]) -> io::Result<std::convert::Infallible> {
+pub fn become_command(
+    guardian: u32,
+    latest: Instant,
+    command: &[OsString],
+) -> io::Result<std::convert::Infallible> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
+    if let Some(cgroup) = Cgroup::of(guardian) {
+        cgroup.enter();
+    }
+    // Whatever held it up: the guardian tells it to stop now, and it has done nothing.
+    while clock::boottime() >= latest {
+        std::thread::sleep(Duration::from_secs(1));
+    }
     // It may have died before that.
     if parent_id() != guardian {
         return Err(io::Error::other("the guardian has gone"));

@@ -10,6 +10,8 @@
 
 mod alarm;
 mod campaign;
+mod cgroup;
+mod grant;
 mod guarded;
 mod guardian;
 mod processes;
@@ -24,13 +26,13 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
 
 use crate::clock;
 use crate::proto::{Leadership, Role};
 use crate::time::Instant;
 use alarm::Alarm;
 use campaign::Campaign;
+use grant::{beats, end, ticks};
 use guarded::{Guarded, Start};
 use rules::{Next, Restarts};
 use signals::{ends, next_signal, signals};
@@ -45,8 +47,6 @@ pub use rules::{SHORTEST_MINER_TIMEOUT, longest_grace};
 /// How long a program that keeps ending quickly leaves the lead to others.
 const HOLD_OFF: Duration = Duration::from_secs(30);
 const RETRY_AFTER: Duration = Duration::from_millis(500);
-/// Until the agent has said how often it wants to hear.
-const FIRST_BEAT_EVERY: Duration = Duration::from_millis(300);
 
 pub struct Exec {
     pub agent: Agent,
@@ -71,6 +71,8 @@ pub enum Failed {
 enum After {
     Exit(u8),
     Campaign,
+    /// A moment later, so that others may begin first.
+    CampaignLater,
     HoldOff,
 }
 
@@ -113,6 +115,11 @@ impl Exec {
             match running.once().await? {
                 After::Exit(code) => return Ok(code),
                 After::Campaign => {}
+                After::CampaignLater => {
+                    if running.told_to_go_within(RETRY_AFTER).await {
+                        return Ok(0);
+                    }
+                }
                 After::HoldOff => {
                     tracing::warn!(
                         "the program has ended quickly five times: others may lead for 30 s"
@@ -139,30 +146,33 @@ impl Running {
                     return Err(error.context("the agent has stopped").into());
                 }
                 tracing::warn!(error = format!("{error:#}"), "cannot campaign");
-                let go = self.told_to_go_within(RETRY_AFTER).await;
-                return Ok(if go { After::Exit(0) } else { After::Campaign });
+                return Ok(After::CampaignLater);
             }
         };
         let mut waiting = Waiting::new(clock::boottime());
-        let mut beat_every = FIRST_BEAT_EVERY;
+        let mut beat = ticks(grant::FIRST_BEAT_EVERY);
         loop {
             tokio::select! {
                 next = campaign.next() => match next {
                     Ok(leadership) => {
-                        beat_every = beats(&leadership)?;
+                        let every = beats(&leadership)?;
+                        if every != beat.period() {
+                            beat = ticks(every);
+                        }
                         if leadership.role() == Role::Leader {
-                            return self.lead(campaign, &leadership).await;
+                            let after = self.lead(&mut campaign, &leadership).await;
+                            campaign.end().await;
+                            return after;
                         }
                         waiting.say(&leadership, clock::boottime());
                     }
                     Err(error) => {
                         tracing::warn!(error = format!("{error:#}"), "the campaign has ended");
-                        let go = self.told_to_go_within(RETRY_AFTER).await;
-                        return Ok(if go { After::Exit(0) } else { After::Campaign });
+                        return Ok(After::CampaignLater);
                     }
                 },
                 go = self.told_to_go() => if go { return Ok(After::Exit(0)) },
-                () = sleep(beat_every) => campaign.beat(),
+                _ = beat.tick() => campaign.beat(),
             }
         }
     }
@@ -170,12 +180,12 @@ impl Running {
     /// Runs the program, again and again with `--restart`, while the term stands.
     async fn lead(
         &mut self,
-        mut campaign: Campaign,
+        campaign: &mut Campaign,
         leadership: &Leadership,
     ) -> Result<After, Failed> {
         let every = beats(leadership)?;
         let grace = self.grace(every * 6)?;
-        let (token, mut until) = (leadership.fencing_token, end(leadership));
+        let (token, mut until) = (leadership.fencing_token, end(leadership)?);
         let holder = leadership.instance_id.rsplit_once('-');
         let instance = self.exec.instance.clone();
         let instance = instance.unwrap_or_else(|| holder.map_or("", |(name, _)| name).to_owned());
@@ -196,19 +206,19 @@ impl Running {
                 stopping: false,
                 leaving: false,
             };
-            let ended = self.watch(&mut run, &mut campaign, token, every).await;
+            let ended = self.watch(&mut run, campaign, token, every).await;
             run.guarded.bury(ended.is_some()).await;
             let (stopping, leaving) = (run.stopping, run.leaving);
             match ended {
                 Some((code, _)) if leaving => return Ok(After::Exit(code)),
                 Some((code, true)) => {
                     tracing::info!(code, "the program was stopped: campaigning again");
-                    return Ok(self.again(campaign).await);
+                    return Ok(After::CampaignLater);
                 }
                 None if leaving => return Ok(After::Exit(137)),
                 None if stopping => {
                     tracing::warn!("the program had to be killed: campaigning again");
-                    return Ok(self.again(campaign).await);
+                    return Ok(After::CampaignLater);
                 }
                 None if !self.exec.restart => {
                     let why = "the program's guardian was killed, and the program with it";
@@ -224,21 +234,11 @@ impl Running {
                 Next::HandOver => return Ok(After::HoldOff),
                 Next::After(pause) => pause,
             };
-            match self.stand(&mut campaign, token, pause, every).await {
+            match self.stand(campaign, token, pause, every).await {
                 Ok(Some(extended)) => until = extended.max(until),
                 Ok(None) => return Ok(After::Campaign),
                 Err(()) => return Ok(After::Exit(0)),
             }
-        }
-    }
-
-    /// Gives the term back, and lets others begin first: here the program had to be stopped.
-    async fn again(&mut self, campaign: Campaign) -> After {
-        drop(campaign);
-        if self.told_to_go_within(RETRY_AFTER).await {
-            After::Exit(0)
-        } else {
-            After::Campaign
         }
     }
 
@@ -259,7 +259,7 @@ impl Running {
         token: u64,
         every: Duration,
     ) -> Option<(u8, bool)> {
-        let mut open = true;
+        let (mut open, mut ask) = (true, ticks(every));
         loop {
             let backstop = rules::backstop(run.until);
             if clock::boottime() >= backstop {
@@ -274,8 +274,8 @@ impl Running {
                 },
                 next = campaign.next(), if open => match next {
                     Ok(now) if now.role() == Role::Leader && now.fencing_token == token => {
-                        if !run.stopping {
-                            run.until = run.until.max(end(&now));
+                        if let (false, Ok(until)) = (run.stopping, end(&now)) {
+                            run.until = run.until.max(until);
                             run.guarded.order(Order::Until(run.until));
                         }
                     }
@@ -290,7 +290,7 @@ impl Running {
                     }
                 },
                 signal = next_signal(&mut self.signals) => run.pass_on(signal),
-                () = sleep(every), if !run.stopping => run.guarded.order(Order::Ask),
+                _ = ask.tick(), if !run.stopping => run.guarded.order(Order::Ask),
                 () = self.alarm.rings(backstop), if !run.stopping || clock::boottime() < backstop => {}
             }
         }
@@ -305,7 +305,7 @@ impl Running {
         every: Duration,
     ) -> Result<Option<Instant>, ()> {
         let due = clock::boottime() + pause;
-        let mut until = Instant::PAST;
+        let (mut until, mut beat) = (Instant::PAST, ticks(every));
         loop {
             let left = due.since(clock::boottime());
             if left.is_zero() {
@@ -313,11 +313,14 @@ impl Running {
             }
             tokio::select! {
                 next = campaign.next() => match next {
-                    Ok(now) if now.role() == Role::Leader && now.fencing_token == token => until = until.max(end(&now)),
+                    Ok(now) if now.role() == Role::Leader && now.fencing_token == token => {
+                        until = until.max(end(&now).unwrap_or(Instant::PAST));
+                    }
                     _ => return Ok(None),
                 },
                 go = self.told_to_go() => if go { return Err(()) },
-                () = sleep(left.min(every)) => campaign.beat(),
+                _ = beat.tick() => campaign.beat(),
+                () = tokio::time::sleep(left) => {}
             }
         }
     }
@@ -355,24 +358,4 @@ impl Run {
             self.stop(signal);
         }
     }
-}
-
-/// Twice as often as the agent asks for, so that one that is late costs nothing.
-fn beats(leadership: &Leadership) -> Result<Duration, Failed> {
-    let every = leadership
-        .heartbeat_every
-        .and_then(|it| Duration::try_from(it).ok());
-    let every = every.unwrap_or(FIRST_BEAT_EVERY * 2);
-    // As it arrives, rounded.
-    if every * 3 + Duration::from_millis(1) < SHORTEST_MINER_TIMEOUT {
-        return Err(anyhow::anyhow!(
-            "the agent's --miner-timeout is too short for a program: expected at least 1s"
-        )
-        .into());
-    }
-    Ok(every / 2)
-}
-
-fn end(leadership: &Leadership) -> Instant {
-    Instant::from_nanos(leadership.valid_until_boottime_ns)
 }

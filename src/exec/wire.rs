@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    SendAncillaryMessage, SendFlags, recvmsg, send, sendmsg,
 };
 
 use crate::time::Instant;
@@ -96,6 +96,11 @@ fn frame(kind: u8, number: u64) -> Frame {
 
 fn parts([kind, number @ ..]: Frame) -> (u8, u64) {
     (kind, u64::from_le_bytes(number))
+}
+
+/// Never waits: a peer that does not read has stopped or gone, and the deadline does not wait for it.
+pub fn say(to: impl AsFd, frame: Frame) {
+    let _ = send(to, &frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
 }
 
 /// The first order, with two descriptors that the guardian holds: the program's standard input, and the socket of the

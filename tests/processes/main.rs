@@ -8,6 +8,7 @@ mod docs;
 mod doctor;
 mod engines;
 mod exec;
+mod exec_hostile;
 mod failover;
 mod fleet;
 mod grpc;
