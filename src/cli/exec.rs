@@ -30,8 +30,8 @@ pub(super) struct StageArgs {
     command: Vec<OsString>,
 }
 
-pub(super) async fn run(args: ExecArgs) -> Exit {
-    let config = match ExecConfig::check(&args) {
+pub(super) async fn run(args: ExecArgs, typed: &[String]) -> Exit {
+    let config = match ExecConfig::check(&args, typed) {
         Ok(config) => config,
         Err(bad) => return fail(Exit::BadFlags, format_args!("bad settings\n{bad}")),
     };

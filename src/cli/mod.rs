@@ -15,7 +15,8 @@ use std::fmt;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::endpoint::redacted_value;
 
@@ -76,8 +77,10 @@ enum Exit {
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches();
+    let parsed = parsed.and_then(|it| Ok((Cli::from_arg_matches(&it)?, typed(&it))));
+    let (cli, typed) = match parsed {
+        Ok(parsed) => parsed,
         Err(mut error) => {
             hide_what_may_be_secret(&mut error);
             // Help and version go to standard output and are not mistakes.
@@ -102,7 +105,7 @@ pub fn main() -> ExitCode {
     let exit = runtime.block_on(async {
         match cli.command {
             Command::Run(args) => run::run(&args).await,
-            Command::Exec(args) => exec::run(*args).await,
+            Command::Exec(args) => exec::run(*args, &typed).await,
             Command::ExecGuardian(args) => exec::guard(args).await,
             Command::ExecStage(args) => exec::stage(&args),
             Command::Status(args) => status::run(args).await,
@@ -118,6 +121,22 @@ pub fn main() -> ExitCode {
     // A name look-up that hangs must not keep the process alive.
     runtime.shutdown_background();
     exit.into()
+}
+
+/// The flags of the command that stand on the command line, and not in the environment alone.
+fn typed(matches: &ArgMatches) -> Vec<String> {
+    let cli = Cli::command();
+    let command = matches.subcommand();
+    let named = command.and_then(|(name, given)| Some((cli.find_subcommand(name)?, given)));
+    let flags = named.into_iter().flat_map(|(command, given)| {
+        let here = |arg: &&Arg| {
+            given.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
+        };
+        command.get_arguments().filter(here)
+    });
+    flags
+        .filter_map(|arg| arg.get_long().map(str::to_owned))
+        .collect()
 }
 
 /// A misplaced argument may be a Redis URL, or a part of one.

@@ -13,6 +13,9 @@ use crate::election::Liveness;
 /// Longer than a miner's: a stopped program is noticed within this time, and the grace may take up two thirds of it.
 const DEFAULT_MINER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What `exec` heeds itself.
+const BESIDE_AN_AGENT: [&str; 5] = ["agent", "restart", "grace", "log-format", "log-level"];
+
 #[derive(Clone, Args)]
 pub struct ExecArgs {
     #[command(flatten)]
@@ -44,32 +47,42 @@ pub struct ExecConfig {
 }
 
 impl ExecConfig {
+    /// `typed`: the flags of the command line, as opposed to the environment's variables, which may be meant for others.
+    ///
     /// # Errors
     /// Every mistake, each with its flag, the value and what is expected.
-    pub fn check(args: &ExecArgs) -> Result<Self, BadSettings> {
+    pub fn check(args: &ExecArgs, typed: &[String]) -> Result<Self, BadSettings> {
         let mut reader = Reader::default();
-        let config = Self::read(args, &mut reader);
+        let config = Self::read(args, typed, &mut reader);
         reader.finish(config)
     }
 
-    fn read(args: &ExecArgs, reader: &mut Reader) -> Option<Self> {
+    fn read(args: &ExecArgs, typed: &[String], reader: &mut Reader) -> Option<Self> {
         let agent = non_empty(&args.agent);
-        let run = &args.run;
-        let key = non_empty(&run.redis.lock_key);
-        match (agent, key) {
-            (None, None) => reader.bad(
+        let mut run = args.run.clone();
+        if agent.is_some() {
+            for flag in typed
+                .iter()
+                .filter(|it| !BESIDE_AN_AGENT.contains(&it.as_str()))
+            {
+                reader.bad(
+                    flag,
+                    "…",
+                    "nothing with --agent: that agent's own setting counts",
+                );
+            }
+            run = RunArgs {
+                log_format: run.log_format,
+                log_level: run.log_level,
+                ..RunArgs::default()
+            };
+        } else if non_empty(&run.redis.lock_key).is_none() {
+            reader.bad(
                 "lock-key",
                 "",
                 "a key of the program's own, such as jobs:backup",
-            ),
-            (Some(_), Some(key)) => reader.bad(
-                "lock-key",
-                key,
-                "nothing with --agent: the lock is that agent's",
-            ),
-            _ => {}
+            );
         }
-        let mut run = run.clone();
         run.http_listen = run
             .http_listen
             .filter(|it| !it.is_empty())

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use stage::{Agent, Redis, boottime_ns, never, send, wait_for};
 use tempfile::TempDir;
 
-use crate::exec::{Exec, SOON, WORK, alive, command, kill, own};
+use crate::exec::{Exec, SOON, WORK, alive, command, kill, own, run};
 
 /// The miner-timeout of [`agent`]: no grant is longer.
 const GRANT: Duration = Duration::from_millis(1500);
@@ -191,6 +191,23 @@ fn a_program_that_stops_its_guardian_stops_itself() {
     });
     assert!(Duration::from_nanos(boottime_ns() - at) < GRANT);
     kill(guardian, Signal::KILL);
+}
+
+#[test]
+fn beside_an_agent_a_flag_of_an_agents_own_is_refused() {
+    let agent = ["--agent", "127.0.0.1:1"];
+    let cases: [&[&str]; 3] = [
+        &["--lock-key", "k"],
+        &["--lease-ttl", "3s", "--redis-url", "redis://r"],
+        &["--candidate=false"],
+    ];
+    for flags in cases {
+        let (code, said) = run(&[&agent[..], flags].concat(), &["true"]);
+        assert_eq!(code, Some(64), "{said}");
+        let flag = flags[0].split('=').next().unwrap();
+        let sentence = "expected nothing with --agent";
+        assert!(said.contains(flag) && said.contains(sentence), "{said}");
+    }
 }
 
 /// The first process of a container.
