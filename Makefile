@@ -36,7 +36,7 @@ bench-alternatives: ## failover with other libraries, etcd, today's elector and 
 	@$(RUN_BENCH) alternatives
 
 bench-failover: ## how long a failover takes, on this machine
-	@cargo build --locked --release --quiet --bin understudy --example miner
+	@cargo build --locked --release --quiet --bin understudy --example miner --example worker
 	@$(RUN_BENCH) failover
 
 bench-memory: ## how much memory an agent keeps: MINUTES=60

@@ -28,6 +28,8 @@ struct Pair {
     /// Gone with the pair, where it is the pair's own.
     redis: Option<Redis>,
     flags: Vec<String>,
+    /// Its miners are programs under `understudy exec`.
+    exec: bool,
     pods: Vec<(Agent, Miner)>,
 }
 
@@ -64,6 +66,18 @@ fn main() {
         print(when, "pod killed", all);
         print(when, "pod killed, after its lock had run out", after);
     }
+    let mut pair = Pair::of_programs();
+    print(
+        "exec, calm",
+        "program killed, until the other's first line",
+        (0..runs).map(|_| pair.kill_program()).collect(),
+    );
+    print(
+        "exec, calm",
+        "exec killed, until the other's first line",
+        (0..runs).map(|_| pair.kill_miner()).collect(),
+    );
+    drop(pair);
     let idle = Duration::from_secs(number("IDLE").unwrap_or(60));
     let redis = Redis::with(&["--timeout", "5"]);
     let mut pairs: Vec<_> = (0..runs.min(IDLE_PAIRS))
@@ -97,7 +111,7 @@ fn print(when: &str, fault: &str, mut took: Vec<Duration>) {
 impl Pair {
     fn start(oom: bool) -> Self {
         let redis = Redis::start();
-        let pair = Self::on(&redis, &FLAGS);
+        let pair = Self::on(&redis, &FLAGS, false);
         if oom {
             redis.fill();
         }
@@ -110,16 +124,26 @@ impl Pair {
     /// With the default timing and a lock of its own.
     fn idle(redis: &Redis, number: u64) -> Self {
         let key = format!("miner-{number}");
-        Self::on(redis, &["--lock-key", &key, "--lease-ttl", "30s"])
+        Self::on(redis, &["--lock-key", &key, "--lease-ttl", "30s"], false)
     }
 
-    fn on(redis: &Redis, flags: &[&str]) -> Self {
+    fn of_programs() -> Self {
+        let redis = Redis::start();
+        let pair = Self::on(&redis, &FLAGS, true);
+        Self {
+            redis: Some(redis),
+            ..pair
+        }
+    }
+
+    fn on(redis: &Redis, flags: &[&str], exec: bool) -> Self {
         let url = redis.url();
         let flags = [&["--redis-url", &url], flags].concat();
         let mut pair = Self {
             register: redis.url(),
             redis: None,
             flags: flags.iter().map(ToString::to_string).collect(),
+            exec,
             pods: Vec::new(),
         };
         for name in ["a", "b"] {
@@ -143,7 +167,10 @@ impl Pair {
 
     fn miner(&self, agent: &Agent) -> Miner {
         let flags = ["--redis-url", &self.register, "--work-every-ms", "50"];
-        Miner::spawn(&agent.name, &agent.address(), &flags)
+        match self.exec {
+            true => Miner::under_exec(agent, &flags),
+            false => Miner::spawn(&agent.name, &agent.address(), &flags),
+        }
     }
 
     /// Waits for the other miner, and changes the roles.
@@ -156,6 +183,12 @@ impl Pair {
     fn kill_miner(&mut self) -> Duration {
         let since = boottime_ns();
         self.pods[0].1.kill();
+        self.miner_gone(since)
+    }
+
+    fn kill_program(&mut self) -> Duration {
+        let since = boottime_ns();
+        self.pods[0].1.kill_the_program();
         self.miner_gone(since)
     }
 

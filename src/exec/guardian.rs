@@ -21,6 +21,7 @@ use super::alarm::Alarm;
 use super::cgroup::Cgroup;
 use super::processes;
 use super::rules::{Deadline, Phase};
+use super::signals::hangup;
 use super::wire::{self, FRAME, Order, Report};
 use crate::clock;
 use crate::time::Instant;
@@ -51,11 +52,10 @@ pub async fn guard(grace: Duration, command: &[OsString]) -> io::Result<()> {
         SignalKind::terminate(),
         SignalKind::interrupt(),
         SignalKind::quit(),
-        SignalKind::hangup(),
         SignalKind::user_defined1(),
         SignalKind::user_defined2(),
     ];
-    for kind in ignored {
+    for kind in ignored.into_iter().chain(hangup()) {
         drop(signal(kind)?);
     }
     let mut child_changed = signal(SignalKind::child())?;

@@ -49,6 +49,7 @@ impl Waiting {
 
 fn what(reason: Reason, leader: &str) -> String {
     let text = match reason {
+        Reason::HeldByOther if leader.is_empty() => "another instance leads",
         Reason::HeldByOther => return format!("{leader} leads"),
         Reason::WaitingOutLease => {
             "the last leader is gone and has not released the lock; its lease is being waited out"

@@ -56,7 +56,7 @@ impl Chaos {
                 "miner ends in order"
             }
             5..8 => {
-                send(self.pods[pod].miner(), Signal::STOP);
+                self.pods[pod].suspend_miner();
                 self.later(long, Undo::MinerContinues(pod));
                 "miner SIGSTOPped"
             }
@@ -389,7 +389,7 @@ impl Chaos {
 
     pub fn undo(&mut self, undo: &Undo) {
         match *undo {
-            Undo::MinerContinues(pod) => send(self.pods[pod].miner(), Signal::CONT),
+            Undo::MinerContinues(pod) => self.pods[pod].let_miner_continue(),
             Undo::AgentContinues(pod) => send(self.pods[pod].elector(), Signal::CONT),
             Undo::NetworkPasses(pod) => self.pods[pod].proxy.set(Mode::Pass),
             Undo::NameIsTold(pod) => self.name_is(pod, Duration::ZERO, true),

@@ -83,11 +83,17 @@ impl Chaos {
                     (Subject::Understudy, 0) => &["--state-dir", state],
                     _ => &[],
                 };
-                let mut pod = setting.pod(name, &[short, remembers].concat());
+                // One has longer grants: `exec` takes none shorter than a second.
+                let longer: &[&str] = match (subject, number) {
+                    (Subject::Understudy, 1) => &["--miner-timeout", "1s"],
+                    _ => &[],
+                };
+                let mut pod = setting.pod(name, &[short, remembers, longer].concat());
                 pod.mixed = number == 2;
                 // Two of them bear one name, from their second start on.
                 if number == 1 {
                     pod.instance = "a".into();
+                    pod.exec = true;
                 }
                 pod
             })
@@ -172,7 +178,7 @@ impl Chaos {
             pod.proxy.set(Mode::Pass);
             pod.names.tell(Duration::ZERO, Some(pod.proxy.house()));
             send(pod.elector(), Signal::CONT);
-            send(pod.miner(), Signal::CONT);
+            pod.let_miner_continue();
         }
         // Processes that were asked to stop have done so by then.
         std::thread::sleep(2 * TTL);

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::names::{NAME, Names};
 use stage::proxy::Proxy;
-use stage::{Redis, free_port, program, send};
+use stage::{Redis, free_port, generations, program, send};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
@@ -34,6 +34,8 @@ pub struct Pod {
     miner: Child,
     starts: u32,
     miners: u32,
+    /// Every second miner is a program under `understudy exec`.
+    pub exec: bool,
     /// Every second agent is of the version before.
     pub mixed: bool,
 }
@@ -72,6 +74,7 @@ impl Setting<'_> {
             miner: Command::new("true").spawn().expect("a process"),
             starts: 0,
             miners: 0,
+            exec: false,
             mixed: false,
         };
         pod.start_agent(false);
@@ -85,10 +88,6 @@ impl Setting<'_> {
 }
 
 impl Pod {
-    pub fn miner(&self) -> &Child {
-        &self.miner
-    }
-
     /// The process that elects.
     pub fn elector(&self) -> &Child {
         self.agent.as_ref().unwrap_or(&self.miner)
@@ -104,6 +103,17 @@ impl Pod {
         self.miners += 1;
         let log = self.log();
         let mut command = match self.subject {
+            Subject::Understudy if self.runs_exec() => {
+                let mut command = Command::new(program("UNDERSTUDY_BIN", "understudy"));
+                let agent = format!("127.0.0.1:{}", self.ports.0);
+                command.args(["exec", "--agent", &agent, "--grace", "150ms", "--"]);
+                command.arg(program("UNDERSTUDY_WORKER", "examples/worker"));
+                command.args(["--redis-url", &self.register]);
+                if self.miners.is_multiple_of(4) {
+                    command.arg("--stubborn");
+                }
+                command
+            }
             Subject::Understudy => {
                 let mut command = Command::new(program("UNDERSTUDY_MINER", "examples/miner"));
                 let agent = format!("127.0.0.1:{}", self.ports.0);
@@ -163,7 +173,46 @@ impl Pod {
         self.agent = Some(agent);
     }
 
+    fn runs_exec(&self) -> bool {
+        self.exec && self.miners.is_multiple_of(2)
+    }
+
+    /// The miner; under `exec` also the guardian or the program, in turn, where there are.
+    fn victim(&self) -> Pid {
+        let miner = Pid::from_raw(self.miner.id() as i32).expect("a pid");
+        if !self.runs_exec() {
+            return miner;
+        }
+        let all = generations(&self.miner);
+        let turn = self.miners as usize / 2 % 3;
+        all.get(turn).copied().unwrap_or(miner)
+    }
+
+    /// Whatever of it was stopped.
+    pub fn let_miner_continue(&self) {
+        for pid in generations(&self.miner) {
+            let _ = kill_process(pid, Signal::CONT);
+        }
+    }
+
+    pub fn suspend_miner(&self) {
+        let _ = kill_process(self.victim(), Signal::STOP);
+    }
+
     pub fn kill_miner(&mut self) {
+        let victim = self.victim();
+        // Nothing befalls two of the three at once.
+        self.let_miner_continue();
+        let _ = kill_process(victim, Signal::KILL);
+        if self.runs_exec() && victim.as_raw_nonzero().get() != self.miner.id() as i32 {
+            // It ends by itself when its program has ended.
+            for _ in 0..1000 {
+                if ended(&mut self.miner) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
         end(&mut self.miner, Signal::KILL);
     }
 

@@ -88,6 +88,30 @@ fn many_signals_do_not_silence_it() {
 }
 
 #[test]
+fn under_nohup_a_hangup_does_nothing() {
+    const WORKS: &str = r#"echo $$ >"$PLACE/pid"; while :; do sleep 0.02; done"#;
+    let (redis, place) = (Redis::start(), TempDir::new().unwrap());
+    let url = redis.url();
+    let exec = command(&own(&url, "alpha"), &["bash", "-c", WORKS]);
+    let mut child = Command::new("sh")
+        .args(["-c", r#"trap "" HUP; exec "$@""#, "sh"])
+        .arg(exec.get_program())
+        .args(exec.get_args())
+        .env("PLACE", place.path())
+        .spawn()
+        .unwrap();
+    let pid = wait_for("it runs", SOON, || {
+        let text = std::fs::read_to_string(place.path().join("pid")).ok()?;
+        text.strip_suffix('\n')?.parse().ok()
+    });
+    send(&child, Signal::HUP);
+    kill(pid, Signal::HUP);
+    never("it ends", Duration::from_millis(500), || !alive(pid));
+    send(&child, Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+}
+
+#[test]
 fn a_second_signal_kills_it() {
     const DEAF: &str = r#"trap "" TERM; echo "$$ $PPID 0 x" >>"$PLACE/$NAME.started"; while :; do sleep 0.02; done"#;
     let (redis, place) = (Redis::start(), TempDir::new().unwrap());

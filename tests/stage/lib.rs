@@ -74,6 +74,21 @@ pub fn send(child: &Child, signal: Signal) {
     }
 }
 
+/// `exec`, its guardian, the program: each the first child of the one before.
+pub fn generations(child: &Child) -> Vec<Pid> {
+    let parent = |pid: i32| -> Option<i32> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+    };
+    let first_child = |of: &i32| {
+        let processes = std::fs::read_dir("/proc").ok()?;
+        let mut pids = processes.filter_map(|it| it.ok()?.file_name().to_str()?.parse().ok());
+        pids.find(|pid| parent(*pid) == Some(*of))
+    };
+    let pids = std::iter::successors(Some(child.id() as i32), first_child);
+    pids.filter_map(Pid::from_raw).collect()
+}
+
 /// SIGSTOP: it runs no instruction more when this returns.
 pub fn pause(child: &Child) {
     send(child, Signal::STOP);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 
 use super::{Agent, Redis, program, send, wait_for};
@@ -58,6 +58,37 @@ impl Miner {
     /// A miner of another program that takes the sample's flags.
     pub fn of(program: &Path, name: &str, agent: &str, flags: &[&str]) -> Self {
         Self::alone(program, name, &[&["--agent", agent], flags].concat())
+    }
+
+    /// A program that `understudy exec` runs beside `agent`.
+    pub fn under_exec(agent: &Agent, flags: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory for the miner's log");
+        let mut command = Command::new(agent.program());
+        command.args([
+            "exec",
+            "--agent",
+            &agent.address(),
+            "--grace",
+            "100ms",
+            "--",
+        ]);
+        command.arg(program("UNDERSTUDY_WORKER", "examples/worker"));
+        command.args(["--name", &agent.name, "--log"]);
+        command.arg(directory.path().join("log")).args(flags);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Self {
+            child: command.spawn().expect("exec starts"),
+            name: agent.name.clone(),
+            directory,
+        }
+    }
+
+    /// Kills what `exec` runs.
+    pub fn kill_the_program(&mut self) {
+        if let [_, _, program] = super::generations(&self.child)[..] {
+            let _ = kill_process(program, Signal::KILL);
+        }
+        self.wait_until_gone(Duration::from_secs(10));
     }
 
     /// One that has no agent beside it.
