@@ -101,7 +101,7 @@ func (e *Elector) Start(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.started || e.closing {
-		return errors.New("understudy: an elector starts once")
+		return errors.New("understudy: this elector was started or closed before, and starts once: make another with New")
 	}
 	campaigns := e.stand
 	if !e.always {

@@ -2,6 +2,7 @@ package understudy
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -17,8 +18,9 @@ func moment() int64 { return int64(time.Since(beginning)) + 1 }
 type Pulse struct {
 	elector *Elector
 	name    string
-	limit   time.Duration // 0: two heartbeats
-	token   uint64        // of the term for whose length it exists; 0: it is a standing one
+	limit   time.Duration
+	check   bool   // it has none: two heartbeats
+	token   uint64 // of the term for whose length it exists; 0: it is a standing one
 	beaten  atomic.Int64
 	late    atomic.Bool
 	stop    chan struct{}
@@ -63,7 +65,7 @@ func (e *Elector) TermPulse(ctx context.Context, name string, limit time.Duratio
 // BeatWhile runs a check of the miner's own as often as the agent wants to hear, and vouches for the work while it says yes.
 // A check that hangs says nothing.
 func (e *Elector) BeatWhile(check func() bool) *Pulse {
-	p := e.pulse(&Pulse{name: "check"})
+	p := e.pulse(&Pulse{name: "check", check: true})
 	go func() {
 		for {
 			good := false
@@ -86,6 +88,10 @@ func (e *Elector) BeatWhile(check func() bool) *Pulse {
 func (e *Elector) pulse(p *Pulse) *Pulse {
 	if p.stop == nil {
 		p.elector, p.stop = e, make(chan struct{})
+	}
+	if p.limit <= 0 && !p.check {
+		// No beat is ever fresh enough: where it is told as late, it says why.
+		p.name = fmt.Sprintf("%s (its limit is %v)", p.name, p.limit)
 	}
 	p.late.Store(true)
 	e.mu.Lock()
@@ -130,10 +136,10 @@ func (e *Elector) forget(which func(*Pulse) bool) {
 
 func (p *Pulse) fresh(now, every int64) bool {
 	beaten, limit := p.beaten.Load(), int64(p.limit)
-	if limit == 0 {
+	if p.check {
 		limit = 2 * every
 	}
-	return beaten != 0 && now-beaten <= limit
+	return beaten != 0 && limit > 0 && now-beaten <= limit
 }
 
 // Sends heartbeats for the pulses, and tells when something holds them back.
