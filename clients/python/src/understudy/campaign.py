@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import grpc
 
@@ -32,7 +33,17 @@ OPTIONS = [
 
 def open_channel(agent: str) -> grpc.aio.Channel:
     """A channel to the agent, which is on this machine."""
-    return grpc.aio.insecure_channel(agent, options=OPTIONS)
+    return grpc.aio.insecure_channel(_target(agent), options=OPTIONS)
+
+
+def _target(agent: str) -> str:
+    """The address as gRPC has it."""
+    if re.fullmatch(r"unix:/*[^/].*", agent):
+        return agent
+    address = re.fullmatch(r"(?:http://)?((?:[^\s:@/]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5}))", agent)
+    if not address or not 0 < int(address[2]) < 65536:
+        raise ValueError(f"the agent's address is malformed: expected 127.0.0.1:50051 or unix:/path, not {agent!r}")
+    return address[1]
 
 
 class Campaigns:

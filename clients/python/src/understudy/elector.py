@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import inspect
 import logging
+import os
 import sys
+import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import grpc
 
@@ -20,14 +26,23 @@ from .vouching import Vouching
 DEFAULT_AGENT = "127.0.0.1:50051"
 
 Listener = Callable[[], Awaitable[None] | None]
+Own = TypeVar("Own", bound="Elector")
+
+# The callback in whose task, or a task of its own, something runs.
+_CALLBACK: contextvars.ContextVar[asyncio.Task[None] | None] = contextvars.ContextVar("callback", default=None)
+_ELECTORS: weakref.WeakSet[Elector] = weakref.WeakSet()  # those that were started
 
 
 class Elector(Vouching, Campaigns):
-    """Campaigns for one miner. Use it from the loop in which it was started; is_leader() may be asked from anywhere.
+    """Campaigns for one miner.
+
+    Use it from the loop in which it was started. is_leader(), grant(), view() and what vouches may be called on any thread; in
+    a child that the process forks nobody leads.
 
     `agent` is an address ("127.0.0.1:50051", which "" and None mean too) or a socket ("unix:/run/understudy/grpc.sock"); the
     miner's name is for the agent's status. `on_elected` and `on_lost` are as the methods of these names. `extending` is for
-    --miner-liveness=probe and always: it asks for each grant, in place of campaigning.
+    --miner-liveness=probe and always: it asks for each grant, in place of campaigning. A callback that raises is logged and ends
+    its term; with `fatal_errors` it ends the process: SystemExit leaves the loop.
     """
 
     _has_agent = True
@@ -42,16 +57,18 @@ class Elector(Vouching, Campaigns):
         logger: logging.Logger | None = None,
         extending: bool = False,
         catch_up: bool = True,
+        fatal_errors: bool = False,
     ):
         self._agent, self._miner = agent or DEFAULT_AGENT, miner
         self._log = logger or logging.getLogger("understudy")
-        self._extending, self._catches_up = extending, catch_up
+        self._extending, self._catches_up, self._fatal = extending, catch_up, fatal_errors
         self._on_elected: list[Listener] = [on_elected] if on_elected else []
         self._on_lost: list[Listener] = [on_lost] if on_lost else []
         self._on_change: list[Callable[[View], None]] = []
         self._role, self._reason, self._leader, self._instance = "", "starting", "", ""
         self._trouble = ""  # why there is no stream
         self._told = self._now = View()
+        self._grant = NO_GRANT  # what those who ask read: unless the miner leads there is none
         self._last = NO_GRANT  # the last one that was sent on the present stream
         self._leading = False  # and the agent says that it stands
         self._ended_by = 0  # the version that ended it, unless it stands
@@ -75,18 +92,24 @@ class Elector(Vouching, Campaigns):
         self._changes = asyncio.Event()  # something that _announce looks at is new
         self._checks: list[asyncio.Task[None]] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._tending: asyncio.Task[None] | None = None
         self._term: set[asyncio.Task[None]] = set()  # of the callbacks of the present term
         self._telling: set[asyncio.Task[None]] = set()  # of all callbacks that run
+        self._closers: set[asyncio.Task[None]] = set()  # those of them that wait for close()
         self._cleaners: set[asyncio.Task[None]] = set()  # what waits for those of a term's end
 
-    async def __aenter__(self) -> Elector:
+    async def __aenter__(self: Own) -> Own:
         """Starts; an agent that is not there yet is waited for. Raises if `agent` is no address, or this is not Linux."""
+        if self._tasks or self._closing:
+            raise RuntimeError("this elector was started or closed before, and starts once: make another")
         if self._has_agent and CLOCK is None:
             raise OSError(
                 f"no miner leads on {sys.platform}, since grants end by Linux' CLOCK_BOOTTIME, which agent and miner share; "
                 "for development use understudy.Always"
             )
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         channel = open_channel(self._agent)
+        _ELECTORS.add(self)
         campaigns = self._ask(channel) if self._extending and self._has_agent else self._run(channel)
         self._tasks = [asyncio.create_task(self._announce()), asyncio.create_task(campaigns)]
         if self._has_agent:
@@ -100,15 +123,16 @@ class Elector(Vouching, Campaigns):
 
     def is_leader(self) -> bool:
         """Whether the miner may act now. It vouches for nothing, and may be asked from anywhere, as often as one likes."""
-        return self._held() is not None
+        return self._grant.holds()
 
     def grant(self) -> Grant | None:
         """is_leader() with the token, for writes that are fenced."""
-        return self._held()
+        grant = self._grant
+        return grant if grant.holds() else None
 
     def view(self) -> View:
         """Who leads, and why this miner does or does not."""
-        held = self._held()
+        held = self.grant()
         return replace(self._now, leads=held is not None, token=held.token if held else 0)
 
     # === A term, from its beginning to its end
@@ -185,15 +209,17 @@ class Elector(Vouching, Campaigns):
         self.withdraw()
         self._changed()
         self._beats.set()
+        if caller := _CALLBACK.get():
+            self._closers.add(caller)
         # A caller that gives up waiting must not cut the stream before its time.
-        await asyncio.wait_for(asyncio.shield(self._left(asyncio.current_task())), timeout)
+        await asyncio.wait_for(asyncio.shield(self._left()), timeout)
 
-    async def _left(self, caller: asyncio.Task[None] | None) -> None:
+    async def _left(self) -> None:
         await asyncio.gather(*self._tasks)
-        if self._has_agent:
+        if self._tending:
             self._tending.cancel()
-        others = self._telling - {caller}
-        await asyncio.gather(*others, return_exceptions=True)
+        while others := self._telling - self._closers:
+            await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED, timeout=0.1)  # one may call close() meanwhile
 
     def _leads(self) -> bool:
         """The agent's last grant is one to act on, as long as the clock allows it."""
@@ -221,6 +247,7 @@ class Elector(Vouching, Campaigns):
     def _publish(self) -> None:
         """Derives the view from the state, and tells of what has changed."""
         held = self._held()
+        self._grant = held or NO_GRANT
         detail = "late: " + ", ".join(self._late) if self._late else ""
         reason = self._reason
         if self._withdrawn:
@@ -309,14 +336,14 @@ class Elector(Vouching, Campaigns):
     def _tell(self, listener: Listener, among: set[asyncio.Task[None]], fails: Callable[[], None]) -> None:
         """Calls one; what it awaits is a task of its own. One that fails is logged."""
         said = self._guard(listener, fails)
-        if said is not None:
+        if inspect.isawaitable(said):
 
             async def awaits() -> None:
+                _CALLBACK.set(asyncio.current_task())
                 try:
                     await said
-                except Exception:
-                    self._log.exception("a callback failed")
-                    fails()
+                except Exception as error:
+                    self._failed_in(error, fails)
 
             task = asyncio.create_task(awaits())
             self._keep(task, among)
@@ -329,10 +356,26 @@ class Elector(Vouching, Campaigns):
     def _guard(self, function: Callable[[], object], fails: Callable[[], None] = lambda: None) -> object:
         try:
             return function()
-        except Exception:
-            self._log.exception("a callback failed")
-            fails()
+        except Exception as error:
+            self._failed_in(error, fails)
             return None
+
+    def _failed_in(self, error: Exception, fails: Callable[[], None]) -> None:
+        self._log.error("a callback failed", exc_info=error)
+        fails()
+        if self._fatal:
+            asyncio.get_running_loop().call_soon(sys.exit, 1)  # the one way out of a loop that no task takes for its own
+
+
+def _forked() -> None:
+    """The grant is the parent's, which may say at any moment that nothing acts any more."""
+    for elector in _ELECTORS:
+        elector._last, elector._leading, elector._grant = NO_GRANT, False, NO_GRANT
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forked)
+
 
 def _remove(listeners: list, listener: object) -> None:
     if listener in listeners:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TypeVar
 
 from .elector import Elector
 from .grant import Grant
+
+Own = TypeVar("Own", bound="Always")
 
 
 class Fake(Elector):
@@ -38,7 +41,7 @@ class Fake(Elector):
 class Always(Fake):
     """Leads until withdraw() or close()."""
 
-    async def __aenter__(self) -> Elector:
+    async def __aenter__(self: Own) -> Own:
         await super().__aenter__()
         self.elect()
         return self

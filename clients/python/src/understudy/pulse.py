@@ -14,13 +14,15 @@ class Pulse:
     """
 
     def __init__(self, name: str, limit: float | None, token: int, wake: Callable[[], None], stop: Callable[[Pulse], None]):
-        self.name, self.token, self.stopped = name, token, False
+        # Without a limit above 0 no beat is ever fresh enough: where it is told as late, it says why.
+        why = "" if limit is None or limit > 0 else f" (its limit is {limit:g})"
+        self.name, self.token, self.stopped = name + why, token, False
         self._limit, self._wake, self._stop = limit, wake, stop
         self._beaten: float | None = None
         self.late = True
 
     def beat(self) -> None:
-        """Says that it goes on."""
+        """Says that it goes on. From any thread."""
         self._beaten = time.monotonic()
         if self.late and not self.stopped:
             self._wake()

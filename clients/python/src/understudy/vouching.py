@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
 from collections.abc import Awaitable, Callable
 
@@ -15,16 +17,28 @@ QUIET_AT_FIRST = 3.0
 class Vouching:
     """A part of Elector, which has the state."""
 
+    _loop: asyncio.AbstractEventLoop | None = None  # since it was started
+    _thread = 0  # which runs it
+
+    def _wake(self, event: asyncio.Event) -> None:
+        """Sets it, from any thread."""
+        if self._loop is None or threading.get_ident() == self._thread:
+            event.set()
+        elif not self._loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # it was closed meanwhile
+                self._loop.call_soon_threadsafe(event.set)
+
     def beat(self) -> None:
         """Tells the agent that the work loop turns.
 
         The miner is a candidate only while something vouches for it: call this from a loop that also turns while the miner
-        stands by, several times a second. What is more than the agent wants is not sent, and nothing is while a pulse is late.
+        stands by, several times a second, on any thread. What is more than the agent wants is not sent, and nothing is while a
+        pulse is late.
         """
         self._beaten = now = time.monotonic()
         if now - self._sent >= self._every:
             self._sent, self._due = now, True
-            self._beats.set()
+            self._wake(self._beats)
 
     def pulse(self, name: str, limit: float) -> Pulse:
         """Makes a standing pulse, which a standby beats too.
@@ -52,15 +66,15 @@ class Vouching:
                     good = check()
                     if await good if isinstance(good, Awaitable) else good:
                         pulse.beat()
-                except Exception:
-                    self._log.exception("a check failed")
+                except Exception as error:
+                    self._failed_in(error, lambda: None)
                 await asyncio.sleep(self._every)
 
         self._checks.append(asyncio.create_task(checks()))
         return pulse
 
     def _pulse(self, name: str, limit: float | None, token: int) -> Pulse:
-        pulse = Pulse(name, limit, token, self._pulsed.set, self._forget)
+        pulse = Pulse(name, limit, token, lambda: self._wake(self._pulsed), self._forget)
         if token >= 0:  # else there is no term whose pulse it could be
             self._pulses.append(pulse)
         return pulse
