@@ -5,12 +5,13 @@
  * that both read. An Elector keeps the last grant, so that isLeader() is a comparison and no round trip. Asking is not
  * beating: what vouches for the miner's work is said, by beat(), by pulses, or by beatWhile().
  */
-import { EventEmitter } from "node:events";
-import { type ClientDuplexStream, credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import { captureRejectionSymbol, EventEmitter } from "node:events";
+import { type ClientDuplexStream, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import { DEFAULT_AGENT, dial, FIRST_RETRY, LAST_RETRY } from "./dial.js";
 import {
   type CampaignRequest,
   type CampaignResponse,
-  ElectionServiceClient,
+  type ElectionServiceClient,
   type Leadership,
   reasonToJSON,
   Role,
@@ -20,26 +21,14 @@ import { Grant, NO_GRANT, supported } from "./grant.js";
 import { Pulse } from "./pulse.js";
 import { type Level, line, told, type View } from "./view.js";
 
-/** Where the agent listens unless it is told otherwise. */
-const DEFAULT_AGENT = "127.0.0.1:50051";
-const FIRST_RETRY = 50;
-const LAST_RETRY = 1000;
 /** Until the agent has said how often it wants to hear; milliseconds, as all times here that are no bigint. */
 const FIRST_HEARTBEAT_EVERY = 300;
+/** A timer of more than 2^31 ms fires at once. */
+const LONGEST = 3_600_000;
 /** --miner-timeout unless it is set: so long may nothing vouch for the work before that is told. */
 const QUIET_AT_FIRST = 3000;
 /** The first revision of the agent that understands `standing_down` and `late`: an older one takes both for heartbeats. */
 const UNDERSTANDS_MORE = 1;
-
-const CHANNEL = {
-  // The agent is on this machine: no proxy, no idle limit worth the name, and quick retries.
-  "grpc.enable_http_proxy": 0,
-  "grpc.client_idle_timeout_ms": 2 ** 31 - 1,
-  "grpc.initial_reconnect_backoff_ms": FIRST_RETRY,
-  "grpc.max_reconnect_backoff_ms": LAST_RETRY,
-  // One channel, one connection: not shared with others of this process.
-  "grpc.use_local_subchannel_pool": 1,
-};
 
 interface Events {
   /** A term begins. */
@@ -61,6 +50,8 @@ export interface Options {
   extending?: boolean;
   /** false: a listener of onElected() that is added while the miner leads does not run for that term. */
   catchUp?: boolean;
+  /** A listener that throws or rejects ends the process, as an uncaught exception. Without it that is logged and ends the term. */
+  fatalErrors?: boolean;
 }
 
 /**
@@ -98,7 +89,8 @@ export class Elector extends EventEmitter<Events> {
   #timer: NodeJS.Timeout | undefined; // the end of a grant
   #tending: NodeJS.Timeout | undefined;
   #stream: ClientDuplexStream<CampaignRequest, CampaignResponse> | undefined;
-  #client: ElectionServiceClient;
+  #client: ElectionServiceClient | undefined;
+  #ended = false; // nothing is left to do
   #closed: Promise<void> | undefined;
   #over = () => {};
 
@@ -109,19 +101,23 @@ export class Elector extends EventEmitter<Events> {
     readonly miner: string,
     private readonly options: Options = {},
   ) {
-    super();
+    super({ captureRejections: true });
     this.agent = agent || DEFAULT_AGENT;
-    this.#client = new ElectionServiceClient(this.agent, credentials.createInsecure(), CHANNEL);
   }
 
-  /** Returns at once; an agent that is not there yet is waited for. Throws where nobody can lead: not on Linux. */
+  /**
+   * Returns at once; an agent that is not there yet is waited for, and the process lives until close(). Throws where nobody can
+   * lead: the address is none, or this is not Linux.
+   */
   start(): void {
+    if (this.#started || this.#closed) throw new Error("this elector was started or closed before, and starts once: make another");
     if (this.#hasAgent && !supported) {
       throw new Error(
         `no miner leads on ${process.platform}, since grants end by Linux' CLOCK_BOOTTIME, which agent and miner share; ` +
           "for development use Always",
       );
     }
+    if (this.#hasAgent) this.#client = dial(this.agent);
     this.#mayCampaign = this.#started = true;
     this.#quietSince = performance.now();
     if (this.#hasAgent) this.#tend();
@@ -179,7 +175,7 @@ export class Elector extends EventEmitter<Events> {
       try {
         if (await check()) pulse.beat();
       } catch (error) {
-        this.#log("error", `a check failed: ${String(error)}`);
+        this.#failed(error);
       }
       setTimeout(checks, this.#every).unref();
     };
@@ -254,7 +250,6 @@ export class Elector extends EventEmitter<Events> {
   /** For Fake: there is no agent, and what stands in for it. */
   protected withoutAgent(): void {
     this.#hasAgent = false;
-    this.#client.close();
   }
 
   protected standIn(token: bigint | undefined, reason: string): void {
@@ -288,7 +283,11 @@ export class Elector extends EventEmitter<Events> {
 
   #log(level: Level, text: string): void {
     const log = this.options.log ?? ((level, line) => console[level](line));
-    log(level, `${this.miner}: ${text}`);
+    try {
+      log(level, `${this.miner}: ${text}`);
+    } catch (error) {
+      console.error("understudy: the log failed", error, text);
+    }
   }
 
   /** Derives the view from the state, and tells of what has changed. */
@@ -336,8 +335,8 @@ export class Elector extends EventEmitter<Events> {
   #tend(): void {
     this.#tending = setTimeout(() => {
       this.#judge();
-      this.#tend();
-    }, this.#every).unref();
+      if (!this.#ended) this.#tend();
+    }, this.#every);
   }
 
   #judge(): void {
@@ -360,6 +359,7 @@ export class Elector extends EventEmitter<Events> {
 
   /** One campaign, until its stream ends. Only a heartbeat opens one. */
   #campaign(): void {
+    if (!this.#client) return;
     this.#mayCampaign = false;
     const stream = this.#client.campaign();
     let why: ServiceError | undefined;
@@ -401,7 +401,7 @@ export class Elector extends EventEmitter<Events> {
 
   /** Asks for each grant until close(), for --miner-liveness=probe and always. */
   #ask(): void {
-    if (this.#closed) return;
+    if (this.#closed || !this.#client) return;
     // The agent's own probe vouches for the miner, and what else there is must be fresh.
     const extend = !this.#late.length && !this.#standsDown();
     this.#client.getLeadership({ extend }, new Metadata(), { deadline: Date.now() + LAST_RETRY }, (error, answer) => {
@@ -432,7 +432,7 @@ export class Elector extends EventEmitter<Events> {
     }
     const { seconds, nanos } = now.heartbeatEvery ?? { seconds: 0n, nanos: 0 };
     const every = Number(seconds) * 1000 + nanos / 1e6;
-    if (every > 0) this.#every = every;
+    if (every > 0) this.#every = Math.min(every, LONGEST);
     this.#announce();
   }
 
@@ -476,7 +476,8 @@ export class Elector extends EventEmitter<Events> {
     if (this.#closed && (over || this.options.extending)) {
       clearTimeout(this.#tending);
       this.#stream?.cancel();
-      if (this.#hasAgent) this.#client.close();
+      this.#client?.close();
+      this.#ended = true;
       this.#over();
     } else if (!over) {
       this.#timer = setTimeout(() => this.#announce(), this.#last.left());
@@ -485,10 +486,7 @@ export class Elector extends EventEmitter<Events> {
 
   #begin(listener: Listener, token: bigint): void {
     void this.#guard(listener).then((ended) => {
-      if (ended || this.#announced !== token) return;
-      if (token > this.#givenUp) this.#givenUp = token;
-      this.#announce();
-      this.#send();
+      if (!ended) this.#giveUp(token);
     });
   }
 
@@ -518,10 +516,32 @@ export class Elector extends EventEmitter<Events> {
     this.acknowledge(this.#givenUp);
   }
 
+  #failed(error: unknown): void {
+    this.#log("error", `a listener failed: ${error instanceof Error ? error.stack : String(error)}`);
+    if (this.options.fatalErrors) {
+      setImmediate(() => {
+        throw error;
+      });
+    }
+  }
+
+  /** What an async listener of an event rejected with. */
+  [captureRejectionSymbol](error: unknown, event: unknown, ..._: unknown[]): void {
+    this.#failed(error);
+    if (event === "elected") this.#giveUp(this.#announced);
+  }
+
+  #giveUp(token: bigint): void {
+    if (this.#announced !== token) return;
+    if (token > this.#givenUp) this.#givenUp = token;
+    this.#announce();
+    this.#send();
+  }
+
   /** Runs a listener of the miner's. False: it failed, and that was told. */
   #guard(listener: Listener): Promise<boolean> {
     const failed = (error: unknown) => {
-      this.#log("error", `a listener failed: ${error instanceof Error ? error.stack : String(error)}`);
+      this.#failed(error);
       return false;
     };
     try {

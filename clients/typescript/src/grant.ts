@@ -35,11 +35,11 @@ export class Grant {
     return this.endless || (process.hrtime.bigint() < this.untilMonotonic && bootTime() < this.until);
   }
 
-  /** Milliseconds until its end, rounded up. */
+  /** Milliseconds until its end, rounded up; an hour at most. */
   left(): number {
     if (this.endless) return 3_600_000;
     const left = this.untilMonotonic - process.hrtime.bigint();
-    return left > 0n ? Number(left / 1_000_000n) + 1 : 0;
+    return left > 0n ? Math.min(Number(left / 1_000_000n) + 1, 3_600_000) : 0;
   }
 }
 

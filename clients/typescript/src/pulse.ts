@@ -6,15 +6,19 @@ export class Pulse {
   #beaten: number | undefined;
   #stopped = false;
   late = true;
+  readonly name: string;
 
   constructor(
-    readonly name: string,
+    name: string,
     private readonly limit: number | undefined,
     /** Of the term for whose length it exists; 0: it is a standing one. */
     readonly token: bigint,
     private readonly wake: () => void,
     private readonly forget: (pulse: Pulse) => void,
-  ) {}
+  ) {
+    // Without a limit above 0 no beat is ever fresh enough: where it is told as late, it says why.
+    this.name = limit === undefined || limit > 0 ? name : `${name} (its limit is ${limit})`;
+  }
 
   /** Says that it goes on. */
   beat(): void {
