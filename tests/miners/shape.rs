@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
-use understudy_client::Elector;
+use understudy_client::{Elector, Leader, StartError};
 
 use crate::leaving::Generous;
 
@@ -201,4 +201,106 @@ async fn without_an_agent() {
             .await
             .is_ok()
     );
+}
+
+/// Leads without a beat of anybody's, until it is dropped.
+async fn leading(address: &str) -> Elector {
+    let elector = start(address);
+    elector.pulse("work", Duration::MAX).beat();
+    until("a term", || elector.is_leader()).await;
+    elector
+}
+
+/// The agent takes the end of the stream for the end of the work.
+#[tokio::test]
+async fn a_leader_that_outlives_its_elector_leads_no_more() {
+    let (_agent, address) = Generous::serve(3_600_000).await;
+    let elector = leading(&address).await;
+    let leader = elector.leader();
+    assert!(leader.is_leader());
+    drop(elector);
+    assert!(!leader.is_leader() && leader.grant().is_none());
+    assert_eq!(leader.view().reason, "withdrawn");
+}
+
+#[tokio::test]
+async fn nobody_leads_when_the_runtime_is_gone() {
+    let (_agent, address) = Generous::serve(3_600_000).await;
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let elector = runtime.expect("a runtime").block_on(leading(&address));
+        (elector.leader(), elector)
+    };
+    let ran: (Leader, Elector) = tokio::task::spawn_blocking(run).await.expect("no panic");
+    assert!(!ran.0.is_leader(), "its stream is gone");
+}
+
+#[test]
+fn without_a_runtime_start_says_so() {
+    let refused = Elector::start("", "miner").err();
+    assert!(matches!(refused, Some(StartError::NoRuntime)));
+}
+
+#[tokio::test]
+async fn what_is_no_address_is_refused() {
+    let good = "127.0.0.1:1 localhost:1 [::1]:1 http://127.0.0.1:1 unix:/x.sock unix:///x.sock";
+    for address in good.split(' ').chain([""]) {
+        assert!(Elector::start(address, "miner").is_ok(), "{address}");
+    }
+    let bad = "127.0.0.1 50051 :50051 127.0.0.1: 127.0.0.1:0 127.0.0.1:65536 https://127.0.0.1:1 127.0.0.1:1/x unix: unix:// /x.sock";
+    for address in bad.split(' ').chain(["a b:1", "127.0.0.1:1\n"]) {
+        let refused = Elector::start(address, "miner").err();
+        let said = refused.map(|why| why.to_string()).unwrap_or_default();
+        assert!(
+            said.contains("expected 127.0.0.1:50051 or unix:/path"),
+            "{address}: {said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn where_no_agent_is_the_view_says_what_failed() {
+    let elector = start("unix:/nowhere/grpc.sock");
+    until("it says so", || {
+        elector.beat();
+        elector.view().detail.contains("No such file")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pulse_without_a_limit_says_so() {
+    let (agent, address) = Generous::serve(500).await;
+    let elector = start(&address);
+    let pulse = elector.pulse("blocks", Duration::ZERO);
+    until("it says so", || {
+        pulse.beat();
+        elector.view().late == ["blocks (its limit is 0)"]
+    })
+    .await;
+    assert_eq!(agent.heard(), 0);
+}
+
+/// Beats that come while it is judged what is late are from the future there, and harm nothing.
+#[tokio::test]
+async fn beats_of_other_threads_come_at_any_moment() {
+    let (_agent, address) = Generous::serve(500).await;
+    let elector = leading(&address).await;
+    let end = std::time::Instant::now() + 1000 * MS;
+    let beats = || {
+        while std::time::Instant::now() < end {
+            elector.beat();
+        }
+    };
+    let judges = || {
+        while std::time::Instant::now() < end {
+            elector.pulse("other", Duration::MAX).stop();
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(beats);
+        scope.spawn(judges);
+    });
 }

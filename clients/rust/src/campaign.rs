@@ -24,11 +24,20 @@ pub(crate) struct Campaigns {
     pub shared: Arc<Shared>,
 }
 
-struct Ended {
-    /// The agent said something.
-    heard: bool,
+/// Dropped before the stream, also when the runtime ends with a campaign in it: the grant goes first.
+struct Ends<'a> {
+    shared: &'a Shared,
     /// `None`: the miner ended it.
     error: Option<String>,
+}
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        let error = self.error.take();
+        self.shared.due.store(false, Ordering::Relaxed);
+        self.shared.sent.store(0, Ordering::Relaxed);
+        self.shared.modify(|state| state.dropped(error));
+    }
 }
 
 impl Campaigns {
@@ -46,11 +55,7 @@ impl Campaigns {
             if !may_open {
                 continue;
             }
-            let Ended { heard, error } = self.campaign().await;
-            self.shared.due.store(false, Ordering::Relaxed);
-            self.shared.sent.store(0, Ordering::Relaxed);
-            self.shared.modify(|state| state.dropped(error));
-            if heard {
+            if self.campaign().await {
                 retry = FIRST_RETRY;
             }
             sleep(retry).await;
@@ -88,11 +93,9 @@ impl Campaigns {
         }
     }
 
-    async fn campaign(&self) -> Ended {
-        let mut ended = Ended {
-            heard: false,
-            error: Some(format!("{}: the agent ended the stream", self.shared.agent)),
-        };
+    /// One campaign, until its stream ends. Tells whether the agent said anything.
+    async fn campaign(&self) -> bool {
+        let shared = &self.shared;
         let (requests, outgoing) = mpsc::channel(4);
         self.send(&requests); // the heartbeat that opened it
         let opened = ElectionServiceClient::new(self.channel.clone())
@@ -101,32 +104,35 @@ impl Campaigns {
         let mut responses = match opened {
             Ok(responses) => responses.into_inner(),
             Err(status) => {
-                ended.error = Some(self.explain(&status));
-                return ended;
+                let error = Some(self.explain(&status));
+                drop(Ends { shared, error });
+                return false;
             }
         };
-        self.shared
-            .modify(|state| (state.campaigning, state.revision) = (true, 0));
-        let mut changes = self.shared.state.subscribe();
+        shared.modify(|state| (state.campaigning, state.revision) = (true, 0));
+        let mut changes = shared.state.subscribe();
+        let mut heard = false;
+        let error = Some(format!("{}: the agent ended the stream", shared.agent));
+        let mut ends = Ends { shared, error }; // after the stream, and so dropped before it
         loop {
             tokio::select! {
                 response = responses.message() => match response {
                     Ok(Some(response)) => {
-                        ended.heard = true;
+                        heard = true;
                         let leadership = response.leadership.unwrap_or_default();
-                        self.shared.modify(|state| state.take(&leadership, response.revision));
+                        shared.modify(|state| state.take(&leadership, response.revision));
                     }
-                    Ok(None) => return ended,
+                    Ok(None) => return heard,
                     Err(status) => {
-                        ended.error = Some(self.explain(&status));
-                        return ended;
+                        ends.error = Some(self.explain(&status));
+                        return heard;
                     }
                 },
-                () = self.shared.beats.notified() => self.send(&requests),
+                () = shared.beats.notified() => self.send(&requests),
                 // The miner has acknowledged a term that stands: with the stream it ends.
                 Ok(_) = changes.wait_for(|it| it.leading && it.last.token <= it.stopped) => {
-                    ended.error = None;
-                    return ended;
+                    ends.error = None;
+                    return heard;
                 }
             }
         }
@@ -136,7 +142,7 @@ impl Campaigns {
     fn explain(&self, why: &Status) -> String {
         let agent = &self.shared.agent;
         if why.code() != Code::FailedPrecondition {
-            format!("{agent}: {}", why.message())
+            format!("{agent}: {}", words(why))
         } else if self.shared.extends {
             format!(
                 "{agent} runs with --miner-liveness=campaign: make the elector with Elector::start"
@@ -176,4 +182,18 @@ impl Campaigns {
             let _ = requests.try_send(request);
         }
     }
+}
+
+/// The library's own words say only that there was an error, those behind them which.
+fn words(why: &Status) -> String {
+    let mut words = why.message().to_owned();
+    let mut source = std::error::Error::source(why);
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !words.contains(&more) {
+            words = format!("{words}: {more}");
+        }
+        source = error.source();
+    }
+    words
 }

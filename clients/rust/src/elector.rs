@@ -8,22 +8,20 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use tonic::transport::Endpoint;
 
 use crate::campaign::Campaigns;
+use crate::dial::dial;
 use crate::fake::Fake;
 use crate::grant::Grant;
 use crate::pulse::Pulse;
 use crate::state::{Shared, State};
 use crate::view::View;
 
-/// Where the agent listens unless it is told otherwise.
-const DEFAULT_AGENT: &str = "127.0.0.1:50051";
-
 /// Campaigns for one miner. Dropped without [`Self::close`] it ends its campaign at once: then nothing may act
 /// any more. Others may ask a [`Leader`] of it.
 pub struct Elector {
     shared: Arc<Shared>,
+    leader: Leader,
     changes: watch::Receiver<State>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -41,9 +39,12 @@ pub struct Cleaning {
 
 /// Why nobody can lead here.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum StartError {
-    /// The agent's address is none.
-    Address(tonic::transport::Error),
+    /// The agent's address is none: this one.
+    Address(String),
+    /// No tokio runtime runs here, whose tasks campaign.
+    NoRuntime,
     /// This is not Linux, whose CLOCK_BOOTTIME ends grants.
     Unsupported,
 }
@@ -51,7 +52,14 @@ pub enum StartError {
 impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Address(why) => write!(f, "the agent's address is malformed: {why}"),
+            Self::Address(agent) => write!(
+                f,
+                "the agent's address is malformed: expected 127.0.0.1:50051 or unix:/path, not {agent:?}"
+            ),
+            Self::NoRuntime => f.write_str(
+                "no tokio runtime runs here: call this from a task of one, or after Runtime::enter, and let it run as long as \
+                 the elector",
+            ),
             Self::Unsupported => f.write_str(
                 "no miner leads here, since grants end by Linux' CLOCK_BOOTTIME, which agent and miner share; for \
                  development use Elector::always",
@@ -66,7 +74,7 @@ impl Leader {
     /// The miner may act now. It vouches for nothing, and takes no lock.
     #[must_use]
     pub fn is_leader(&self) -> bool {
-        self.grant().is_some()
+        self.shared.now.holds()
     }
 
     /// [`Self::is_leader`] with the token, for writes that are fenced.
@@ -103,7 +111,7 @@ impl Elector {
     /// name is for the agent's status.
     ///
     /// # Errors
-    /// `agent` is neither, or this is not Linux.
+    /// `agent` is neither, this is not Linux, or no tokio runtime runs here.
     pub fn start(agent: &str, miner: &str) -> Result<Self, StartError> {
         Self::with(agent, miner, false)
     }
@@ -120,19 +128,11 @@ impl Elector {
         if !cfg!(target_os = "linux") {
             return Err(StartError::Unsupported);
         }
-        let agent = if agent.is_empty() {
-            DEFAULT_AGENT
-        } else {
-            agent
-        };
-        let url = if agent.starts_with("unix:") {
-            agent.into()
-        } else {
-            format!("http://{agent}")
-        };
-        let channel = Endpoint::from_shared(url).map_err(StartError::Address)?;
-        let channel = channel.connect_lazy();
-        let shared = Shared::new(agent, miner, extends);
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(StartError::NoRuntime);
+        }
+        let (agent, channel) = dial(agent).ok_or_else(|| StartError::Address(agent.to_owned()))?;
+        let shared = Shared::new(&agent, miner, extends);
         let campaigns = Campaigns {
             channel,
             shared: Arc::clone(&shared),
@@ -149,6 +149,9 @@ impl Elector {
     fn of(shared: Arc<Shared>, tasks: Vec<JoinHandle<()>>) -> Self {
         Self {
             changes: shared.state.subscribe(),
+            leader: Leader {
+                shared: Arc::clone(&shared),
+            },
             shared,
             tasks,
         }
@@ -177,26 +180,25 @@ impl Elector {
     /// For those who only ask.
     #[must_use]
     pub fn leader(&self) -> Leader {
-        let shared = Arc::clone(&self.shared);
-        Leader { shared }
+        self.leader.clone()
     }
 
     /// The miner may act now. It vouches for nothing, and takes no lock.
     #[must_use]
     pub fn is_leader(&self) -> bool {
-        self.grant().is_some()
+        self.leader.is_leader()
     }
 
     /// [`Self::is_leader`] with the token, for writes that are fenced.
     #[must_use]
     pub fn grant(&self) -> Option<Grant> {
-        self.shared.now.get()
+        self.leader.grant()
     }
 
     /// Who leads, and why this miner does or does not.
     #[must_use]
     pub fn view(&self) -> View {
-        self.leader().view()
+        self.leader.view()
     }
 
     /// Each change of that, the newest one for a reader that falls behind.
@@ -214,8 +216,7 @@ impl Elector {
         let now = self.shared.moment();
         self.shared.beaten.store(now, Ordering::Relaxed);
         let every = self.shared.state.borrow().every.as_nanos() as u64;
-        let sent = self.shared.sent.load(Ordering::Relaxed);
-        if sent == 0 || now.saturating_sub(sent) >= every {
+        if self.shared.is_due(now, every) {
             self.shared.heartbeat(now);
         }
     }
@@ -357,6 +358,8 @@ impl Elector {
 
 impl Drop for Elector {
     fn drop(&mut self) {
+        // Before the stream ends: a Leader that outlives it must not act on.
+        self.withdraw();
         for task in &self.tasks {
             task.abort();
         }

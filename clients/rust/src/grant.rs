@@ -20,7 +20,7 @@ impl Grant {
     /// The clock is still below its end. Ask before every effect.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.until == ENDLESS || boottime_ns() < self.until
+        self.until != 0 && (self.until == ENDLESS || boottime_ns() < self.until)
     }
 
     pub(crate) fn left(self) -> Duration {
@@ -62,6 +62,12 @@ impl Now {
         self.token.store(token, Ordering::Relaxed);
         self.until.store(until, Ordering::Relaxed);
         self.turn.store(turn + 2, Ordering::Release);
+    }
+
+    /// Its end alone says whether there is one.
+    pub fn holds(&self) -> bool {
+        let until = self.until.load(Ordering::Acquire);
+        Grant { token: 0, until }.holds()
     }
 
     pub fn get(&self) -> Option<Grant> {

@@ -7,6 +7,7 @@
 //! [`Pulse`] for each thing that must go on, or by [`Elector::beat_while`].
 
 mod campaign;
+mod dial;
 mod elector;
 mod fake;
 mod grant;

@@ -33,8 +33,14 @@ impl Pulse {
         limit: Option<Duration>,
         token: u64,
     ) -> Self {
+        // No beat is ever fresh enough: where it is told as late, it says why.
+        let why = if limit == Some(Duration::ZERO) {
+            " (its limit is 0)"
+        } else {
+            ""
+        };
         let inner = Inner {
-            name: name.to_owned(),
+            name: format!("{name}{why}"),
             limit,
             token,
             beaten: AtomicU64::new(0),
@@ -68,9 +74,8 @@ impl Pulse {
 
 impl Inner {
     pub fn fresh(&self, now: u64, every: u64) -> bool {
-        let limit = self
-            .limit
-            .map_or(2 * every, |limit| limit.as_nanos() as u64);
+        let nanos = |limit: Duration| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        let limit = self.limit.map_or(every.saturating_mul(2), nanos);
         let beaten = self.beaten.load(Ordering::Relaxed);
         beaten != 0 && now.saturating_sub(beaten) <= limit
     }

@@ -293,7 +293,7 @@ impl Shared {
     /// Sends a heartbeat for the pulses, if it is time, and tells when something holds them back. Returns whether anything
     /// vouches for the work at all.
     pub fn judge(&self, quiet_is_fine: bool) -> bool {
-        let now = self.moment();
+        let now = self.moment(); // a beat of another thread may be later
         let every = self.state.borrow().every.as_nanos() as u64;
         let beaten = self.beaten.load(Ordering::Relaxed);
         let pulses = self.pulses().clone();
@@ -306,7 +306,8 @@ impl Shared {
             }
         }
         // Who beats by hand too, goes on doing so.
-        if !pulses.is_empty() && beaten != 0 && now - beaten > 3 * every {
+        if !pulses.is_empty() && beaten != 0 && now.saturating_sub(beaten) > every.saturating_mul(3)
+        {
             late.push("the loop that calls beat".into());
         }
         let sources = !pulses.is_empty() || beaten != 0;
@@ -322,10 +323,16 @@ impl Shared {
         }
         if is_late || stands_down {
             self.beats.notify_one();
-        } else if !pulses.is_empty() && now - self.sent.load(Ordering::Relaxed) >= every / 4 * 3 {
+        } else if !pulses.is_empty() && self.is_due(now, every / 4 * 3) {
             self.heartbeat(now);
         }
         sources
+    }
+
+    /// The last heartbeat is at least so long ago.
+    pub fn is_due(&self, now: u64, every: u64) -> bool {
+        let sent = self.sent.load(Ordering::Relaxed);
+        sent == 0 || now.saturating_sub(sent) >= every
     }
 
     pub fn heartbeat(&self, now: u64) {
