@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import time
 import unittest
@@ -532,6 +533,16 @@ class Shape(unittest.IsolatedAsyncioTestCase):
             elector.lose("lock_lost")
             self.assertEqual(elector.view().reason, "lock_lost")
             await self.until(lambda: lost)
+
+    async def test_a_forked_child_does_not_lead(self):
+        async with Elector(self.address, "miner") as elector:
+            await self.until(elector.is_leader, elector)
+            held = elector.grant()
+            child = os.fork()
+            if child == 0:
+                os._exit(elector.is_leader() or held.holds() or not grant.Grant(1, 2**63).holds())
+            self.assertTrue(held.holds() and elector.is_leader())
+            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
 
     async def test_elsewhere_nobody_leads(self):
         with mock.patch("understudy.grant.CLOCK", None), mock.patch("understudy.elector.CLOCK", None):
