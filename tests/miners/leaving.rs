@@ -33,6 +33,8 @@ pub(crate) struct Generous {
     pub(crate) stood: Arc<AtomicU64>,
     pub(crate) acknowledged: Arc<AtomicU64>,
     pub(crate) late: Arc<Mutex<String>>,
+    /// When the miner's last stream ended; 0: not yet.
+    ended: Arc<AtomicU64>,
     /// 0: it does not know of those.
     pub(crate) revision: u32,
     /// Grows when the miner has stood down.
@@ -58,9 +60,10 @@ impl ElectionService for Generous {
             while let Some(Ok(request)) = requests.next().await {
                 let answer = agent.hear(&request).await;
                 if answers.send(Ok(answer)).await.is_err() {
-                    return;
+                    break;
                 }
             }
+            agent.ended.store(boottime_ns(), Ordering::Relaxed);
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
@@ -104,6 +107,7 @@ impl Generous {
             stood: Arc::default(),
             acknowledged: Arc::default(),
             late: Arc::default(),
+            ended: Arc::default(),
             revision,
             token: Arc::new(5.into()),
             silent: Arc::default(),
@@ -149,6 +153,16 @@ impl Generous {
             version: self.token.load(Ordering::Relaxed),
             ..Leadership::default()
         })
+    }
+
+    async fn ended(&self) -> u64 {
+        let ended = async {
+            while self.ended.load(Ordering::Relaxed) == 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(SOON, ended).await.expect("the stream ends");
+        self.ended.load(Ordering::Relaxed)
     }
 
     fn says(&self, leadership: Leadership) -> CampaignResponse {
@@ -204,6 +218,35 @@ async fn a_grant_that_comes_after_close_has_begun_is_not_waited_for() {
     };
     let closed = timeout(SOON, async { tokio::join!(elector.close(), answers) });
     closed.await.expect("it returns");
+}
+
+/// The agent takes the end of the stream for the end of the work, and what was begun may act until the grant ends.
+async fn leaves_after_its_grant(leave: impl AsyncFnOnce(Elector)) {
+    let (agent, address) = Generous::serve(700).await;
+    let elector = leading(&address).await;
+    let leader = elector.leader();
+    let grant = elector.grant().expect("it leads");
+    leave(elector).await;
+    assert!(
+        !leader.is_leader(),
+        "others are told that it leads, and it has left"
+    );
+    let early = grant.until.saturating_sub(agent.ended().await);
+    assert_eq!(early, 0, "nanoseconds before the end of the grant");
+}
+
+#[tokio::test]
+async fn a_close_that_takes_too_long_ends_no_stream_before_the_grant() {
+    leaves_after_its_grant(async |elector| {
+        let closed = timeout(OFTEN, elector.close()).await;
+        closed.expect_err("the grant runs for longer");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_elector_that_is_dropped_ends_no_stream_before_the_grant() {
+    leaves_after_its_grant(async |elector| drop(elector)).await;
 }
 
 /// At any moment of a campaign, with and without an acknowledgement. Whoever asks, asks an elector that has not been

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -17,13 +18,15 @@ use crate::pulse::Pulse;
 use crate::state::{Shared, State};
 use crate::view::View;
 
-/// Campaigns for one miner. Dropped without [`Self::close`] it ends its campaign at once: then nothing may act
-/// any more. Others may ask a [`Leader`] of it.
+/// Campaigns for one miner. Dropped without [`Self::close`] it withdraws, and its campaign ends once the last grant is over,
+/// for as long as the runtime lives in which it was started. Others may ask a [`Leader`] of it.
 pub struct Elector {
     shared: Arc<Shared>,
     leader: Leader,
     changes: watch::Receiver<State>,
+    /// That run its campaign, and where they do.
     tasks: Vec<JoinHandle<()>>,
+    runtime: Option<Handle>,
 }
 
 /// Tells anybody, on any thread, whether the miner leads. Cheap to clone, and to ask.
@@ -154,6 +157,7 @@ impl Elector {
             },
             shared,
             tasks,
+            runtime: Handle::try_current().ok(),
         }
     }
 
@@ -339,29 +343,44 @@ impl Elector {
     }
 
     /// Withdraws. Once the term was acknowledged or its last grant is over the campaign ends and the lock goes to
-    /// the next miner; it returns after that, at most `--miner-timeout` later. Dropped earlier it ends the campaign at once.
-    pub async fn close(mut self) {
+    /// the next miner; it returns after that, at most `--miner-timeout` later. Dropped earlier, as by a `timeout`, the campaign
+    /// still ends when it would have, if the runtime lives.
+    pub async fn close(self) {
         self.withdraw();
-        loop {
-            let now = self.changes.borrow_and_update().clone();
-            if now.over() || self.shared.extends {
-                break;
-            }
-            tokio::select! {
-                Ok(()) = self.changes.changed() => {}
-                () = sleep(now.last.left()) => {}
-            }
-        }
+        outlast_grant(self.changes.clone(), self.shared.extends).await;
         // With the tasks goes the stream.
+    }
+}
+
+/// Waits until no work that was begun may act: the agent takes the end of the stream for the end of the work.
+async fn outlast_grant(mut changes: watch::Receiver<State>, extends: bool) {
+    loop {
+        let now = changes.borrow_and_update().clone();
+        if now.over() || extends {
+            return;
+        }
+        tokio::select! {
+            Ok(()) = changes.changed() => {}
+            () = sleep(now.last.left()) => {}
+        }
     }
 }
 
 impl Drop for Elector {
     fn drop(&mut self) {
-        // Before the stream ends: a Leader that outlives it must not act on.
+        // Others may still ask.
         self.withdraw();
-        for task in &self.tasks {
-            task.abort();
+        let tasks = std::mem::take(&mut self.tasks);
+        let (changes, extends) = (self.changes.clone(), self.shared.extends);
+        let over = changes.borrow().over() || extends;
+        match &self.runtime {
+            Some(runtime) if !over => {
+                runtime.spawn(async move {
+                    outlast_grant(changes, extends).await;
+                    tasks.iter().for_each(JoinHandle::abort);
+                });
+            }
+            _ => tasks.iter().for_each(JoinHandle::abort),
         }
     }
 }
