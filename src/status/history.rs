@@ -138,7 +138,8 @@ impl History {
     pub fn read(&mut self, reading: Reading) {
         let health = |it: &Reading| (it.reachable, it.writable, it.oom, it.memory.is_some());
         let is_new = self.readings.back().is_none_or(|last| {
-            health(last) != health(&reading) || reading.at - last.at >= READING_EVERY
+            // Either way: the host's clock may be set.
+            health(last) != health(&reading) || (reading.at - last.at).abs() >= READING_EVERY
         });
         if is_new {
             push(&mut self.readings, reading, MAX_READINGS);
@@ -168,7 +169,9 @@ impl History {
         let pairs = self.transitions.iter().zip(ends.chain([None]));
         let transitions = pairs.map(|(it, to)| {
             let leaderless_seconds = if it.leader.is_some() {
-                leaderless_from.take().map(|from| it.at - from)
+                leaderless_from
+                    .take()
+                    .map(|from| f64::max(it.at - from, 0.0))
             } else {
                 leaderless_from.get_or_insert(it.at);
                 None
@@ -295,6 +298,19 @@ mod tests {
         );
         assert_eq!([read(9.0, true), read(9.6, true)], [2, 3]);
         assert_eq!(read(3601.0, true), 3, "the first is older than an hour");
+        let set_back = [read(2000.0, true), read(2001.0, true), read(2008.0, true)];
+        assert_eq!(set_back, [4, 4, 5], "the host's clock was set back");
+    }
+
+    #[test]
+    fn nobody_leads_for_less_than_no_time() {
+        let mut history = History::default();
+        history.note(&seen(Some("a"), Reason::HeldByOther), 1, 100.0);
+        history.note(&seen(None, Reason::WaitingOutLease), 1, 110.0);
+        // The host's clock was set back meanwhile.
+        history.note(&seen(Some("b"), Reason::HeldByOther), 2, 50.0);
+        let shown = history.shown(0.0);
+        assert_eq!(shown.transitions[2].leaderless_seconds, Some(0.0));
     }
 
     #[test]
