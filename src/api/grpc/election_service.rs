@@ -284,11 +284,7 @@ impl Campaign {
 
     async fn heard(&self, request: CampaignRequest) -> Result<(), Closed> {
         let version = request.acknowledged_version;
-        let says = match label(request.late) {
-            late if !late.is_empty() => Says::Late(late),
-            _ if request.standing_down => Says::StandsDown,
-            _ => Says::Beats,
-        };
+        let says = says(request.standing_down, label(request.late));
         let heartbeat = Message::Heartbeat {
             campaign: self.id,
             miner: label(request.miner),
@@ -296,6 +292,15 @@ impl Campaign {
             acknowledged: Some(version).filter(|version| self.sent.contains(version)),
         };
         self.context.desk.tell(heartbeat).await
+    }
+}
+
+/// Late or not, one that stands down leads no more.
+fn says(stands_down: bool, late: String) -> Says {
+    match late {
+        _ if stands_down => Says::StandsDown,
+        late if !late.is_empty() => Says::Late(late),
+        _ => Says::Beats,
     }
 }
 
@@ -328,4 +333,17 @@ fn refused(why: CampaignRefused) -> Status {
 
 fn closed(_: Closed) -> Status {
     shutting_down()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_stands_down_and_is_late_leads_no_more() {
+        let says = |stands_down, late: &str| says(stands_down, late.to_owned());
+        assert!(matches!(says(true, "blocks"), Says::StandsDown));
+        assert!(matches!(says(false, "blocks"), Says::Late(_)));
+        assert!(matches!(says(false, ""), Says::Beats));
+    }
 }
