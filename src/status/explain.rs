@@ -92,8 +92,8 @@ fn words(reason: Reason) -> (&'static str, &'static str) {
             "look into the miner: it hangs, or the loop that sends its heartbeats does",
         ),
         Reason::NotCandidate => (
-            "the miner beside this agent says that it is no candidate: it is cleaning up, or about to leave",
-            "nothing while it cleans up; if that lasts, read the miner's log",
+            "it is no candidate: it runs with --candidate=false, or its miner says so, which is cleaning up or about to leave",
+            "nothing if it only watches, or while its miner cleans up; if that lasts, read the miner's log",
         ),
         Reason::LeaseExpired => (
             "its lease ran out before Redis took a renewal",
@@ -210,6 +210,10 @@ mod tests {
             said.contains("could not take over, because no miner"),
             "{said}"
         );
+        // The agent's own doing, or its miner's.
+        it.reason = Reason::NotCandidate;
+        let said = explain(&it, at);
+        assert!(said.contains("--candidate=false, or its miner"), "{said}");
         it.reason = Reason::HeldByOther;
         let said = explain(&it, at);
         assert!(
