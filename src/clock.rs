@@ -10,8 +10,8 @@ pub fn boottime() -> Instant {
     read(ClockId::Boottime)
 }
 
-/// The moment on CLOCK_MONOTONIC, in nanoseconds, at or before which `deadline` on CLOCK_BOOTTIME
-/// comes, as long as the machine is not suspended meanwhile.
+/// `deadline`, which is on CLOCK_BOOTTIME, as a moment on CLOCK_MONOTONIC in nanoseconds: never too late, unless the
+/// machine is suspended before then.
 #[must_use]
 pub fn monotonic_nanos(deadline: Instant) -> u64 {
     // In this order: time that passes between the two readings makes the result earlier, not later.

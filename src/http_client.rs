@@ -12,11 +12,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 /// # Errors
-/// Nobody listens there, or what answers does not speak HTTP.
+/// Nobody listens there, or the peer does not speak HTTP.
 pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Response<Incoming>> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-    // It ends with the sender, or with the peer.
+    // The task ends with the sender, or with the peer.
     tokio::spawn(connection);
     let request = Request::get(path)
         .header(HOST, address.to_string())

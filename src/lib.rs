@@ -10,10 +10,10 @@
 //! | [`time`] | moments as plain numbers. Pure |
 //! | [`health`], [`fault`] | how Redis is, and what its errors mean. Pure |
 //! | [`endpoint`] | where Redis and the miner are: URLs, keys, secrets |
-//! | [`store`] | the only place that speaks to Redis |
+//! | [`store`] | the only room that speaks to Redis |
 //! | [`tasks`] | the loops around them |
 //! | [`miner`] | the desk where miners' messages come in |
-//! | [`status`] | what is known, published, and how it is shown |
+//! | [`status`] | what the agent knows and publishes, and how it is shown |
 //! | [`api`] | gRPC and HTTP |
 //! | [`agent`] | puts it together |
 //! | [`exec`] | runs a program while this instance leads: the rules of time are pure, the rest is processes |
@@ -21,7 +21,7 @@
 //! | [`inject`] | puts the agent into a manifest, line by line. Pure |
 //! | [`config`], [`cli`] | the settings, the commands |
 //! | [`state`] | the file of `--state-dir` |
-//! | [`checkup`] | who asks for a check of Redis |
+//! | [`checkup`] | requests for checks of Redis |
 //! | [`clock`], [`http_client`], [`logs`], [`metrics`], [`notify`], [`shutdown`], [`proto`] | one small thing each |
 //!
 //! The library is the program's own: only `proto/` and the command line are stable.

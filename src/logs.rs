@@ -1,5 +1,5 @@
-//! Logs: structured, and never in the way. They go through a bounded queue to a thread of their own;
-//! a reader that blocks our standard output loses lines, not the lease.
+//! Structured logs that never block the agent. They go through a bounded queue to a thread of their own: if a
+//! reader blocks our standard output, lines are lost, not the lease.
 
 use std::io;
 
@@ -15,14 +15,14 @@ use crate::config::LogFormat;
 const WAITING_LINES: usize = 2048;
 const RUST_LOG: &str = "RUST_LOG";
 
-/// Starts logging to standard output, from `level` on unless RUST_LOG says more. What is still waiting is written when the
-/// guard is dropped.
+/// Starts logging to standard output at `level`, unless RUST_LOG is set. Dropping the guard writes the lines that still
+/// wait.
 pub fn start(format: LogFormat, level: Level) -> WorkerGuard {
     start_on(io::stdout(), format, level, None)
 }
 
-/// To standard error, since standard output is the program's: what `exec` does, and of the agent only what is wrong, unless
-/// more is asked for.
+/// Logs to standard error, because standard output is the program's: what `exec` does, and only warnings of the agent,
+/// unless the user asks for more.
 pub fn start_beside_a_program(format: LogFormat, level: Level, few: &str) -> WorkerGuard {
     let is_few = level == Level::INFO && std::env::var_os(RUST_LOG).is_none();
     let few = is_few.then_some(few);
@@ -65,7 +65,7 @@ fn start_on(
     guard
 }
 
-/// `LEVEL` and `TARGET=LEVEL`, separated by commas; `level` where there is none of them.
+/// `LEVEL` and `TARGET=LEVEL`, separated by commas; `level` if there are none.
 fn targets(wanted: &str, level: Level) -> Result<Targets, ParseError> {
     let directives: Vec<_> = wanted
         .split(',')
@@ -78,7 +78,7 @@ fn targets(wanted: &str, level: Level) -> Result<Targets, ParseError> {
     directives.join(",").parse()
 }
 
-/// Colours for a person at a terminal who has not declined them: <https://no-color.org>.
+/// Use colours on a terminal, unless the user has declined them: <https://no-color.org>.
 fn colours(to: &impl io::IsTerminal) -> bool {
     let declined = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     to.is_terminal() && !declined

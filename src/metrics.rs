@@ -1,6 +1,6 @@
-//! Every metric: its name, its help, its labels. Counters are moved by the tasks, as things happen;
-//! everything that can be derived from the status is derived from it when Prometheus asks, so that no
-//! gauge can lie about a leadership that has run out.
+//! Every metric: its name, its help, its labels. To add one, add a field with its name and help here. The tasks move the
+//! counters as things happen. Everything else is derived from the status when Prometheus asks, so that no gauge can lie
+//! about a leadership that has run out.
 
 mod process;
 
@@ -25,7 +25,7 @@ const BUCKETS: [f64; 12] = [
 /// The commands whose duration is measured, as labels.
 const COMMANDS: [&str; 6] = ["look", "begin", "renew", "release", "check", "memory"];
 
-/// The reasons of failures, as labels: the mission's two.
+/// The reasons for failures, as labels: the mission's two.
 const REASONS: [&str; 2] = ["redis_oom", "redis_error"];
 
 /// The metrics of one agent, in a registry of their own.
@@ -37,7 +37,7 @@ pub struct Metrics {
     process: ProcessMetrics,
 }
 
-/// Those of this instance: each bears its name as a label.
+/// The metrics of this instance, each with its name as a label.
 #[derive(Clone)]
 struct ElectionMetrics {
     leader_status: Gauge,
@@ -54,7 +54,7 @@ struct ElectionMetrics {
     miner_connected: Gauge,
 }
 
-/// Those of Redis: the same for every agent. Without a child until something was read: absent, not 0.
+/// The metrics of Redis, the same for every agent. They have no value until something was read: absent, not 0.
 #[derive(Clone)]
 struct RedisMetrics {
     used_memory: GaugeVec,
@@ -68,7 +68,7 @@ struct RedisMetrics {
     durations: HistogramVec,
 }
 
-/// Registers what was just made.
+/// Registers a new metric and returns it.
 fn registered<C: Collector + Clone + 'static>(
     registry: &Registry,
     made: prometheus::Result<C>,
@@ -211,14 +211,14 @@ impl RedisMetrics {
 
 impl Metrics {
     /// # Errors
-    /// A metric is defined twice: a mistake of ours that a test finds.
+    /// A metric is defined twice: a bug that a test finds.
     pub fn new(instance: &str, lock: &str) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let build = Opts::new(
             "ha_miner_build_info",
             "1; in the labels: version, revision, the lock (place, database, key) and the agent's name",
         );
-        // The name is not called `instance` here: so this series bears the target's, as those of Redis do, and has both.
+        // This label is `name`, not `instance`: so the series also gets the target's `instance`, as those of Redis do.
         let labels = ["version", "revision", "lock", "name"];
         registered(&registry, GaugeVec::new(build, &labels))?
             .with_label_values(&[crate::VERSION, crate::REVISION, lock, instance])
@@ -255,7 +255,7 @@ impl Metrics {
         histogram.observe(duration.as_secs_f64());
     }
 
-    /// Prometheus' text, as of `now`.
+    /// The metrics as of `now`, in Prometheus' text format.
     ///
     /// # Errors
     /// The registry cannot be encoded.
@@ -268,7 +268,7 @@ impl Metrics {
         let leadership = status.leadership(now);
         let leads = u64::from(leadership.leads());
         self.election.leader_status.set(leads as f64);
-        // elections − losses = status holds in every scrape, because it defines the losses.
+        // elections − losses = status holds in every scrape, because the losses are computed from it.
         self.election.elections.inc_by(
             election
                 .elections

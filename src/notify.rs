@@ -1,4 +1,4 @@
-//! Tells systemd how the agent fares, where it was started as `Type=notify`.
+//! Tells systemd the agent's state, if it was started as `Type=notify`.
 //! <https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html>
 
 use std::env;
@@ -9,12 +9,12 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The socket that systemd has given; without one nothing is told.
+/// The socket from systemd; without one, nothing is sent.
 #[derive(Debug, Clone)]
 pub struct Notify(Option<Arc<(UnixDatagram, SocketAddr)>>);
 
 impl Notify {
-    /// What the environment says.
+    /// Reads the socket from the environment.
     #[must_use]
     pub fn from_env() -> Self {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
@@ -35,7 +35,7 @@ impl Notify {
         Self(opened.ok())
     }
 
-    /// How long systemd waits for a sign of life, if it does.
+    /// How long systemd waits for a sign of life, if it expects any.
     #[must_use]
     pub fn watchdog(&self) -> Option<Duration> {
         self.0.as_ref()?;
@@ -45,12 +45,12 @@ impl Notify {
         (for_us && micros > 0).then(|| Duration::from_micros(micros))
     }
 
-    /// The agent serves: its sockets are bound, and who connects from now on is answered.
+    /// The agent serves: its sockets are bound, and it answers every connection from now on.
     pub fn ready(&self) {
         self.send("READY=1");
     }
 
-    /// It has been asked to stop, and gives its term back.
+    /// The agent was told to stop, and gives its term back.
     pub fn stopping(&self) {
         self.send("STOPPING=1");
     }
@@ -60,7 +60,7 @@ impl Notify {
         self.send("WATCHDOG=1");
     }
 
-    /// A message that is lost is not worth a wait: the watchdog's next one comes soon.
+    /// Does not wait for a message that cannot be sent: the watchdog's next one comes soon.
     fn send(&self, message: &str) {
         if let Some((socket, address)) = self.0.as_deref()
             && let Err(error) = socket.send_to_addr(message.as_bytes(), address)

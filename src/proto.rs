@@ -13,9 +13,9 @@ tonic::include_proto!("understudy.v1");
 /// The descriptors of everything above, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/understudy.bin"));
 
-/// Room for any usual message, and then as much more each time: tonic takes 8 KB for each direction of each call.
+/// The initial size and the growth step of a buffer, enough for any usual message: tonic takes 8 KB per direction and call.
 const BUFFER_BYTES: usize = 512;
-/// A message that is longer is sent before the next is encoded: tonic's own value.
+/// A longer message is sent before the next one is encoded; tonic's own value.
 const YIELD_BYTES: usize = 32 * 1024;
 
 /// prost's codec with buffers for messages as small as these.

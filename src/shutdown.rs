@@ -1,4 +1,4 @@
-//! Signals: the first asks the agent to stop in order, the second stops it at once.
+//! Signals: the first tells the agent to stop cleanly, the second stops it at once.
 
 use std::io;
 use std::process::exit;

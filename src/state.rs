@@ -1,4 +1,4 @@
-//! What an agent remembers across a restart (`--state-dir`): its holder id, by which it takes its own lock
+//! What an agent remembers across a restart (`--state-dir`): its holder id, with which it takes its own lock
 //! back at once, and the greatest token that it has seen.
 
 use std::fs::{self, File};
@@ -14,7 +14,7 @@ use crate::election::{LARGEST_TOKEN, LONGEST_TTL, Remembered, Token};
 use crate::time::Instant;
 
 const SCHEMA: u64 = 1;
-/// Changes at every start of the kernel: then nobody of before acts any more, and no clock goes on.
+/// Changes at every boot: after one, no earlier process acts, and no earlier clock continues.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// A folder that belongs to one running agent.
@@ -23,16 +23,16 @@ pub struct StateDir {
     file: PathBuf,
     origin: Origin,
     found: Option<Memory>,
-    /// Held for as long as the process lives.
+    /// The lock on the file, held as long as the process lives.
     _lock: File,
 }
 
-/// Where a process has written: only from there may another take its holder id over.
+/// Where a process has written its state: only a process in the same place may take over its holder id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Origin {
     boot_id: String,
-    /// The device and inode of the locked file: a copy of the folder has another one, and may be in use
-    /// while the first is.
+    /// The device and inode of the locked file. A copy of the folder has different ones, and may be in use at the same
+    /// time as the original.
     inode: String,
 }
 
@@ -44,13 +44,13 @@ struct Memory {
     origin: Origin,
     holder: String,
     highest_token: Token,
-    /// For how long a miner may act on a grant of that process, or of one before it.
+    /// How long a miner may act on a grant of that process, or of an earlier one.
     miner_timeout_ms: u64,
 }
 
 impl StateDir {
-    /// Locks the folder and reads what an earlier process has left there. A malformed file is
-    /// put aside.
+    /// Locks the folder and reads the state of an earlier process. A malformed file is moved
+    /// aside.
     ///
     /// # Errors
     /// The folder cannot be used, or another agent uses it.
@@ -100,12 +100,12 @@ impl StateDir {
         })
     }
 
-    /// What was found, if it was written here and under the same kernel.
+    /// The earlier state, if it was written in this place and since the last boot.
     fn own(&self) -> Option<&Memory> {
         self.found.as_ref().filter(|it| it.origin == self.origin)
     }
 
-    /// The holder id of the process before this one, if it ran here, under the same kernel and instance
+    /// The holder id of the previous process, if it ran in this place, since the last boot, and under the same instance
     /// name.
     #[must_use]
     pub fn holder(&self, instance: &str) -> Option<&str> {
@@ -114,8 +114,8 @@ impl StateDir {
         (name == instance && suffix.len() == 8).then_some(holder)
     }
 
-    /// What the election is told of the process before this one, which starts at `now` and bears its
-    /// holder id if `again`.
+    /// What the election needs to know about the previous process. This one starts at `now`, with the same holder id if
+    /// `again`.
     #[must_use]
     pub fn remembered(&self, again: bool, miner_timeout: Duration, now: Instant) -> Remembered {
         let Some(found) = &self.found else {
@@ -131,14 +131,14 @@ impl StateDir {
         }
     }
 
-    /// Writes what the next process is to know, which is never less than what was found. All of it or nothing
-    /// is there afterwards.
+    /// Writes what the next process needs to know, which is never less than what was found. The write is
+    /// atomic.
     ///
     /// # Errors
     /// The file cannot be written: the next process starts as a new one, or knows an older token.
     pub fn write(&self, holder: &str, highest: Token, miner_timeout: Duration) -> io::Result<()> {
         let before = self.found.as_ref().map_or(0, |it| it.highest_token);
-        // A miner of an even earlier process may act on for as long as that one granted.
+        // A miner of an even earlier process may act as long as that process's grants last.
         let longest = self.own().map_or(Duration::ZERO, Memory::miner_timeout);
         let timeout = miner_timeout.max(longest);
         let memory = Memory {
@@ -180,7 +180,7 @@ mod tests {
 
     fn folder(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("understudy-{name}-{}", std::process::id()));
-        // Of an earlier run.
+        // From an earlier run.
         let _ = fs::remove_dir_all(&path);
         path
     }
@@ -221,7 +221,7 @@ mod tests {
             .unwrap()
             .write("a-00c0ffee", 7, TIMEOUT * 2)
             .unwrap();
-        // One that has seen nothing yet, with a shorter timeout.
+        // A process that has seen nothing yet, with a shorter timeout.
         StateDir::open(&path)
             .unwrap()
             .write("a-00c0ffee", 0, TIMEOUT)

@@ -1,4 +1,4 @@
-//! What the parts of the agent are made of.
+//! Builds the parts of the agent.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use crate::status::{Status, StatusWatch};
 use crate::store::{Events, HealthCheck, Rehearsal, Store};
 use crate::tasks::{Elect, Listen, ProbeMiner, Rehearse, Remember, Signal, WatchRedis};
 
-/// What the parts are made of.
+/// What the parts share.
 pub(super) struct Assembly {
     pub config: Config,
     pub holder: String,
-    /// Random, one for each process.
+    /// Random, one per process.
     pub seed: u64,
     pub metrics: Metrics,
     pub status: watch::Sender<Status>,
@@ -68,7 +68,7 @@ impl Assembly {
         Listen {
             events: Events::new(&self.config.redis).sharing(check),
             signals,
-            // A leader is heard each --renew-every: only what is missed is asked for.
+            // A leader publishes once per --renew-every, so ping only after a longer silence.
             quiet: self.config.rules.renew_every() * 3 / 2,
             spread: u32::try_from(self.seed % 1000).unwrap_or(0),
         }

@@ -1,4 +1,4 @@
-//! The agent: binds, runs, stops. The only file that knows everyone.
+//! The agent: binds, runs, stops. The only room that knows all others.
 //!
 //! ```text
 //!   Redis ─→ store ─→ tasks::elect ⇄ election
@@ -38,7 +38,7 @@ use crate::tasks::show_life;
 use assembly::Assembly;
 use named::{Named, unasked};
 
-/// How long open streams and half-sent requests may hold up the end of the process.
+/// How long open streams and half-sent requests may delay the end of the process.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 
 /// An agent whose sockets are bound: nothing has been sent to Redis yet.
@@ -50,7 +50,7 @@ pub struct Agent {
     state: Option<StateDir>,
 }
 
-/// What runs, and what it takes to end it.
+/// The running tasks, and what is needed to end them.
 struct Parts {
     election: JoinHandle<()>,
     others: Named,
@@ -90,7 +90,7 @@ impl Agent {
         })
     }
 
-    /// For a miner in this process.
+    /// A connector for a miner in this process.
     pub fn dial(&mut self) -> Dial {
         let (dial, inside) = inside();
         self.grpc.inside = Some(inside);
@@ -100,7 +100,7 @@ impl Agent {
     /// Runs until `stop` is cancelled, gives its term back, and ends.
     ///
     /// # Errors
-    /// A part of the agent has failed: then nothing is left running, and the lock's TTL ends the term.
+    /// A part of the agent failed. Then nothing is left running, and the lock's TTL ends the term.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let config = self.config.clone();
         let notify = Notify::from_env();
@@ -108,7 +108,7 @@ impl Agent {
         notify.ready();
         let life = show_life(&notify, &parts.status, &parts.close).map(Ok);
         parts.others.spawn("the signs of life", life);
-        // Nothing may end before it was asked to. Asked first: the election may end in the same turn.
+        // No task may end before it is told to. Check this first: the election may end in the same turn.
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
@@ -127,7 +127,7 @@ impl Agent {
             ),
         }
         parts.close.cancel();
-        // What the status said last is remembered, and no more comes.
+        // The last status is saved, and no further one follows.
         drop(parts.status);
         let all_ended = async { while parts.others.next().await.is_some() {} };
         if timeout(CLOSE_WITHIN, all_ended).await.is_err() {
@@ -137,7 +137,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Puts everything together and sets it going.
+    /// Connects all parts and starts them.
     fn start(self, stop: &CancellationToken) -> anyhow::Result<Parts> {
         let Self {
             config,
@@ -216,9 +216,9 @@ impl Agent {
     }
 }
 
-/// The holder id, and what is known of the process before this one.
+/// The holder id, and what is known about the previous process.
 fn who(config: &Config, state: Option<&StateDir>, seed: u64) -> (String, Remembered) {
-    // As many hexadecimal digits as tell this process from every other with this name.
+    // Enough hexadecimal digits to distinguish this process from every other with this name.
     let fresh = format!("{}-{:08x}", config.instance, seed >> 32);
     let before = state.and_then(|it| it.holder(&config.instance));
     let remembered = state.map_or(Remembered::NOTHING, |it| {

@@ -1,11 +1,11 @@
-//! The tasks of the agent, by name: one that ends takes the agent with it, and is told of.
+//! The agent's tasks, by name: if one ends, the agent logs its name and stops.
 
 use std::collections::HashMap;
 
 use anyhow::anyhow;
 use tokio::task::{Id, JoinError, JoinSet};
 
-/// Tasks whose names outlive a panic.
+/// Tasks whose names survive a panic.
 #[derive(Default)]
 pub(super) struct Named {
     tasks: JoinSet<anyhow::Result<()>>,
@@ -23,7 +23,7 @@ impl Named {
         self.names.insert(self.tasks.spawn(part).id(), name);
     }
 
-    /// The next that ends; `None` when none is left.
+    /// The next task that ends; `None` when none is left.
     pub async fn next(&mut self) -> Option<(&'static str, Ended)> {
         let ended = self.tasks.join_next_with_id().await?;
         let (id, ended) = match ended {
@@ -34,7 +34,7 @@ impl Named {
     }
 }
 
-/// A part of the agent has ended that nobody asked to end: the agent ends with it.
+/// The error for a task that ended although nobody asked it to: the agent stops with it.
 pub(super) fn unasked(name: &str, ended: Ended) -> anyhow::Error {
     let why = match ended {
         Ok(Ok(())) => anyhow!("it returned"),

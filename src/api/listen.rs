@@ -8,11 +8,11 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::net::{TcpListener, TcpSocket};
 
-/// How many connections the kernel keeps ready to be accepted; `net.core.somaxconn` may allow fewer. Beyond it
-/// the kernel drops them, and the peer tries again after a second.
+/// How many connections may wait in the kernel to be accepted; `net.core.somaxconn` may allow fewer. The kernel drops
+/// any more, and the peer tries again after a second.
 const BACKLOG: u32 = 4096;
 
-/// Listens on an address; `[::]` is every address of both families, and where the kernel has no IPv6, `0.0.0.0`.
+/// Listens on an address; `[::]` is every address of both families, or `0.0.0.0` if the kernel has no IPv6.
 ///
 /// # Errors
 /// The address is taken, or cannot be used.
@@ -24,10 +24,10 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-/// Listens where a flag says; `None` where it is off.
+/// Listens on the address of a flag; `None` if it is `off`.
 ///
 /// # Errors
-/// The address is taken, or cannot be used: it says what to do.
+/// The address is taken, or cannot be used; the error says what to do.
 pub fn bind_flag(address: Option<SocketAddr>, flag: &str) -> anyhow::Result<Option<TcpListener>> {
     let Some(address) = address else {
         return Ok(None);
@@ -55,7 +55,7 @@ fn bind_both(socket: io::Result<TcpSocket>, port: u16) -> io::Result<TcpListener
 }
 
 fn listen(socket: TcpSocket, address: SocketAddr) -> io::Result<TcpListener> {
-    // An agent that is started again need not wait for the connections of the one before it.
+    // A restarted agent need not wait for the connections of the previous one.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -95,7 +95,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         assert_eq!(address.ip(), Ipv4Addr::UNSPECIFIED);
         assert!(answers(Ipv4Addr::LOCALHOST, address.port()));
-        // Any other error is reported.
+        // Report any other error.
         assert!(bind_both(Err(io::Error::from(Errno::MFILE)), 0).is_err());
     }
 

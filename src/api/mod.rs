@@ -1,4 +1,4 @@
-//! What others see: gRPC for the miner, HTTP for the cluster. Both read the published status, behind one accept loop.
+//! The servers: gRPC for the miner, HTTP for the cluster. Both read the published status, behind one accept loop.
 
 mod grpc;
 mod http;
@@ -29,6 +29,6 @@ pub struct Shared {
     pub beats: Arc<Notify>,
     /// For those who are shown how Redis is.
     pub checkup: Checkup,
-    /// Cancelled when streams should end: the term has been given back by then.
+    /// Cancelled when streams should end; by then the agent has given its term back.
     pub stop: CancellationToken,
 }

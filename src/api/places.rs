@@ -1,9 +1,9 @@
-//! Who keeps a connection when more come than a server has places for: a table without sockets or clocks.
+//! Which connections stay when more come than a server has places for: a table without sockets or clocks.
 //!
-//! A newcomer to a full server takes the place of the connection that has been inactive for longest: its peer
-//! idles, sends its request in drops, or does not read its answer. A connection that is *held* waits for the
-//! agent, and is never cut. Each kind of request that holds a place for more than a moment has a limit of its own that is smaller
-//! than the number of places, so that a newcomer always finds one.
+//! A new connection to a full server replaces the one that has been inactive for longest: its peer idles, sends its
+//! request byte by byte, or does not read its answer. A connection that is *held* waits for the agent and is never cut.
+//! Each kind of request that holds a place for more than a moment has its own limit, smaller than the number of places,
+//! so that a new connection always finds one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(super) struct Places(Arc<Shared>);
 
 struct Shared {
     table: Mutex<Table>,
-    /// A connection may be cut that could not be before, or has ended.
+    /// Signalled when another connection may be cut, or one has ended.
     freed: Notify,
 }
 
@@ -29,20 +29,20 @@ pub(super) struct Place {
     cut: CancellationToken,
 }
 
-/// As long as this lives the connection is not cut.
+/// While this lives, the connection is not cut.
 pub(super) struct Held(Arc<Place>);
 
 struct Table {
     most: usize,
     next: u64,
-    /// The one that has been inactive for longest comes first.
+    /// In order of inactivity, longest first.
     seats: Vec<Seat>,
 }
 
 struct Seat {
     id: u64,
     holds: usize,
-    /// It has been held since it came.
+    /// Whether it has been held since it came.
     used: bool,
     cut: CancellationToken,
 }
@@ -57,8 +57,8 @@ impl Places {
         }))
     }
 
-    /// A place for a newcomer, held at first: a client that connects and sends at once is answered, however many
-    /// connect after it. Waits only while every connection is held.
+    /// A place for a new connection, held at first, so that a client that connects and sends at once is answered, however
+    /// many connect after it. Waits only while every connection is held.
     pub async fn enter(&self) -> Held {
         loop {
             let entered = self.table().enter();
@@ -70,7 +70,7 @@ impl Places {
         }
     }
 
-    /// Cuts half of the connections, as far as they are not held. `false`: there was none to cut.
+    /// Cuts half of the connections, except those that are held. Returns `false` if there was none to cut.
     pub fn cut_half(&self) -> bool {
         let mut table = self.table();
         let half = table.seats.len().div_ceil(2);
@@ -84,7 +84,7 @@ impl Places {
         }
     }
 
-    /// A panic elsewhere leaves the table whole: each of its methods is one step.
+    /// A panic elsewhere leaves the table consistent, because each method is one step.
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,12 +98,12 @@ impl Place {
         Held(Arc::clone(self))
     }
 
-    /// Returns when a newcomer has taken this place.
+    /// Returns when a new connection has taken this place.
     pub async fn cut(&self) {
         self.cut.cancelled().await;
     }
 
-    /// Returns if the connection was not held once in all this time.
+    /// Returns if the connection was not held even once in this time.
     pub async fn unused_for(&self, time: Duration) {
         sleep(time).await;
         if self.places.table().used(self.id) {
@@ -111,7 +111,7 @@ impl Place {
         }
     }
 
-    /// Places are getting scarce: no connection should stay for the mere case that it is needed again.
+    /// Whether places are scarce, so that no connection should stay open just in case.
     pub fn crowded(&self) -> bool {
         let table = self.places.table();
         table.seats.len() > table.most / 2
@@ -150,7 +150,7 @@ impl Table {
         }
     }
 
-    /// The newcomer is held. `None`: all are.
+    /// The new connection starts held. `None` if all connections are held.
     fn enter(&mut self) -> Option<(u64, CancellationToken)> {
         if self.seats.len() >= self.most && !self.cut_one() {
             return None;
@@ -174,7 +174,7 @@ impl Table {
         true
     }
 
-    /// A connection that was cut has no seat any more: nothing happens then.
+    /// Does nothing for a connection that was cut: it no longer has a seat.
     fn hold(&mut self, id: u64) {
         if let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id) {
             seat.holds += 1;
@@ -182,7 +182,7 @@ impl Table {
         }
     }
 
-    /// It has just been active: all others are cut before it.
+    /// It was active just now, so all others are cut before it.
     fn release(&mut self, id: u64) {
         if let Some(at) = self.seats.iter().position(|seat| seat.id == id) {
             let mut seat = self.seats.remove(at);
@@ -209,7 +209,7 @@ mod tests {
         table.seats.iter().map(|seat| seat.id).collect()
     }
 
-    /// A newcomer that has had its turn.
+    /// A new connection that has had its turn.
     fn come(table: &mut Table) {
         let (id, _) = table.enter().unwrap();
         table.release(id);
@@ -259,7 +259,7 @@ mod tests {
         table.leave(0);
         come(&mut table);
         assert_eq!(ids(&table), [1, 2]);
-        // What was cut may still let go of what it held.
+        // A connection that was cut may still release its hold.
         table.hold(1);
         table.leave(1);
         table.release(1);

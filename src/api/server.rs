@@ -19,7 +19,7 @@ use super::socket::Peer;
 use crate::clock;
 use crate::time::Instant;
 
-/// At most one WARN in this time says that connections cannot be accepted.
+/// Log that connections cannot be accepted at most once in this time.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// The sockets to serve.
@@ -31,10 +31,10 @@ pub struct Listeners {
     pub inside: Option<Inside>,
 }
 
-/// Where such connections are made.
+/// The end where such connections are made.
 pub struct Dial(mpsc::Sender<UnixStream>);
 
-/// Where they come in.
+/// The end where they arrive.
 pub struct Inside(Mutex<mpsc::Receiver<UnixStream>>);
 
 #[must_use]
@@ -45,7 +45,7 @@ pub fn inside() -> (Dial, Inside) {
 
 impl Dial {
     /// # Errors
-    /// The server has ended.
+    /// The server has stopped.
     pub async fn dial(&self) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
         let sent = self.0.send(theirs).await;
@@ -59,8 +59,8 @@ impl Dial {
     }
 }
 
-/// Serves each connection by `connection` until `stop` is cancelled and all have ended: they end by themselves
-/// then, and the caller bounds it.
+/// Serves each connection with `connection` until `stop` is cancelled and all have ended. They end by themselves then, and
+/// the caller bounds the wait.
 pub(super) async fn serve<F>(
     name: &'static str,
     listeners: Listeners,
@@ -80,7 +80,7 @@ pub(super) async fn serve<F>(
                     let serving = connection(peer, Arc::clone(newcomer.place()));
                     tokio::spawn(until_cut(newcomer, serving));
                 }
-                // The peer has gone again.
+                // The peer is gone again.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     let now = clock::boottime();
@@ -88,8 +88,8 @@ pub(super) async fn serve<F>(
                         tracing::warn!(%error, "cannot accept {name} connections: cutting those that idle");
                         warned = now;
                     }
-                    // Out of file descriptors, most likely: it must not end the agent, and these are needed for
-                    // Redis, too.
+                    // Most likely out of file descriptors. This must not stop the agent, which also needs descriptors for
+                    // Redis.
                     if places.cut_half() {
                         yield_now().await;
                     } else {
@@ -110,7 +110,7 @@ pub(super) async fn serve<F>(
 async fn until_cut(newcomer: Held, serving: impl Future<Output = ()>) {
     let place = Arc::clone(newcomer.place());
     let mut serving = pin!(serving);
-    // What has arrived already is read in the first turn.
+    // The first turn reads what has already arrived.
     if poll_fn(|cx| Poll::Ready(serving.as_mut().poll(cx)))
         .await
         .is_ready()
@@ -153,7 +153,7 @@ impl Listeners {
             stream = inside => Ok(Peer::new(Either::Right(stream))),
             tcp = tcp => {
                 let (stream, _) = tcp?;
-                // Without it a push may wait for the peer's delayed acknowledgement.
+                // Without it, a push may wait for the peer's delayed acknowledgement.
                 let _ = stream.set_nodelay(true);
                 Ok(Peer::new(Either::Left(stream)))
             }

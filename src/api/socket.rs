@@ -1,4 +1,4 @@
-//! The sockets of the servers, and what they tell about the peer.
+//! The servers' sockets, and what they know about the peer.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -18,12 +18,12 @@ pub(super) struct Peer {
     gone: PeerGone,
 }
 
-/// Set once the miner has ended something, and never taken back.
+/// Set once the miner has ended something, and never reset.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ended(Arc<AtomicBool>);
 
 /// The peer's FIN or RST was received on the connection of a request: a process that still acts has not
-/// closed its socket, and a killed one has. A connection that we or the transport gave up on is not.
+/// closed its socket, and a killed one has. Not set for a connection that we or the transport gave up on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PeerGone(pub Ended);
 
@@ -49,7 +49,7 @@ impl Peer {
         self.gone.clone()
     }
 
-    /// Notes that the peer has sent RST: the next read or write reports it.
+    /// Records that the peer has sent RST: the next read or write reports it.
     fn reset<T>(&self, result: &Poll<io::Result<T>>) {
         if let Poll::Ready(Err(error)) = result
             && error.kind() == io::ErrorKind::ConnectionReset
@@ -95,7 +95,7 @@ impl AsyncWrite for Peer {
     }
 }
 
-/// Removes the socket file when the agent goes, unless a successor has put its own there.
+/// Removes the socket file when the agent stops, unless a new agent has put its own there.
 pub struct SocketGuard {
     path: PathBuf,
     inode: Option<u64>,
@@ -121,8 +121,8 @@ fn inode(path: &Path) -> Option<u64> {
     Some(std::fs::symlink_metadata(path).ok()?.ino())
 }
 
-/// Listens on a unix socket with mode 0660. A stale file is replaced; a live socket is not, and neither
-/// is a file of another kind.
+/// Listens on a unix socket with mode 0660. Replaces a stale socket file, but no live socket and no file of
+/// another kind.
 ///
 /// # Errors
 /// The path is taken, or cannot be used.
@@ -133,7 +133,7 @@ pub fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketGuard)> {
                 "a file that is no socket stands there: remove it",
             ));
         }
-        // Only one that refuses is stale: one that may not be asked may live, too.
+        // Only a socket that refuses connections is stale: one that we may not connect to may be live.
         match std::os::unix::net::UnixStream::connect(path) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
             Ok(_) => {
@@ -152,7 +152,7 @@ pub fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketGuard)> {
             }
         }
     }
-    // Bound beside it and moved there, so that nobody meets a socket with other permissions.
+    // Bind under another name and rename, so that no client finds a socket with other permissions.
     let mut own = path.as_os_str().to_owned();
     own.push(format!(".{}", std::process::id()));
     let own = PathBuf::from(own);
@@ -175,7 +175,7 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("agent.sock");
         let (first, guard) = bind_unix(&path).unwrap();
-        // It listens no more, and has not gone yet.
+        // It no longer listens, but its file still exists.
         drop(first);
         let (_second, successor) = bind_unix(&path).unwrap();
         drop(guard);

@@ -1,4 +1,4 @@
-//! From what the agent knows to what the API says.
+//! Converts what the agent knows into the API's messages.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::time::Instant;
 
 pub(super) fn leadership(status: &Status, now: Instant) -> proto::Leadership {
     let leadership = status.leadership(now);
-    // A grant that has run out is none.
+    // A grant that has run out no longer counts.
     let valid_until = leadership.valid_until.filter(|until| now < *until);
     proto::Leadership {
         role: role(leadership.role).into(),
@@ -28,8 +28,8 @@ pub(super) fn leadership(status: &Status, now: Instant) -> proto::Leadership {
     }
 }
 
-/// What a client without a grant is told: under `campaign` the grant belongs to one stream and ends with it, so
-/// others must not act on its deadline.
+/// The answer for a client without a grant of its own. Under `campaign` the grant belongs to one stream and ends with
+/// it, so others must not act on its deadline.
 pub(super) fn observed(status: &Status, liveness: Liveness, now: Instant) -> proto::Leadership {
     let mut observed = leadership(status, now);
     if liveness == Liveness::Campaign {
@@ -121,7 +121,7 @@ fn reason(reason: Reason) -> proto::Reason {
     }
 }
 
-/// The contract's words are the same here in capitals.
+/// The API's values are the contract's words in capitals.
 fn redis_fault(fault: RedisFault) -> proto::Reason {
     let name = format!("REASON_{}", fault.name().to_uppercase());
     proto::Reason::from_str_name(&name).unwrap_or(proto::Reason::RedisError)
@@ -195,7 +195,7 @@ mod tests {
         reasons.into_iter().chain(faults).collect()
     }
 
-    /// None of the contract's is forgotten here, and none stands for two.
+    /// Every word of the contract has a value, and no two share one.
     #[test]
     fn every_reason_of_the_contract_has_its_own() {
         let known: BTreeMap<i32, Reason> = every_reason()

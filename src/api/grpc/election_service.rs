@@ -25,12 +25,12 @@ use crate::status::Status as AgentStatus;
 
 const DEFAULT_HOLD_OFF: Duration = Duration::from_secs(30);
 const LONGEST_HOLD_OFF: Duration = Duration::from_secs(60 * 60);
-/// How much of a miner's label is kept.
+/// How much of a miner's label to keep.
 const LABEL_BYTES: usize = 63;
-/// What this agent understands of a request: `standing_down` and `late`.
+/// Says that this agent understands `standing_down` and `late` in a request.
 const REVISION: u32 = 1;
-/// How many of the versions that were sent on a stream are remembered: an acknowledgement of one of
-/// them counts. A miner acknowledges what it has just received.
+/// How many of the versions that were sent on a stream to remember: only an acknowledgement of one of these
+/// counts. A miner acknowledges what it has just received.
 const REMEMBERED_VERSIONS: usize = 16;
 
 pub(super) struct Elections {
@@ -65,7 +65,7 @@ impl ElectionService for Elections {
         let (opened, answer) = oneshot::channel();
         let requests = request.into_inner();
         let context = self.context.clone();
-        // On its own: this call may be dropped at any moment, and a campaign that is open must be served.
+        // In a task of its own: this call may be dropped at any moment, but an open campaign must be served.
         tokio::spawn(async move {
             let asked = context.desk.ask(|reply| Message::Campaign { reply }).await;
             let id = match asked
@@ -160,7 +160,7 @@ impl ElectionService for Elections {
     ) -> Result<Response<GetStatusResponse>, Status> {
         let history = request.get_ref().history;
         let shared = &self.context.shared;
-        // Late or not: it says how old its findings are.
+        // Answer even if the check is late: the status says how old it is.
         let _ = shared.checkup.fresh(&shared.published).await;
         let status = shared.published.borrow();
         let json = convert::status_json(&status, clock::boottime(), history);
@@ -182,7 +182,7 @@ impl ElectionService for Elections {
             .filter(|hold_off| *hold_off <= LONGEST_HOLD_OFF)
             .ok_or_else(|| Status::invalid_argument("`hold_off` must be between 0 and 1 hour"))?;
         let shared = &self.context.shared;
-        // A check that is late finds that Redis does not answer.
+        // A late check means that Redis does not answer.
         let late = shared.checkup.fresh(&shared.published).await.is_err();
         if late || shared.published.borrow().redis.reachable() == Some(false) {
             return Err(Status::failed_precondition(
@@ -208,10 +208,10 @@ impl ElectionService for Elections {
 // === impl Campaign ===
 
 impl Campaign {
-    /// Serves the stream to its end, and then says whose end it was.
+    /// Serves the stream to its end, and then tells the election who ended it.
     async fn run(mut self) {
         if let Some(why) = self.serve().await {
-            // No room: the reader is slow or gone, and learns it from the end of the stream.
+            // The queue is full: the reader is slow or gone. The end of the stream tells it.
             let _ = self.responses.try_send(Err(why));
         }
         // An end that is the agent's proves nothing about the miner, unless the miner's came first.
@@ -224,11 +224,11 @@ impl Campaign {
             campaign: self.id,
             by,
         };
-        // An agent that is shutting down has no use for it.
+        // An agent that is shutting down does not need it.
         let _ = self.context.desk.tell(ended).await;
     }
 
-    /// Returns when the stream ends: with what the miner is to be told, if it is there to hear it.
+    /// Returns when the stream ends, with the status to send to the miner if it is still there.
     async fn serve(&mut self) -> Option<Status> {
         let mut published = self.context.shared.published.clone();
         let beats = Arc::clone(&self.context.shared.beats);
@@ -256,11 +256,11 @@ impl Campaign {
                     Ok(None) => return None,
                     Err(error) => return Some(exhausted(error)),
                 },
-                // The newest state, as soon as there is room for it.
+                // Send the newest state as soon as there is room.
                 Ok(room) = self.responses.reserve(), if answered != Some(mark) => {
                     let leadership = {
                         let status = published.borrow();
-                        // Never another campaign's term, however late this task gets its turn.
+                        // Never report another campaign's term, however late this task runs.
                         if status.election.campaign != Some(self.id) {
                             continue;
                         }

@@ -1,5 +1,5 @@
-//! Whose doing the end of a miner's stream was. The lock is given back early on this word, so it is taken
-//! from what was received, below the libraries that make one end of all.
+//! Who ended a miner's stream. The agent gives the lock back early on this evidence, so it comes from what was received,
+//! below the libraries that report all ends alike.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -65,7 +65,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let by_miner = match &frame {
-            // The body also ends when a connection that we cut off says GOAWAY without an error.
+            // The body also ends when we cut off a connection and it closes with GOAWAY, without an error.
             Some(Ok(_)) | None => self.body.is_end_stream(),
             Some(Err(error)) => reset_by_peer(error),
         };
@@ -103,7 +103,7 @@ mod tests {
     use crate::api::places::Places;
     use futures_util::future::poll_fn;
 
-    /// A body that ends as it is told.
+    /// A body that ends in a given way.
     struct Ends {
         with: Option<h2::Error>,
         stream: bool,
@@ -139,7 +139,7 @@ mod tests {
     async fn only_the_miners_own_end_counts() {
         assert!(told(None, true).await, "END_STREAM");
         assert!(!told(None, false).await, "a connection that we cut off");
-        // Made here, as a reset of our own is; a received one is tried in tests/processes/grpc.rs.
+        // Created here, like a reset of our own; tests/processes/grpc.rs tests a received one.
         let ours = h2::Error::from(h2::Reason::CANCEL);
         assert!(!told(Some(ours), false).await);
     }

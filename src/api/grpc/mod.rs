@@ -33,15 +33,15 @@ use crate::miner::Desk;
 
 /// How many connections are served at once. One more takes the place of the one that idles for longest.
 const MAX_CONNECTIONS: usize = 64;
-/// A connection without a single call by then is closed: clients dial when they have something to ask. After its
-/// first call it may idle for as long as its place is not needed, since clients keep a channel open between calls;
-/// when it is needed, the next call of that client costs it a new connection, and nothing else.
+/// A connection without a call by then is closed: clients dial when they have something to ask. After its first call
+/// it may idle as long as nobody else needs its place, because clients keep a channel open between calls. If somebody
+/// does, that client's next call only costs it a new connection.
 const FIRST_CALL_WITHIN: Duration = Duration::from_secs(5);
-/// How long the peer of such a connection has to hear of it.
+/// How long to wait after GOAWAY before closing such a connection.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
-/// How many streams that only watch may be open at once. A campaign needs none of these places: one counts at a
-/// time, and any other beside it is refused at once.
+/// How many streams that only watch may be open at once. A campaign needs none of these places: only one counts at a
+/// time, and the election refuses any other at once.
 const MAX_OBSERVERS: usize = 32;
 
 pub struct Grpc {
@@ -59,14 +59,14 @@ struct Context {
     observers: Arc<Semaphore>,
 }
 
-/// A place among those that watch, and for as long the connection's own and the checks of Redis.
+/// A watcher's place. While it lives, the connection keeps its place and Redis is checked.
 type Observing = (OwnedSemaphorePermit, Option<Held>, Option<Watching>);
 
 impl Grpc {
-    /// Serves until `shared.stop` is cancelled and every connection has ended: the caller bounds that.
+    /// Serves until `shared.stop` is cancelled and every connection has ended; the caller bounds that.
     ///
     /// # Errors
-    /// The server cannot go on.
+    /// The server failed.
     pub async fn serve(self) -> anyhow::Result<()> {
         let Self {
             shared,
@@ -90,7 +90,7 @@ impl Grpc {
 // === impl Context ===
 
 impl Context {
-    /// A place for one more stream that watches.
+    /// A place for one more watching stream.
     #[allow(clippy::result_large_err, reason = "tonic's own error type")]
     fn observe<T>(&self, request: &tonic::Request<T>) -> Result<Observing, Status> {
         let place = Arc::clone(&self.observers).try_acquire_owned();
@@ -102,7 +102,7 @@ impl Context {
         Ok((place, hold(request), None))
     }
 
-    /// The same for one that is shown how Redis is.
+    /// The same for a stream that shows Redis' health.
     #[allow(clippy::result_large_err, reason = "tonic's own error type")]
     fn observe_redis<T>(&self, request: &tonic::Request<T>) -> Result<Observing, Status> {
         let (place, held, _) = self.observe(request)?;
@@ -115,7 +115,7 @@ fn hold<T>(request: &tonic::Request<T>) -> Option<Held> {
     Some(request.extensions().get::<Origin>()?.place.hold())
 }
 
-/// What a stream says when the agent goes.
+/// The last status of a stream when the agent stops.
 fn shutting_down() -> Status {
     Status::unavailable(crate::miner::Closed.to_string())
 }
@@ -139,13 +139,13 @@ async fn connection(
         http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(peer), service);
     let mut serving = pin!(serving);
     tokio::select! {
-        // A connection that ends badly is its peer's affair.
+        // If a connection ends badly, that concerns only its peer.
         _ = serving.as_mut() => return,
         () = place.unused_for(FIRST_CALL_WITHIN) => {}
         () = stop.cancelled() => {}
     }
-    // GOAWAY: a client that has only just come to its first call makes it on another connection, or it is still
-    // served on this one.
+    // GOAWAY: a client that is just making its first call makes it on another connection, or is still served on
+    // this one.
     serving.as_mut().graceful_shutdown();
     tokio::select! {
         _ = serving => {}
@@ -153,7 +153,7 @@ async fn connection(
     }
 }
 
-/// tonic calls a message beyond the limit out of range; the contract says exhausted.
+/// tonic reports a message beyond the limit as OUT_OF_RANGE; the contract says RESOURCE_EXHAUSTED.
 fn too_long_is_exhausted<B>(mut response: hyper::Response<B>) -> hyper::Response<B> {
     const STATUS: &str = "grpc-status";
     const OUT_OF_RANGE: &str = "11";

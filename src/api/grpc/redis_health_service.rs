@@ -17,7 +17,7 @@ pub(super) struct RedisHealths {
     pub context: Context,
 }
 
-/// Another than before: it is sent again.
+/// A change of this value is sent.
 fn mark(status: &AgentStatus) -> impl PartialEq + use<> {
     let redis = &status.redis;
     let read_at = redis.memory().map(|memory| memory.read_at);
@@ -32,7 +32,7 @@ impl RedisHealthService for RedisHealths {
         &self,
         _: Request<GetRedisHealthRequest>,
     ) -> Result<Response<GetRedisHealthResponse>, Status> {
-        // Late or not: it says how old it is.
+        // Answer even if the check is late: the status says how old it is.
         let shared = &self.context.shared;
         let _ = shared.checkup.fresh(&shared.published).await;
         let health =

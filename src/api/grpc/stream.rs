@@ -1,4 +1,4 @@
-//! Streams of what stands on the published: the newest state only, whenever it has changed.
+//! Streams of the published status: only the newest state, whenever it has changed.
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -12,7 +12,7 @@ use crate::time::Instant;
 
 pub(super) type Out<T> = ReceiverStream<Result<T, Status>>;
 
-/// Sends what `view` makes of the published: at once, and again whenever its `mark` has changed.
+/// Sends what `view` makes of the published status, at once and whenever its `mark` changes.
 pub(super) fn watch<T, M>(
     shared: &Shared,
     place: Observing,
@@ -32,7 +32,7 @@ where
         loop {
             let next = mark(&published.borrow_and_update(), clock::boottime());
             tokio::select! {
-                // Looked at again once there is room: a slow reader gets the newest state only.
+                // Looked at again once there is room, so a slow reader gets only the newest state.
                 room = sender.reserve(), if sent.as_ref() != Some(&next) => {
                     let Ok(room) = room else { return };
                     let (status, now) = (published.borrow(), clock::boottime());
@@ -42,7 +42,7 @@ where
                 changed = published.changed() => if changed.is_err() { return },
                 () = sender.closed() => return,
                 () = stop.cancelled() => {
-                    // No room: the reader learns it from the end of the stream.
+                    // The queue is full: the end of the stream tells the reader.
                     let _ = sender.try_send(Err(shutting_down()));
                     return;
                 }

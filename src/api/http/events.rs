@@ -20,16 +20,16 @@ use crate::clock;
 use crate::status::Status;
 use crate::time::Instant;
 
-/// A comment is sent after this much silence, so that a reader knows that the agent is there.
+/// Send a comment after this much silence, so that a reader knows that the agent is there.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
-/// How long a reader waits before it comes back.
+/// How long a reader should wait before it reconnects.
 const RETRY_AFTER_CUT: Duration = Duration::from_secs(1);
 
-/// What a stream keeps for as long as it is open.
+/// The state of an open stream.
 struct Streaming {
     shared: Shared,
     events: mpsc::Sender<Result<Event, Infallible>>,
-    /// The state that the reader has, by its name.
+    /// The id of the state that the reader has.
     sent: Option<String>,
     _permit: OwnedSemaphorePermit,
     _held: Held,
@@ -63,7 +63,7 @@ impl Http {
 }
 
 impl Streaming {
-    /// Sends the newest state whenever there is room for it: a slow reader skips some.
+    /// Sends the newest state whenever there is room, so a slow reader skips some.
     async fn run(mut self) {
         let mut published = self.shared.published.clone();
         let hello = Event::default().retry(RETRY_AFTER_CUT).comment("");
@@ -91,7 +91,7 @@ impl Streaming {
     }
 }
 
-/// The id of an event names the state that it shows: who comes back with it is sent the next one that differs.
+/// The id of an event names its state: a reader that reconnects with it gets the next state that differs.
 fn name(status: &Status, now: Instant) -> String {
     let mut hasher = DefaultHasher::new();
     let lease_until = status.leadership(now).lease_until;

@@ -12,7 +12,7 @@ use crate::miner::Message;
 use crate::status::Status;
 use crate::time::Instant;
 
-/// The longest wait: proxies cut off what says nothing for longer.
+/// The longest wait: proxies close connections that are silent for longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// `/leader?wait=30s&since=…`
@@ -36,9 +36,9 @@ impl Http {
         json_answer(code(leads), &status.leadership_shown(now))
     }
 
-    /// Returns at the change that is waited for, or when the wait is over.
+    /// Returns at the awaited change, or when the wait is over.
     async fn wait(&self, wait: Wait) {
-        // Where so many wait already, the answer is that of now.
+        // If too many wait already, answer with the present state.
         let place = self.leader_waits.try_acquire();
         if place.is_ok() {
             let mut published = self.shared.published.clone();
@@ -56,7 +56,7 @@ impl Http {
                 status.leadership_id(now)
             });
             let changed = async {
-                // A leader that lapses changes by the clock, and the election publishes it in the same moment.
+                // A leader lapses by the clock, and the election publishes that at the same moment.
                 let _ = published
                     .wait_for(|status| !names(&since, status, clock::boottime()))
                     .await;
@@ -65,7 +65,7 @@ impl Http {
             let _ = timeout(longest, stop.run_until_cancelled(changed)).await;
         }
         if self.shared.published.borrow().identity.liveness != Liveness::Campaign {
-            // Without an agent that runs there is nothing to extend: the status says so.
+            // Without a running agent there is nothing to extend; the status says so.
             let _ = self.desk.ask(|reply| Message::Extend { reply }).await;
         }
     }
@@ -79,7 +79,7 @@ fn names(since: &str, status: &Status, now: Instant) -> bool {
 }
 
 impl Wait {
-    /// `None`: nothing is to be waited for.
+    /// `None` if the request does not ask to wait.
     fn parse(query: &str) -> Result<Option<Self>, String> {
         let (mut longest, mut since) = (None, None);
         for pair in query.split('&').filter(|it| !it.is_empty()) {

@@ -1,4 +1,4 @@
-//! The HTTP server: open to the cluster, changes nothing but a grant that is asked for, and bounded.
+//! The HTTP server: open to the cluster, bounded, and without effects, except that `/leader?wait=` may extend a grant.
 
 mod events;
 mod leader;
@@ -33,17 +33,17 @@ use crate::miner::Desk;
 use crate::status::Status;
 use crate::time::Instant;
 
-/// How many connections are served at once. One more takes the place of the one that idles for longest. So many that
-/// a flood takes a tenth of a second to push out a probe that has connected and is slow to send its request.
+/// How many connections to serve at once. One more replaces the one that has been idle for longest. With this many, a
+/// flood needs a tenth of a second to push out a probe that has connected and is slow to send its request.
 const MAX_CONNECTIONS: usize = 512;
-/// How many requests wait for a check of Redis at once: far fewer than there are places, since they hold theirs.
+/// How many requests may wait for a check of Redis at once: far fewer than there are places, because they hold theirs.
 const MAX_WAITING: usize = 32;
-/// A request's head must be there by then, and so must the next one on the same connection.
+/// The time limit for the head of a request, and for the next request on the same connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
 
-/// How many wait for a change of leadership at once (`/leader?wait=`). They hold their places, too.
+/// How many requests may wait for a change of leadership at once (`/leader?wait=`). They hold their places too.
 const MAX_LEADER_WAITS: usize = 64;
-/// How many streams of `/events` are open at once. They hold their places, too.
+/// How many streams of `/events` may be open at once. They hold their places too.
 const MAX_EVENT_STREAMS: usize = 16;
 
 pub struct Http {
@@ -79,7 +79,7 @@ impl Http {
         }
     }
 
-    /// Serves until `shared.stop` is cancelled. Requests under way are cut off then.
+    /// Serves until `shared.stop` is cancelled, which cuts off requests in progress.
     pub async fn serve(self, listener: TcpListener) {
         let listeners = Listeners {
             tcp: Some(listener),
@@ -99,7 +99,7 @@ impl Http {
                 let _held = place.hold();
                 let mut answer = http.answer(&request, &place).await;
                 if place.crowded() {
-                    // A client that asks again queues again, behind those that connected meanwhile.
+                    // A client with another request queues again, behind those that connected meanwhile.
                     let close = HeaderValue::from_static("close");
                     answer.headers_mut().insert(CONNECTION, close);
                 }
@@ -113,15 +113,14 @@ impl Http {
             .max_buf_size(16 * 1024)
             .serve_connection(TokioIo::new(peer), service);
         tokio::select! {
-            // A connection that ends badly is its peer's affair.
+            // If a connection ends badly, that concerns only its peer.
             _ = serve => {}
             () = stop.cancelled() => {}
         }
     }
 
     async fn answer(&self, request: &Request, place: &Arc<Place>) -> HttpResponse {
-        // A client that sends many requests at once yields to the agent's other tasks between two: the
-        // election runs on the same thread.
+        // Yield between the requests of a client that sends many at once: the election runs on the same thread.
         tokio::task::yield_now().await;
         if request.method != Method::GET && request.method != Method::HEAD {
             let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
@@ -136,7 +135,7 @@ impl Http {
             "/live" => self.live(),
             "/leader" => self.leader(&request.query).await,
             "/status" => {
-                // Late or not: it says how old its findings are.
+                // Answer even if the check is late: the status says how old it is.
                 let _ = self.check().await;
                 self.status(&request.query)
             }
@@ -152,9 +151,9 @@ impl Http {
         }
     }
 
-    /// Checks Redis for those who are shown how it is, unless that was done just now.
+    /// Checks Redis before its health is shown, unless the last check is fresh.
     async fn check(&self) -> Result<(), Late> {
-        // Where so many wait for a check already, the answer is that of the last one.
+        // If too many wait for a check already, answer with the result of the last one.
         match self.waiting.try_acquire() {
             Ok(_waiting) => self.shared.checkup.fresh(&self.shared.published).await,
             Err(_) => Ok(()),

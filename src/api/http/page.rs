@@ -1,4 +1,4 @@
-//! `/`: the page for a browser, the leader's name for everybody else.
+//! `/`: the page for a browser, the leader's name for other clients.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Http, HttpResponse, json_answer, with_type};
 
 const PAGE: &str = include_str!("page.html");
-/// Where the page's one script and one style name the nonce of this answer.
+/// The placeholder for this answer's nonce in the page's one script and one style.
 const NONCE: &str = "{{nonce}}";
 
 impl Http {
@@ -31,7 +31,7 @@ impl Http {
 }
 
 fn page() -> HttpResponse {
-    // Nothing but this page's own script and style runs, and it speaks to this agent alone.
+    // Only this page's own script and style run, and they may connect only to this agent.
     let nonce = format!("{:016x}", RandomState::new().build_hasher().finish());
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; connect-src 'self'; \
@@ -52,7 +52,7 @@ fn page() -> HttpResponse {
     answer
 }
 
-/// The value of `--instance` in a holder's id; a Go miner's id as it is.
+/// The value of `--instance` in a holder's id; a Go miner's id unchanged.
 fn instance(holder: &str) -> &str {
     match holder.rsplit_once('-') {
         Some((instance, hex)) if hex.len() == 8 && hex.bytes().all(|it| it.is_ascii_hexdigit()) => {
