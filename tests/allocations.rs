@@ -1,5 +1,5 @@
-//! How often an agent asks for memory, for a call, a beat and a scrape: this does not depend on the machine, and must
-//! not grow. The agent runs on one thread of this process, and only that thread is counted.
+//! How often an agent allocates memory per call, beat and scrape: this does not depend on the machine, and must
+//! not grow. The agent runs on one thread of this process, and only that thread counts.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -20,7 +20,7 @@ use understudy::config::{Config, RunArgs};
 use understudy::proto::election_service_client::ElectionServiceClient;
 use understudy::proto::{CampaignRequest, GetLeadershipRequest};
 
-/// At most so many allocations each. Lower a limit where fewer are needed; raising one wants a reason.
+/// The most allocations for each. Lower a limit if fewer are enough; give a reason for raising one.
 mod limit {
     pub const CALL: u64 = 24;
     /// What it says of the miner, two texts of its answer, and what comes once for many.
@@ -29,12 +29,12 @@ mod limit {
     pub const SCRAPE: u64 = 560;
 }
 
-/// What the agent does of itself meanwhile is counted too, so the least of these rounds is taken.
+/// What the agent does on its own meanwhile counts too, so the least of these rounds is taken.
 const ROUNDS: u64 = 5;
 const CALLS: u64 = 200;
 
 thread_local! {
-    /// This thread is the agent's.
+    /// Whether this thread is the agent's.
     static COUNTED: Cell<bool> = const { Cell::new(false) };
 }
 static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -47,11 +47,11 @@ fn count() {
 
 struct Counting;
 
-/// The system's, and a count.
+/// The system's allocator, with a count.
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: every call goes on to the system's allocator as it came.
+// SAFETY: every call goes unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
@@ -149,7 +149,7 @@ fn runtime() -> tokio::runtime::Runtime {
     runtime.expect("a runtime")
 }
 
-/// Allocations for each, in the calmest round.
+/// Allocations per operation, in the calmest round.
 async fn each(times: u64, mut act: impl AsyncFnMut()) -> u64 {
     let mut least = u64::MAX;
     for _ in 0..ROUNDS {
@@ -186,7 +186,7 @@ fn a_call_a_beat_and_a_scrape_ask_for_little_memory() {
         let campaign = client.campaign(ReceiverStream::new(sent));
         let mut answers = campaign.await.expect("a campaign").into_inner();
         answers.message().await.expect("an answer");
-        // Some beats are not answered: they are counted once the agent has had time for all.
+        // Some beats are not answered, so count once the agent has had time for all of them.
         let beat = each(CALLS, async || {
             beats.send(beat()).await.expect("a campaign");
             tokio::time::sleep(Duration::from_micros(500)).await;

@@ -1,6 +1,6 @@
-//! Who may import whom: the picture in ARCHITECTURE.md, held.
+//! Which room may import which: enforces the picture in ARCHITECTURE.md.
 //!
-//! It reads text, not Rust: code as rustfmt leaves it, with line comments.
+//! It scans text rather than parsing Rust: code as rustfmt leaves it, with line comments.
 
 use std::path::{Path, PathBuf};
 
@@ -36,11 +36,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("lib", &[]),
 ];
 
-/// The rooms without async, clock, socket or randomness, and the crates that bring none of these.
+/// The rooms without async, clock, socket or randomness, and the crates that are safe there.
 const PURE: &[&str] = &["election", "fault", "health", "inject", "lib", "time"];
 const HARMLESS: &[&str] = &["saphyr_parser", "serde_json", "thiserror"];
 
-/// The crates that are at home in some rooms only.
+/// The crates that only some rooms may use.
 #[rustfmt::skip]
 const HOMES: &[(&str, &[&str])] = &[
     ("redis", &["store"]),
@@ -57,10 +57,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["logs"]),
 ];
 
-/// For `clock.rs` alone.
+/// Only `clock.rs` may use these.
 const CLOCKS: &[&str] = &["Instant::now", "SystemTime::now", "clock_gettime"];
 
-/// A file longer than this is to be split by concept.
+/// Split a file that is longer than this, by concept.
 const LONGEST: usize = 400;
 
 #[test]
@@ -87,13 +87,13 @@ fn no_file_is_longer_than_it_should_be() {
     none(&told.collect::<Vec<_>>());
 }
 
-/// A table that allows more than is used lets the next import in unseen.
+/// If a table allowed more than the code uses, it would let the next import in unnoticed.
 #[test]
 fn nothing_is_allowed_that_is_not_used() {
     none(&slack(&sources(), &dependencies(), &TABLES));
 }
 
-/// What says who may do what.
+/// The tables of what is allowed.
 struct Tables {
     rooms: &'static [(&'static str, &'static [&'static str])],
     pure: &'static [&'static str],
@@ -108,7 +108,7 @@ const TABLES: Tables = Tables {
     homes: HOMES,
 };
 
-/// What the tables allow beyond what the sources do, one line each.
+/// Whatever the tables allow and the sources do not use, one line each.
 fn slack(sources: &[(PathBuf, String)], crates: &[String], tables: &Tables) -> Vec<String> {
     let all: Vec<_> = sources
         .iter()
@@ -160,7 +160,7 @@ fn slack(sources: &[(PathBuf, String)], crates: &[String], tables: &Tables) -> V
     found
 }
 
-/// What a file does that it may not, one line each. `path` is below `src/`.
+/// Whatever a file does against the tables, one line each. `path` is below `src/`.
 fn breaches(path: &Path, text: &str, crates: &[String]) -> Vec<String> {
     let room = room(path);
     let Some((_, may)) = ROOMS.iter().find(|(name, _)| *name == room) else {
@@ -214,7 +214,7 @@ fn breaches(path: &Path, text: &str, crates: &[String]) -> Vec<String> {
     found.into_iter().map(|(_, told)| told).collect()
 }
 
-/// The names at the crate's root that a file reaches for, and where.
+/// The names at the crate's root that a file uses, and where.
 fn imported_rooms<'a>(path: &Path, code: &'a str) -> Vec<(usize, &'a str)> {
     let mut found = Vec::new();
     for root in ["crate", "understudy"] {
@@ -233,7 +233,7 @@ fn imported_rooms<'a>(path: &Path, code: &'a str) -> Vec<(usize, &'a str)> {
     found
 }
 
-/// Where a path begins with `name`.
+/// The positions where a path begins with `name`.
 fn mentions(code: &str, name: &str) -> Vec<usize> {
     let begins = |at: usize| {
         let before = code[..at].strip_suffix("::").unwrap_or(&code[..at]);
@@ -243,7 +243,7 @@ fn mentions(code: &str, name: &str) -> Vec<usize> {
         let after = &code[at + name.len()..];
         after.starts_with("::") || after.starts_with([';', ' ']) && code[..at].ends_with("use ")
     };
-    // A module of the file's own may bear the name of a crate.
+    // A module of the file's own may have the name of a crate.
     if code.contains(&format!("mod {name};")) {
         return Vec::new();
     }
@@ -275,7 +275,7 @@ fn names(text: &str) -> Vec<&str> {
     found
 }
 
-/// How many steps up it is from a file's module to the crate's root.
+/// The number of steps up from a file's module to the crate's root.
 fn depth(path: &Path) -> usize {
     let steps = path.components().count();
     steps
@@ -286,7 +286,7 @@ fn depth(path: &Path) -> usize {
         )
 }
 
-/// Whether the code breaks off within a `mod name { … }`, one step further from the root.
+/// Whether the code ends inside a `mod name { … }`, one step further from the root.
 fn is_inside_a_module(before: &str) -> bool {
     let mut tops = before
         .lines()
@@ -343,7 +343,7 @@ fn sources() -> Vec<(PathBuf, String)> {
     files
 }
 
-/// The crates that the program depends on, as code spells them. What only tests use is nobody's concern.
+/// The crates that the program depends on, as code spells them, without those that only tests use.
 fn dependencies() -> Vec<String> {
     let manifest = include_str!("../Cargo.toml").lines();
     let after = manifest.skip_while(|it| *it != "[dependencies]").skip(1);

@@ -1,4 +1,4 @@
-//! Clients that send nonsense, too much, or nothing at all: the election goes on, memory stays
+//! Clients that send nonsense, too much, or nothing at all: the election continues, memory stays
 //! bounded, and afterwards everything answers as before.
 
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 const SOON: Duration = Duration::from_secs(10);
-/// Far more than an agent needs, and less than ten thousand of anything.
+/// Far more memory than an agent needs, and less than ten thousand of anything would take.
 const BOUND_KB: u64 = 48 * 1024;
 
 struct Leading {
@@ -47,7 +47,7 @@ impl Leading {
         number.expect("the kernel tells")
     }
 
-    /// It has led all along, under the same token.
+    /// Checks that it led all the time, under the same token.
     fn unmoved(&self) {
         let status = wait_for("the agent answers", SOON, || {
             let (code, body) = self.agent.get("/status").ok()?;
@@ -69,7 +69,7 @@ fn connect(port: u16) -> Option<TcpStream> {
     TcpStream::connect_timeout(&address, Duration::from_millis(20)).ok()
 }
 
-/// Ten thousand, some of them half way through a request, a few hundred open at any moment.
+/// Ten thousand connections, some of them half-way through a request, a few hundred open at any moment.
 #[test]
 fn ten_thousand_connections_pass() {
     let leading = leading();
@@ -77,7 +77,7 @@ fn ten_thousand_connections_pass() {
         let mut open = std::collections::VecDeque::new();
         let began = Instant::now();
         let mut tried = 0;
-        // Where nobody is let in any more a try takes its time: not all of them then.
+        // Once the server lets nobody in, each attempt takes a while, so do not make all of them.
         while tried < 10_000 && began.elapsed() < SOON {
             tried += 1;
             if let Some(mut stream) = connect(port) {
@@ -86,7 +86,7 @@ fn ten_thousand_connections_pass() {
                     1 => b"GET /ready HTTP/1.1\r\nHost: ",
                     _ => b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
                 };
-                // It may have been closed already.
+                // The agent may have closed it already.
                 let _ = stream.write_all(begun);
                 open.push_back(stream);
             }
@@ -124,7 +124,7 @@ fn nonsense_is_survived() {
                 continue;
             };
             let head = heads[number % heads.len()];
-            // It may be closed while we are still talking.
+            // The agent may close it while we still send.
             let _ = stream.write_all(&[head, &tree.current()].concat());
             if number % 50 == 0 {
                 let _ = stream.set_read_timeout(Some(Duration::from_millis(50)));
@@ -135,7 +135,7 @@ fn nonsense_is_survived() {
     leading.unmoved();
 }
 
-/// A head without an end, and a reader who never reads.
+/// A head without an end, and a client that never reads.
 #[test]
 fn slow_and_endless_requests_end() {
     let leading = leading();
@@ -175,7 +175,7 @@ fn slow_and_endless_requests_end() {
     leading.unmoved();
 }
 
-/// How one of a crowd treats its connection, until it is closed.
+/// What each client of a crowd does with its connection until it is closed.
 #[derive(Debug, Clone, Copy)]
 enum Manner {
     SaysNothing,
@@ -197,7 +197,7 @@ const MANNERS: [Manner; 7] = [
 ];
 
 impl Manner {
-    /// What is sent first, what again and again, and how long it pauses between.
+    /// What it sends first, what it sends repeatedly, and the pause between.
     fn speech(self) -> (Vec<u8>, Vec<u8>, Duration) {
         let get = |path| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
         let post = "POST /live HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n";
@@ -212,11 +212,11 @@ impl Manner {
         (first, next, Duration::from_millis(pause_ms))
     }
 
-    /// How long it stays away when its connection is closed.
+    /// How long it waits after its connection was closed.
     fn away(self) -> Duration {
         match self {
             Self::Floods(_) => Duration::from_millis(20),
-            // A page of metrics takes a build without optimisation half a millisecond.
+            // A page of metrics takes an unoptimised build half a millisecond.
             Self::ReadsNoAnswer => Duration::from_secs(2),
             _ => Duration::from_millis(500),
         }
@@ -225,7 +225,7 @@ impl Manner {
     /// Returns when the connection is closed.
     async fn behave(self, port: u16) -> std::io::Result<()> {
         let socket = tokio::net::TcpSocket::new_v4()?;
-        // A reader who does not read is noticed early.
+        // Use a small buffer, so that the agent soon notices that nobody reads.
         socket.set_recv_buffer_size(4096)?;
         let mut stream = socket.connect(([127, 0, 0, 1], port).into()).await?;
         let (first, next, pause) = self.speech();
@@ -243,7 +243,7 @@ impl Manner {
             if read == Some(0) {
                 return Ok(());
             }
-            // One that was answered waits for its time all the same.
+            // Pause even if it was answered.
             if read.is_some() || matches!(self, Self::ReadsNoAnswer) {
                 sleep(pause).await;
             }
@@ -252,7 +252,7 @@ impl Manner {
     }
 }
 
-/// So many clients of each manner at once. Who is sent away comes back.
+/// This many clients of each kind at once. A client whose connection is closed comes back.
 struct Crowd {
     end: CancellationToken,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -272,7 +272,7 @@ impl Crowd {
                     for _ in 0..each {
                         tokio::spawn(async move {
                             loop {
-                                // A client that is refused or closed comes again.
+                                // A client that is refused or closed comes back.
                                 let _ = manner.behave(port).await;
                                 sleep(manner.away()).await;
                             }
@@ -298,7 +298,7 @@ impl Drop for Crowd {
     }
 }
 
-/// As many as the machine lets this process have.
+/// As many descriptors as the machine allows this process.
 fn allow_many_files() {
     let limit = getrlimit(Resource::Nofile);
     let most = Rlimit {
@@ -308,7 +308,7 @@ fn allow_many_files() {
     setrlimit(Resource::Nofile, most).expect("a soft limit may be raised");
 }
 
-/// As the kubelet asks: on a connection of its own, with a timeout of one second for everything. How long it took.
+/// Asks as the kubelet does: on a new connection, with a timeout of one second for everything. Returns how long it took.
 fn live(port: u16) -> std::io::Result<Duration> {
     let began = Instant::now();
     let left = || Duration::from_secs(1).saturating_sub(began.elapsed());
@@ -330,7 +330,7 @@ fn live(port: u16) -> std::io::Result<Duration> {
     }
 }
 
-/// So many probes in a row, all answered.
+/// Sends this many probes in a row; all must be answered.
 fn all_live(port: u16, count: usize) {
     let asked: Vec<_> = (0..count)
         .map(|_| {
@@ -349,8 +349,8 @@ fn all_live(port: u16, count: usize) {
     );
 }
 
-/// 500 of each manner, one after another, and then 100 of each at once, or `CROWD` of each: 3,500 at once ask more of
-/// a busy machine than of the agent.
+/// 500 clients of each kind, one kind after another, and then 100 of each at once, or `CROWD` of each: 3,500 at once would
+/// test a busy machine rather than the agent.
 #[test]
 fn the_liveness_probe_is_answered_in_any_crowd() {
     let leading = leading();
@@ -363,7 +363,7 @@ fn the_liveness_probe_is_answered_in_any_crowd() {
     let each = std::env::var("CROWD").map_or(100, |each| each.parse().expect("a number"));
     let crowd = Crowd::gather(port, each, &MANNERS);
     all_live(port, 100);
-    // Now every answer to `/ready` waits for Redis.
+    // From now on every answer to `/ready` waits for Redis.
     leading.redis.pause();
     all_live(port, 30);
     leading.redis.resume();
@@ -385,7 +385,7 @@ fn those_who_keep_their_connections_keep_nobody_out() {
     leading.unmoved();
 }
 
-/// It goes on without a descriptor for another connection, and its own connections to Redis stay.
+/// The agent continues without a descriptor for another connection, and keeps its own connections to Redis.
 #[test]
 fn an_agent_that_runs_out_of_file_descriptors_goes_on() {
     let leading = leading();

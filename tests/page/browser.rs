@@ -19,7 +19,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// `None` is said: `scripts/browser` has not been run.
+    /// `None`, with a message, if `scripts/browser` has not been run.
     pub fn start() -> Option<Self> {
         let Some(folder) = std::env::var_os("UNDERSTUDY_TEST_BROWSER") else {
             println!(
@@ -47,7 +47,7 @@ impl Browser {
         });
         let options = json!({
             "binary": folder.join("chromium"),
-            // As root there is no sandbox, in a container little shared memory.
+            // Root has no sandbox, and a container little shared memory.
             "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1100,900"],
         });
         let wanted = json!({ "capabilities": { "alwaysMatch": {
@@ -84,7 +84,7 @@ impl Browser {
         });
     }
 
-    /// What was logged to the console since the last call, by its level.
+    /// The console's messages since the last call, by level.
     pub fn console(&self, level: &str) -> Vec<String> {
         let log = self.tell("/se/log", &json!({ "type": "browser" }));
         let entries = log.as_array().expect("a list").iter();
@@ -94,7 +94,7 @@ impl Browser {
             .collect()
     }
 
-    /// What axe finds against the page.
+    /// The accessibility violations that axe finds.
     pub fn axe(&self) -> Vec<String> {
         let run = format!(
             "{}; const done = arguments[0]; axe.run().then(it => done(it.violations.map(v => v.id + ': ' + \
@@ -128,7 +128,7 @@ impl Browser {
         );
     }
 
-    /// The whole page as it looks.
+    /// A picture of the whole page.
     pub fn picture(&self, to: &Path) {
         let shot = json!({ "format": "png", "captureBeyondViewport": true });
         let data = self.devtools("Page.captureScreenshot", &shot);
@@ -180,7 +180,7 @@ impl Browser {
         );
         stream.write_all(head.as_bytes()).map_err(told)?;
         stream.write_all(body.as_bytes()).map_err(told)?;
-        // It keeps its connections, whatever it is asked.
+        // The driver keeps its connections open, even if asked to close them.
         let mut lines = BufReader::new(stream);
         let (mut head, mut long) = (String::new(), 0);
         while !head.ends_with("\r\n\r\n") {
@@ -209,7 +209,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It ends the browser; the driver alone would leave it behind.
+        // This ends the browser; killing only the driver would leave it running.
         let session = format!("/session/{}", self.session);
         let _ = self.call("DELETE", &session, &Value::Null);
         let _ = (self.driver.kill(), self.driver.wait());

@@ -1,4 +1,4 @@
-//! The page at `/`, in a real browser: it follows what happens, is there for everybody, and leaks and loads nothing.
+//! The page at `/`, in a real browser: it follows what happens, is accessible, leaks nothing and loads nothing.
 
 mod browser;
 
@@ -62,7 +62,7 @@ fn the_page_follows_a_failover_out_of_memory_and_a_restart() {
     browser.wait_for_text("known", "knows of nothing before", SOON);
     stage.redis.fill();
     browser.wait_for_text("redis", "out of memory", SOON);
-    // At once: the lock is released.
+    // At once, because the agent releases the lock.
     stage.leader.signal(Signal::TERM);
     browser.wait_for_text("role", "leader (elected)", SOON);
     browser.wait_for_text("why", "This instance has led since", SOON);
@@ -87,7 +87,7 @@ fn the_page_follows_a_failover_out_of_memory_and_a_restart() {
     assert_eq!(loaded, "", "it loads from elsewhere");
     assert_eq!(browser.console("SEVERE"), [""; 0]);
 
-    // Stopped, it closes nothing and says nothing.
+    // A stopped agent closes nothing and says nothing.
     stage.standby.signal(Signal::STOP);
     browser.wait_for_text("link", "does not answer", SOON);
     stage.standby.signal(Signal::CONT);
@@ -126,7 +126,7 @@ fn the_page_is_there_for_everybody() {
         assert!(found.is_empty(), "{width} {scheme}: {found:#?}");
         assert_eq!(browser.console("SEVERE"), [""; 0]);
     }
-    // The table and the link can be reached without a mouse, and seen to be.
+    // The table and the link can be reached by keyboard, with a visible focus.
     let mut reached = Vec::new();
     for _ in 0..4 {
         browser.press_tab();
@@ -143,7 +143,7 @@ fn the_page_is_there_for_everybody() {
     assert_eq!(paper, "rgb(255, 255, 255)");
 }
 
-/// `make pictures`: the two in docs/.
+/// `make pictures`: takes the two pictures in docs/.
 #[test]
 #[ignore = "writes into docs/"]
 fn pictures() {

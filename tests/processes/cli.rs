@@ -1,5 +1,5 @@
 //! The command line and HTTP: what a person types, and what a probe reads. Bad input gets an answer that
-//! says what to do, and loses nothing.
+//! says what to do, and does no harm.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -136,7 +136,7 @@ fn log_with(variables: &[(&str, &str)], flags: &[&str], until: &str) -> String {
         .args(flags)
         .env_remove("RUST_LOG")
         .env("NO_COLOR", "1");
-    // What tells the tests where things are is no setting either.
+    // Variables that tell the tests where things are would look like settings too.
     let ours = std::env::vars_os().map(|(name, _)| name);
     for name in ours.filter(|it| it.to_string_lossy().starts_with("UNDERSTUDY_")) {
         run.env_remove(name);
@@ -155,7 +155,7 @@ fn log_with(variables: &[(&str, &str)], flags: &[&str], until: &str) -> String {
     log
 }
 
-/// A setting that is mistyped would silently do nothing.
+/// Without the WARN, a mistyped setting would silently do nothing.
 #[test]
 fn a_variable_that_is_no_setting_is_told_with_the_one_that_was_meant() {
     let variables = [
@@ -219,7 +219,7 @@ fn a_taken_port_is_told() {
     }
 }
 
-/// As Kubernetes may call a pod.
+/// A name as Kubernetes may give it to a pod.
 #[test]
 fn a_long_name_is_shortened() {
     let redis = Redis::start();
@@ -253,7 +253,7 @@ fn a_long_name_is_shortened() {
     );
 }
 
-/// Killed when the test ends, however it does.
+/// Killed when the test ends, however it ends.
 struct Running(Child);
 
 impl Drop for Running {
@@ -263,7 +263,7 @@ impl Drop for Running {
     }
 }
 
-/// `[::]` is for both families; where the agent listens on IPv4 alone, its probe finds it by the same flag.
+/// `[::]` is for both families. If the agent listens only on IPv4, its probe finds it with the same flag.
 #[test]
 fn http_is_served_to_both_families_and_found_by_the_probe() {
     let program = program("UNDERSTUDY_BIN", "understudy");
@@ -337,7 +337,7 @@ fn a_wrong_password_is_told_and_never_shown() {
         assert!(agent.logged(&["secret"]).is_empty() && agent.logged(&["hunter2"]).is_empty());
         assert!(!status.contains("secret") && !status.contains("hunter2"));
     }
-    // A password in a file, too.
+    // The same for a password in a file.
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("password");
     std::fs::write(&file, "hunter2\n").expect("the file is written");
@@ -392,7 +392,7 @@ fn a_record_that_is_not_understood_is_respected() {
     }
 }
 
-/// Bytes that are no text: they could not be judged, and must not be asked about without end either.
+/// Bytes that are not text: the agent cannot judge them, and must not look at them without end either.
 #[test]
 fn a_record_of_bytes_is_respected() {
     let redis = Redis::start();
@@ -403,7 +403,7 @@ fn a_record_of_bytes_is_respected() {
     let agent = Agent::start("a", &redis, &flags);
     agent.wait_until_up();
     agent.wait_for_reason("redis_error", SOON);
-    // A look or two a second, and a rehearsal every third of one.
+    // One or two looks per second, and three rehearsals.
     let before = evaluations(&redis);
     never("it leads", Duration::from_secs(2), || agent.leads());
     let asked = evaluations(&redis) - before;
@@ -420,7 +420,7 @@ fn evaluations(redis: &Redis) -> u64 {
     calls.map_or(0, |calls| calls.parse().expect("a number"))
 }
 
-/// Nobody can be elected for ever: that must not look like another instance that leads.
+/// Nobody can ever be elected then: that must not look as if another instance led.
 #[test]
 fn a_lock_that_never_ends_is_told() {
     let redis = Redis::start();
@@ -563,14 +563,14 @@ impl Watch {
         let (sender, lines) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                // The test may be over.
+                // The test may have ended.
                 let _ = sender.send(serde_json::from_str(&line).expect("JSON"));
             }
         });
         Self { child, lines }
     }
 
-    /// Reads on to the first line of which this is true.
+    /// Reads up to the first line for which this is true.
     fn wait_for(&self, what: &str, wanted: impl Fn(&serde_json::Value) -> bool) {
         let began = Instant::now();
         loop {
@@ -592,12 +592,12 @@ impl Drop for Watch {
     }
 }
 
-/// All the while one leads and the other stands by, and no leadership changes.
+/// One agent leads and the other stands by throughout; leadership never changes.
 #[test]
 fn the_watch_prints_when_redis_or_the_readiness_for_a_takeover_changes() {
     let redis = Redis::start();
     let mut flags = vec!["--lease-ttl", "3s", "--miner-liveness", "always"];
-    // What it reads by the clock is no change of ours.
+    // Periodic readings are not changes of ours.
     flags.extend(["--memory-every", "10m"]);
     let leader = Agent::start("leader", &redis, &flags);
     leader.wait_until_up();
@@ -622,7 +622,7 @@ fn the_watch_prints_when_redis_or_the_readiness_for_a_takeover_changes() {
     });
     redis.relieve();
     for watch in &watches {
-        // Ready again some seconds after the last refusal.
+        // It is ready again some seconds after the last refusal.
         watch.wait_for("that all is well", |line| {
             let ready = line["takeover"]["ready"] == true && line["ready"] == true;
             ready && line["redis"]["writable"] == true
@@ -657,7 +657,7 @@ fn an_agent_that_hangs_cannot_be_asked() {
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 }
 
-/// As a pod's manifests have it.
+/// The setup of a pod's manifests.
 #[test]
 fn the_commands_find_the_agent_by_its_socket_and_the_log_is_json() {
     let redis = Redis::start();
@@ -758,7 +758,7 @@ fn http_answers_get_and_head_and_nothing_else() {
         assert_eq!(ask("DELETE", path).0, 405, "{path}");
     }
     assert_eq!(ask("GET", "/nothing").0, 404);
-    // The contract's list, to the letter, once everything was asked for the first time.
+    // Exactly the contract's list, once everything was asked for at least once.
     wait_for("a rehearsal and a reading", SOON, || {
         let read = agent.metric("ha_miner_redis_up").is_some()
             && agent.metric("ha_miner_redis_used_memory_bytes").is_some();
@@ -824,7 +824,7 @@ fn a_flood_of_half_sent_requests_passes() {
         })
         .collect();
     let began = Instant::now();
-    // All places are taken, and one of these gives way.
+    // All places are taken; one of these connections gives way.
     let answered = stage::wait_for("an answer", SOON, || agent.get("/live").ok());
     assert_eq!(answered.0, 200);
     assert!(began.elapsed() < Duration::from_secs(1));

@@ -1,5 +1,5 @@
-//! The modelled Redis of the simulation against a real one: the same random commands, every reply and every
-//! key compared. What the simulation proves of the model then holds for the scripts.
+//! Compares the simulation's modelled Redis with a real one: the same random commands, every reply and every
+//! key. What the simulation shows for the model then also holds for the scripts.
 
 #[path = "../simulation/members.rs"]
 mod members;
@@ -32,7 +32,7 @@ const LOCK: &str = "ha:miner:global_leader";
 const RECORD: &str = "{ha:miner:global_leader}:record";
 const MEMBERS: &str = "{ha:miner:global_leader}:members";
 const HOLDERS: [&str; 3] = ["a-1", "b-2", "OOM-3"];
-/// Neither clock reaches it.
+/// Later than either clock will show.
 const LATER: u64 = 1 << 52;
 
 fn settings(redis: &Redis) -> RedisSettings {
@@ -69,7 +69,7 @@ struct Twins {
     redis: Redis,
     stores: Vec<Store>,
     model: redis::Redis,
-    /// What each has shown as `judged`: the last few, so that stale ones are tried too.
+    /// What each has returned as `judged`: the last few, so that stale ones are tried too.
     judged: Vec<(String, String)>,
     tokens: Vec<Token>,
     dice: u64,
@@ -89,11 +89,11 @@ impl Twins {
         self.tokens[self.tokens.len() - 1 - pick]
     }
 
-    /// The same command for both, but for what each calls `judged`.
+    /// The same command for both, except for their own `judged`.
     fn command(&mut self, holder: &str) -> (Command, Command) {
         let not_after = if self.roll(8) == 0 { 1 } else { LATER };
         let both = |command: Command| (command.clone(), command);
-        // Few, so that one that stood there before is written again.
+        // Only a few, so that an earlier value is written again.
         let stamp = Stamp {
             process: self.roll(2) as u64,
             attempt: self.roll(2) as u64,
@@ -140,7 +140,7 @@ impl Twins {
         }
     }
 
-    /// Some read the members, some are members, and some are none any more.
+    /// Some agents read the members, some are members, and some no longer are.
     fn entry(&mut self, holder: &str) -> Option<Entry> {
         let lives = [0, 1, 60_000, 60_000][self.roll(4)];
         let member = Member {
@@ -154,7 +154,7 @@ impl Twins {
         Some(Entry { member, lives }).filter(|_| self.roll(4) > 0)
     }
 
-    /// What happens to both besides commands.
+    /// What else happens to both.
     fn befall(&mut self) {
         let case = self.roll(20);
         // Refused out of memory, or by a replica, as any client is.
@@ -192,7 +192,7 @@ impl Twins {
                 (data.lock, data.another_type) = (None, done(&["LPUSH", LOCK, "x"]));
             }
             8 => {
-                // A replica of nobody refuses writes, and is promoted again.
+                // A replica of a dead address refuses writes, until it is promoted again.
                 self.redis.tell(&["REPLICAOF", "127.0.0.1", "1"]);
                 self.model.refuses = Some("READONLY You can't write against a read only replica.");
             }
@@ -218,7 +218,7 @@ impl Twins {
         let (real, modelled) = self.command(HOLDERS[holder]);
         let deadline = boottime() + Duration::from_secs(5);
         let reply = self.stores[holder].execute(&real, deadline).await;
-        // The model runs at the moment at which the script ran.
+        // The model runs at the time at which the script ran.
         if let Ok(answer) = &reply {
             self.model.ahead += answer.view.store_micros as i64 - self.model.clock(0) as i64;
         }
@@ -279,7 +279,7 @@ impl Twins {
         self.judged.push((answer.view.judged, expected.view.judged));
     }
 
-    /// What stands in Redis, asked for without a script.
+    /// The data in Redis, read without a script.
     fn compare_keys(&self, case: &str) {
         let data = &self.model.data;
         let types = [LOCK, RECORD].map(|key| self.redis.tell(&["TYPE", key]));
@@ -309,14 +309,14 @@ impl Twins {
             let left = self.redis.tell(&["PTTL", LOCK]);
             let left: i64 = left.trim_start_matches(':').parse().expect("a number");
             let expected = (*expires - self.model.clock(0)) as i64 / 1000;
-            // Time has passed since, within the script too; and a replica expires nothing.
+            // Time has passed since, within the script too, and a replica expires nothing.
             let near = (expected - left) < 5000 && left <= expected + 1000;
             assert!(near, "{case}: {left} ms are left, by the model {expected}");
         }
     }
 }
 
-/// Every engine that the project is held against.
+/// Every engine that the project is tested on.
 #[tokio::test]
 async fn the_model_does_what_the_scripts_do() {
     for engine in engines() {
@@ -383,7 +383,7 @@ async fn a_lock_without_a_ttl_and_one_that_is_no_text_are_seen() {
     assert_eq!((lock.holder.as_str(), lock.remaining), ("host-1", None));
 }
 
-/// The second rung, where the engine has it: the same script under `#!lua flags=allow-oom`.
+/// The second rung, if the engine has it: the same script under `#!lua flags=allow-oom`.
 #[tokio::test]
 async fn without_the_first_rung_redis_refuses_and_with_either_it_does_not() {
     let redis = Redis::start();

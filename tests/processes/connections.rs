@@ -1,4 +1,4 @@
-//! A connection that is gone says nothing about Redis: servers close idle ones, and networks forget them.
+//! A lost connection says nothing about Redis: servers close idle connections, and networks forget them.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,9 +9,9 @@ use stage::proxy::Proxy;
 use stage::{Agent, Cluster, Miner, Redis, Sentinels, boottime_ns, never, wait_for};
 
 const SOON: Duration = Duration::from_secs(10);
-/// What a hand-over may take on a machine that is busy, and far less than any pause after a failure.
+/// How long a hand-over may take on a busy machine: far less than any pause after a failure.
 const FAST: Duration = Duration::from_millis(700);
-/// What an agent says when something failed.
+/// What an agent logs when something failed.
 const FAILED: [&str; 4] = ["failed", "refused", "does not answer", "not ready"];
 
 struct Pair {
@@ -35,7 +35,7 @@ impl Pair {
         }
     }
 
-    /// The leader's miner is killed, and the other one leads at once. Then they change the roles.
+    /// Kills the leader's miner; the other must lead at once. Then the roles are swapped.
     #[track_caller]
     fn hands_over(&mut self, redis: &Redis) {
         let since = boottime_ns();
@@ -49,7 +49,7 @@ impl Pair {
         self.miners.swap(0, 1);
     }
 
-    /// Nothing was told as a failure.
+    /// Checks that nothing was logged as a failure.
     #[track_caller]
     fn was_calm(&self) {
         for agent in &self.agents {
@@ -67,7 +67,7 @@ impl Pair {
     }
 }
 
-/// A first term, of a short lease, that is given back: the next one need not wait until an empty store has settled.
+/// Runs a first term with a short lease and gives it back, so that the next one need not wait for the store to settle.
 fn begin_and_release(url: &str, redis: &Redis) {
     let agent = Agent::spawn("first", &["--redis-url", url, "--lease-ttl", "1s"]);
     agent.wait_until_up();
@@ -77,7 +77,7 @@ fn begin_and_release(url: &str, redis: &Redis) {
     agent.wait_for_log(&["lock released"]);
 }
 
-/// Every connection that Redis has is closed.
+/// Closes every connection of Redis.
 fn close_all(redis: &Redis) {
     for kind in ["normal", "pubsub"] {
         redis.tell(&["CLIENT", "KILL", "TYPE", kind]);
@@ -89,7 +89,7 @@ fn close_all(redis: &Redis) {
 fn a_server_that_closes_idle_connections_costs_no_hand_over() {
     let redis = Redis::with(&["--timeout", "1"]);
     let mut pair = Pair::start(&redis.url(), &redis, &["--lease-ttl", "30s"]);
-    // Long enough for Redis to close what is idle, which it looks for now and then.
+    // Long enough for Redis to close idle connections, for which it looks now and then.
     std::thread::sleep(Duration::from_secs(4));
     pair.hands_over(&redis);
     std::thread::sleep(Duration::from_secs(4));
@@ -254,7 +254,7 @@ fn a_network_that_closes_idle_connections_costs_no_hand_over() {
     pair.was_calm();
 }
 
-/// A NAT forgets a connection and tells neither end. The kernel's keepalive finds out, before somebody must lead.
+/// A NAT forgets a connection and tells neither end. The kernel's keepalive finds out before a takeover needs it.
 #[test]
 fn a_network_that_forgets_connections_costs_no_hand_over_after_some_seconds() {
     let redis = Redis::start();
@@ -262,7 +262,7 @@ fn a_network_that_forgets_connections_costs_no_hand_over_after_some_seconds() {
     let url = format!("redis://127.0.0.1:{}", proxy.port);
     let mut pair = Pair::start(&url, &redis, &["--lease-ttl", "30s"]);
     proxy.forget();
-    // Three seconds of silence and four without an acknowledgement, and one for the kernel to look.
+    // Three seconds of silence, four without an acknowledgement, and one for the kernel's timer.
     std::thread::sleep(Duration::from_secs(9));
     pair.hands_over(&redis);
 }
@@ -278,7 +278,7 @@ fn sentinels_that_close_connections_cost_no_hand_over() {
                 killed.is_ok_and(|it| it.starts_with(':')),
                 "a sentinel closes them"
             );
-            // Those that listen have no type of their own there.
+            // Redis 6.2 has no type of its own for subscribers.
             let _ = sentinel.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
         }
         close_all(&set.primary);

@@ -1,4 +1,4 @@
-//! What an agent costs, where it can be counted: these do not depend on the machine, and must not grow.
+//! Costs of an agent that can be counted: they do not depend on the machine, and must not grow.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use stage::cost::{Monitor, Sent, connections, used};
 use stage::{Agent, Miner, Redis, wait_for};
 
-/// At most so much. Lower a limit where less is needed; raising one wants a reason.
+/// The upper limits. Lower a limit if less is enough; give a reason for raising one.
 mod limit {
-    /// Commands in ten idle seconds, with the default timing, nobody asking: a renewal and a reading of the memory; for the
-    /// standby looks and a rehearsal as well, if one falls into them.
+    /// Commands in ten idle seconds, with the default timing and no queries: a renewal and a reading of the memory; for the
+    /// standby also looks, and a rehearsal if one is due.
     pub const LEADER_COMMANDS: usize = 5;
     pub const STANDBY_COMMANDS: usize = 8;
     /// How often an agent wakes in these ten seconds, its miner beating once in each.
@@ -31,7 +31,7 @@ struct Fleet {
     monitor: Monitor,
     agents: Vec<Agent>,
     miners: Vec<Miner>,
-    /// Where the miners write.
+    /// The Redis that the miners write to.
     _register: Redis,
 }
 
@@ -64,7 +64,7 @@ impl Fleet {
     }
 }
 
-/// Rehearsals, on a shadow of the lock, come when they come.
+/// Leaves out rehearsals, on a shadow of the lock, because their time varies.
 fn scripts(sent: &[Sent]) -> usize {
     let election =
         |it: &&Sent| it.command.starts_with("EVAL") && !it.arguments.contains(":shadow:");
@@ -74,7 +74,7 @@ fn scripts(sent: &[Sent]) -> usize {
 #[test]
 fn an_idle_agent_sends_little_on_few_connections_and_sleeps() {
     let fleet = Fleet::start(1);
-    // The first look at everything is over.
+    // All first looks are over.
     std::thread::sleep(Duration::from_secs(2));
     let ports = [fleet.ports(0), fleet.ports(1)];
     let woken = || fleet.agents.iter().map(|it| used(it.pid()).1);
@@ -133,7 +133,7 @@ fn a_subscription_that_is_lost_costs_one_look() {
 
 #[test]
 fn a_failover_costs_few_scripts() {
-    // Each waits for an empty Redis to settle.
+    // Each agent waits for an empty Redis to settle.
     std::thread::scope(|scope| {
         for (standbys, most) in limit::FAILOVER_SCRIPTS {
             scope.spawn(move || failover(standbys, most));
@@ -143,7 +143,7 @@ fn a_failover_costs_few_scripts() {
 
 fn failover(standbys: usize, most: usize) {
     let mut fleet = Fleet::start(standbys);
-    // What the last standby's coming has caused is over.
+    // Everything that the last standby's start caused is over.
     std::thread::sleep(Duration::from_secs(2));
     fleet.monitor.take();
     fleet.miners[0].kill();
@@ -154,7 +154,7 @@ fn failover(standbys: usize, most: usize) {
     let sent = fleet.monitor.take();
     let count = scripts(&sent);
     println!("{standbys} standbys: {count} scripts");
-    // A release and a begin at least.
+    // At least a release and a begin.
     assert!(count >= 2, "{standbys} standbys: {sent:?}");
     assert!(count <= most, "{standbys} standbys: {sent:?}");
 }

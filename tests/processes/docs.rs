@@ -1,4 +1,4 @@
-//! What the documents say exists: tests, metrics, commands, flags.
+//! Everything that the documents name exists: tests, metrics, commands, flags.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +33,7 @@ fn sources(folder: &Path) -> Vec<(String, String)> {
     found
 }
 
-/// What a person reads who runs it, beside the README.
+/// What an operator reads, besides the README.
 fn manuals() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/runbooks");
     let pages = fs::read_dir(folder).expect("the runbooks").map(|page| {
@@ -111,7 +111,7 @@ fn every_metric_that_the_documents_name_is_exported() {
         let text = read(&document);
         let words = text.split(|it: char| !it.is_ascii_alphanumeric() && it != '_');
         let metrics = words.filter(|word| word.starts_with("ha_miner_"));
-        // The document's own check greps for the beginning of two names.
+        // `contains`, because the document's own check greps for the beginning of two names.
         for metric in metrics {
             assert!(
                 exported.contains(metric),
@@ -132,7 +132,7 @@ fn help(command: &str) -> String {
     String::from_utf8_lossy(&output.expect("the command runs").stdout).into_owned()
 }
 
-/// What is given to `understudy` in a line of a shell, or in a text between backticks.
+/// The arguments of `understudy` in a line of a shell, or in a text between backticks.
 fn typed(line: &str) -> impl Iterator<Item = Vec<&str>> {
     let code = line.split(" # ").next().unwrap_or_default();
     let commands = code.split([';', '|']).flat_map(|it| it.split(" -- "));

@@ -1,4 +1,4 @@
-//! `understudy doctor` tells before the night what would not work, and changes nothing.
+//! `understudy doctor` reports in advance what would not work, and changes nothing.
 
 use std::process::Command;
 use std::time::Duration;
@@ -15,7 +15,7 @@ struct Report {
 }
 
 impl Report {
-    /// The verdict, what it says and what to do, of one check.
+    /// The verdict, the finding and the advice of one check.
     fn check(&self, name: &str) -> (&str, String) {
         let found = self.checks.iter().find(|check| check["check"] == name);
         let check = found.unwrap_or_else(|| panic!("no check {name} in\n{}", self.text));
@@ -44,7 +44,7 @@ fn doctor(flags: &[&str]) -> Report {
     let (_, json) = run(&["--json"]);
     let json: Value = serde_json::from_str(&json).unwrap_or_else(|_| panic!("no JSON: {json}"));
     let checks = json["checks"].as_array().expect("checks").clone();
-    // Nothing is promised of a server that was not reached.
+    // No bounds for a server that was not reached.
     let bounds = json["bounds"].as_array().expect("bounds").len();
     let reached = checks[0]["verdict"] != "fail";
     assert!(
@@ -99,7 +99,7 @@ fn what_is_wrong_is_named_with_what_to_do() {
     assert_eq!(report.code, 1);
 }
 
-/// How many agents more a Redis can carry, and what becomes of those that are idle.
+/// How many more agents a Redis can carry, and what happens to idle ones.
 #[test]
 fn room_for_agents_and_idle_connections_are_told() {
     let redis = Redis::with(&["--maxclients", "100"]);
@@ -195,7 +195,7 @@ fn nobody_there_and_nobody_let_in_are_told_apart() {
     report.must("reach", "fail", "cluster support disabled");
 }
 
-/// The line that it prints is enough for an agent, out of memory too, and nothing that an agent does is refused.
+/// The printed ACL line is enough for an agent, out of memory too: Redis refuses nothing that an agent does.
 #[test]
 fn the_acl_line_is_enough_on_every_engine() {
     for engine in engines() {
@@ -236,7 +236,7 @@ fn the_acl_line_is_enough(redis: &Redis) {
     doctor(&["--redis-url", &url]).must("permissions", "ok", "miner may do all");
 }
 
-/// Managed services refuse some commands. What can be done without is.
+/// Managed services refuse some commands. The agent does without those it can do without.
 #[test]
 fn what_a_service_refuses_is_lived_without_or_named() {
     let redis = Redis::start();
@@ -265,7 +265,7 @@ fn what_a_service_refuses_is_lived_without_or_named() {
     let took = second.wait_until_told_to_lead(killed, SOON) - killed;
     assert!(took < 1_500_000_000, "{took} ns");
     agents.iter_mut().for_each(Agent::kill);
-    // Without INFO nobody can tell that data was lost.
+    // Without INFO the agent cannot tell that data was lost.
     redis.tell(&["ACL", "SETUSER", "miner", "-info"]);
     let report = doctor(&["--redis-url", &url]);
     assert_eq!(report.code, 1);

@@ -1,4 +1,4 @@
-//! The same story on every engine, and behind Sentinel and in a cluster: elected, the miner dies, it dies out of
+//! The same scenario on every engine, behind Sentinel, and in a cluster: elected, the miner dies, it dies out of
 //! memory, Redis restarts without its data.
 
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use stage::{
 const TTL: Duration = Duration::from_secs(3);
 const FLAGS: [&str; 4] = ["--lease-ttl", "3s", "--redis-timeout", "1s"];
 const SOON: Duration = Duration::from_secs(8);
-/// What a hand-over may take on a machine that is busy: the benchmark tells what it takes.
+/// How long a hand-over may take on a busy machine; the benchmark measures how long it does take.
 const FAST: Duration = Duration::from_millis(1000);
 
 /// `primary` is the server that holds the lock under `url`.
@@ -41,7 +41,7 @@ fn tell_the_story(what: &str, url: &str, primary: &mut Redis) {
     primary.kill();
     let restarted = boottime_ns();
     primary.start_again();
-    // It renews by its next turn at the latest.
+    // It renews at its next turn at the latest.
     wait_for("the term is written again", SOON, || {
         let holder = primary.tell(&["GET", "ha:miner:global_leader"]);
         holder.starts_with("a-").then_some(())
@@ -67,7 +67,7 @@ fn on_every_engine() {
     }
 }
 
-/// Threads that read and write for it change when it sees what.
+/// Redis 8 with I/O threads, which change when it sees which command.
 #[test]
 fn with_io_threads() {
     let mut redis = Redis::of(&newest(engines()), &["--io-threads", "3"]);
@@ -75,7 +75,7 @@ fn with_io_threads() {
     tell_the_story("io-threads 3", &url, &mut redis);
 }
 
-/// Redis 8 where it is among them, which `make test` sees to.
+/// Redis 8, if it is among the engines; `make test` provides it.
 fn newest(engines: Vec<PathBuf>) -> PathBuf {
     let newest = engines
         .iter()

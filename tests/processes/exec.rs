@@ -192,7 +192,7 @@ fn its_programs_code_and_output_are_its_own_and_no_password_is_passed_on() {
     lines.sort_unstable();
     assert!(lines[0].starts_with("UNDERSTUDY_FENCING_TOKEN=1"), "{said}");
     assert_eq!(lines[1..], ["UNDERSTUDY_INSTANCE=alpha"]);
-    // The lock was given back.
+    // The lock was released.
     assert_eq!(redis.tell(&["EXISTS", "jobs:work"]), ":0");
 }
 
@@ -218,7 +218,7 @@ fn a_signal_reaches_the_program_and_the_other_starts_at_once() {
     alone(place.path());
 }
 
-/// One of the three is killed or stopped, beside agents of their own that live on.
+/// One of the three is killed or stopped, while their agents, which run separately, continue.
 fn struck(strike: impl FnOnce(&Exec, [i32; 2])) -> Duration {
     let (redis, place) = (Redis::start(), TempDir::new().unwrap());
     let flags = ["--lease-ttl", "3s", "--miner-timeout", "1500ms"];

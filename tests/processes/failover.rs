@@ -1,5 +1,5 @@
-//! Who leads when something dies, stops or is cut off: real processes, real signals, a real Redis. All of
-//! it also while Redis is out of memory.
+//! Who leads when something dies, stops or is cut off: real processes, real signals, a real Redis. Everything
+//! also while Redis is out of memory.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use stage::{Agent, Miner, Redis, boottime_ns, check_acts, engine, never, wait_fo
 const TTL: Duration = Duration::from_secs(3);
 const FLAGS: [&str; 4] = ["--lease-ttl", "3s", "--redis-timeout", "1s"];
 const SOON: Duration = Duration::from_secs(5);
-/// What a fast hand-over may take on a machine that is busy: the benchmark tells what it takes.
+/// How long a fast hand-over may take on a busy machine; the benchmark measures how long it does take.
 const FAST: Duration = Duration::from_millis(1000);
 
 /// Two agents with a miner each, the first of which leads.
 struct Pair {
-    /// Lives as long as the pair.
+    /// Kept alive as long as the pair.
     _redis: Redis,
     agents: [Agent; 2],
     miners: [Miner; 2],
@@ -80,7 +80,7 @@ fn a_killed_miner_is_succeeded_at_once() {
             "token=",
             "reason=\"no_miner\"",
         ]);
-        // Elections less losses is whether it leads.
+        // Elections less losses is 1 if it leads, else 0.
         for (agent, [status, elections, losses]) in
             pair.agents.iter().zip([[0.0, 1.0, 1.0], [1.0, 1.0, 0.0]])
         {
@@ -139,7 +139,7 @@ fn a_resignation_hands_over_at_once_and_holds_off() {
         pair.second_leads_within(since, FAST);
         pair.agents[0].wait_for_reason("hold_off", SOON);
         pair.agents[0].wait_for_log(&["resigned", "reason=\"resigned\""]);
-        // Held off means held off, even when the other miner goes.
+        // It holds off even when the other miner is gone.
         pair.miners[1].kill();
         never(
             "it leads while it holds off",
@@ -184,7 +184,7 @@ fn an_agent_that_remembers_takes_its_own_lock_back_at_once() {
     first.start_again();
     let act = miner.wait_until_acting(since + 1_000_000_000, SOON);
     let took = Duration::from_nanos(act.at - since);
-    // Not before what was granted has run out, and long before the lock has.
+    // Not before the grant has run out, and long before the lock has.
     assert!(took > Duration::from_millis(900), "{took:?}");
     assert!(took < SOON, "{took:?}");
     assert_eq!(first.status()["instance_id"], holder);
@@ -192,7 +192,7 @@ fn an_agent_that_remembers_takes_its_own_lock_back_at_once() {
     let told = other.told_to_lead(0);
     assert!(told.is_none(), "the other led meanwhile");
     check_acts(&[&miner, &other]);
-    // Nobody else may use the folder.
+    // No other agent may use the folder.
     let mut third = Agent::start("c", &redis, &["--state-dir", path]);
     assert!(!third.wait_until_gone(SOON).success());
     third.wait_for_log(&["--state-dir=", "another agent uses it"]);
@@ -315,7 +315,7 @@ fn a_go_miners_lock_is_respected_and_taken_after_it_ends() {
         assert_eq!(redis.tell(&["EXPIRE", lock, "4"]), ":1");
         assert!(!agent.leads());
     }
-    // It dies, and its lock ends by itself.
+    // It dies, and its lock expires by itself.
     never(
         "the lock is taken while it lives",
         Duration::from_millis(3500),
@@ -346,7 +346,7 @@ fn an_agent_that_starts_before_redis_serves_and_joins() {
     assert_eq!(agent.get("/ready").expect("an answer").0, 200);
 }
 
-/// Its looks have failed for so long by then that the next one would come seconds later.
+/// By then its looks have failed for so long that the next one would come seconds later.
 #[test]
 fn a_redis_that_was_slow_to_load_is_seen_at_once() {
     let options = Redis::slow_to_load(&engine(), 30);
@@ -361,7 +361,7 @@ fn a_redis_that_was_slow_to_load_is_seen_at_once() {
     agent.wait_for_reason("store_settling", Duration::from_secs(4));
 }
 
-/// The same for a replica that is promoted where it stands, which cuts nobody off.
+/// The same for a replica that is promoted in place, which closes no connection.
 #[test]
 fn a_replica_that_was_promoted_is_seen_at_once() {
     let redis = Redis::with(&["--replicaof", "127.0.0.1", "1"]);
@@ -382,7 +382,7 @@ fn a_replica_that_was_promoted_is_seen_at_once() {
     agent.wait_for_reason("store_settling", Duration::from_secs(4));
 }
 
-/// A standby that stays connected to the old primary would see the same lock there, and judge it by another generation.
+/// A standby that stayed connected to the old primary would see the same lock there, and judge it by another generation.
 #[test]
 fn standbys_follow_a_name_to_the_next_primary() {
     let [old, new] = [Redis::start(), Redis::start()];
@@ -422,11 +422,11 @@ fn standbys_follow_a_name_to_the_next_primary() {
     leader.signal(Signal::TERM);
     let told = std::time::Instant::now();
     standby.wait_until_leading(SOON);
-    // Where it judged the old primary, a TTL passed first, and Redis refused to let it begin.
+    // When it judged the old primary, a TTL passed first, and then the script refused to begin.
     assert!(told.elapsed() < TTL, "after {:?}", told.elapsed());
 }
 
-/// From 2^53 on, one more is the same number to Redis' scripts.
+/// From 2^53 on, Redis' scripts cannot tell a number from the next one.
 #[test]
 fn no_fencing_token_is_given_twice_at_the_end_of_the_numbers() {
     let redis = Redis::start();
@@ -463,7 +463,7 @@ fn the_agent_that_is_the_candidate_itself_leads_without_a_miner() {
     assert_eq!(agent.token(), token, "it renews by itself");
 }
 
-/// Found by the chaos: a miner that dials a stopped agent must still end when it is asked to.
+/// Found by chaos: a miner that dials a stopped agent must still end when it is told to.
 #[test]
 fn a_miner_ends_although_its_agent_hangs() {
     let redis = Redis::start();
@@ -481,7 +481,7 @@ fn a_blocked_standard_output_stalls_nobody() {
     use std::process::{Command, Stdio};
     let redis = Redis::start();
     let http = format!("127.0.0.1:{}", stage::free_port());
-    // A pipe that is full, and that nobody reads.
+    // A full pipe that nobody reads.
     let (_reader, writer) = std::io::pipe().expect("a pipe");
     let mut filling = writer.try_clone().expect("another handle");
     std::thread::spawn(move || std::io::Write::write_all(&mut filling, &[b'x'; 1 << 20]));

@@ -1,5 +1,5 @@
-//! A fleet half of today's Go miners, which carry their elector inside them, and half of miners beside understudy: what
-//! holds there, and what does not. The Go miner is the double of tests/chaos/incumbent.rs.
+//! A mixed fleet: half today's Go miners with their built-in elector, half miners beside understudy. What holds there, and
+//! what does not. The Go miner is the double of tests/chaos/incumbent.rs.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const FLAGS: [&str; 2] = ["--lease-ttl", "3s"];
 const SOON: Duration = Duration::from_secs(10);
 const LOCK: &str = "ha:miner:global_leader";
 
-/// A Go miner: it knows no agent.
+/// A Go miner, which has no agent.
 fn old(redis: &Redis) -> Miner {
     let flags = ["--redis-url", &redis.url(), "--ttl-ms", "3000"];
     let flags = [&flags[..], &["--heartbeat-ms", "1000"]].concat();
@@ -34,7 +34,7 @@ fn leads(redis: &Redis, who: &str) -> bool {
     redis.tell(&["GET", LOCK]).starts_with(who)
 }
 
-/// When they acted, in order: who, and when last before the other did.
+/// Who acted, in order, and when each last acted before the other did.
 fn overlaps(one: &Miner, other: &Miner) -> usize {
     let mut acts: Vec<(u64, bool)> = [(one, true), (other, false)]
         .into_iter()
@@ -48,7 +48,7 @@ fn overlaps(one: &Miner, other: &Miner) -> usize {
 #[test]
 fn each_side_waits_for_the_other_and_takes_over_from_it() {
     let redis = Redis::start();
-    // The old one leads: the new one stands by, and says who leads.
+    // The old miner leads: the new one stands by, and says who leads.
     let mut go = old(&redis);
     wait_for("the old one acts", SOON, || {
         (!go.moments().is_empty()).then_some(())
@@ -58,12 +58,12 @@ fn each_side_waits_for_the_other_and_takes_over_from_it() {
     let leader = agent.status()["leader_id"].to_string();
     assert!(leader.starts_with("\"old"), "{leader}");
     never("the new one leads", 2 * TTL, || agent.leads());
-    // It dies out of memory, and the new one is elected all the same.
+    // The old miner dies while Redis is out of memory, and the new one is still elected.
     redis.fill();
     let killed = boottime_ns();
     go.kill();
     miner.wait_until_acting(killed, TTL + SOON);
-    // The new one leads: another old one finds the lock taken at every heartbeat.
+    // The new miner leads: another old one finds the lock taken at every heartbeat.
     let again = old(&redis);
     never("the old one leads", 2 * TTL, || leads(&redis, "old"));
     assert!(again.moments().is_empty());
@@ -74,15 +74,15 @@ fn each_side_waits_for_the_other_and_takes_over_from_it() {
     let act = wait_for("the old one leads", SOON, || {
         again.moments().into_iter().find(|at| *at > released)
     });
-    // Had it not been released, the lock would have had two thirds of its TTL left at least.
+    // Without the release, the lock would have had at least two thirds of its TTL left.
     let took = Duration::from_nanos(act - released);
     assert!(took < TTL - HEARTBEAT, "only after {took:?}");
-    // Two hand-overs, and nobody acted before the other had ended.
+    // Two hand-overs, and neither acted before the other had ended.
     assert_eq!(overlaps(&go, &miner), 1);
     assert_eq!(overlaps(&again, &miner), 1);
 }
 
-/// Its release tells nobody: the new side finds the lock free when it looks.
+/// The old release publishes nothing: the new side finds the lock free when it looks.
 #[test]
 fn an_old_leader_that_ends_in_order_is_succeeded_before_its_lock_would_have_ended() {
     let redis = Redis::start();
@@ -102,11 +102,11 @@ fn an_old_leader_that_ends_in_order_is_succeeded_before_its_lock_would_have_ende
     assert_eq!(overlaps(&go, &miner), 1);
 }
 
-/// What does not hold: a lock that Redis has lost is taken by the old side at its next heartbeat.
+/// A limit: if Redis loses the lock, the old side takes it at its next heartbeat.
 #[test]
 fn a_lost_lock_brings_two_leaders_until_the_new_one_renews() {
     let redis = Redis::start();
-    // It renews so rarely that the old one's heartbeat comes first.
+    // The new leader renews so rarely that the old miner's heartbeat comes first.
     let (agent, miner) = new(&redis, &["--lease-ttl", "9s", "--renew-every", "3s"]);
     miner.wait_until_acting(0, 3 * TTL + SOON);
     let go = old(&redis);
@@ -125,7 +125,7 @@ fn a_lost_lock_brings_two_leaders_until_the_new_one_renews() {
     assert!(overlaps(&go, &miner) > 1, "both acted");
 }
 
-/// What does not hold: an old leader goes on after a pause as if nothing had been.
+/// A limit: after a pause an old leader continues as if nothing had happened.
 #[test]
 fn an_old_leader_that_was_paused_acts_beside_the_new_one() {
     let redis = Redis::start();
@@ -138,7 +138,7 @@ fn an_old_leader_that_was_paused_acts_beside_the_new_one() {
     let paused = boottime_ns();
     go.signal(Signal::STOP);
     miner.wait_until_acting(paused, TTL + SOON);
-    // Its heartbeat would soon tell it: Redis is slow, so that it is sure to act before.
+    // Its heartbeat would soon tell it, so make Redis slow: then it is sure to act first.
     redis.pause();
     let goes_on = boottime_ns();
     go.signal(Signal::CONT);

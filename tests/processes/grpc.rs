@@ -1,4 +1,4 @@
-//! The gRPC surface, spoken to as a miner's author would: with a generated client.
+//! The gRPC API, used as a miner's author would use it: with a generated client.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ use understudy::proto::{
 const FLAGS: [&str; 4] = ["--lease-ttl", "3s", "--miner-timeout", "900ms"];
 const SOON: Duration = Duration::from_secs(10);
 
-/// A stream that is driven by hand.
+/// A stream driven by the test.
 struct Campaign {
     requests: mpsc::Sender<CampaignRequest>,
     responses: Streaming<CampaignResponse>,
@@ -80,7 +80,7 @@ impl Campaign {
             .expect("the stream goes on"))
     }
 
-    /// Beats, without acknowledging anything, until the agent says this.
+    /// Beats, without acknowledging anything, until the agent reports this reason.
     async fn until(&mut self, wanted: impl Fn(&Leadership) -> bool) -> Leadership {
         let began = Instant::now();
         loop {
@@ -153,7 +153,7 @@ async fn a_second_campaign_waits_for_the_silence_of_the_first_and_gets_a_term_of
     assert_eq!(beside.code(), Code::AlreadyExists);
     agent.wait_for_reason("miner_silent", SOON);
     let connected = "ha_miner_miner_connected{instance=\"a\"}";
-    // The grant lapses by the clock; the election sees the silence when it turns.
+    // The grant lapses by the clock; the election notices the silence at its next turn.
     wait_for("a silent miner is none", SOON, || {
         (agent.metric(connected) == Some(0.0)).then_some(())
     });
@@ -190,7 +190,7 @@ async fn a_demotion_is_released_when_it_is_acknowledged_and_else_waited_out() {
             client.resign(request).await.map(|_| began.elapsed())
         })
     };
-    // Nobody says that the work has ended: the grant is waited out.
+    // Nobody says that the work has ended, so the agent waits the grant out.
     let leading = campaign.until_leading().await;
     let left = Duration::from_nanos(leading.valid_until_boottime_ns - stage::boottime_ns());
     let took = resign(&channel).await.expect("no panic").expect("resigned");
@@ -198,7 +198,7 @@ async fn a_demotion_is_released_when_it_is_acknowledged_and_else_waited_out() {
         took + Duration::from_millis(100) > left,
         "released after {took:?}, the grant had {left:?} left"
     );
-    // An acknowledgement of what was not sent on this stream says nothing; one of the demotion does.
+    // An acknowledgement of something not sent on this stream has no effect; one of the demotion does.
     let newer = |told: &Leadership| told.fencing_token > leading.fencing_token;
     campaign.until(newer).await;
     let resigning = resign(&channel);
@@ -222,8 +222,8 @@ async fn a_demotion_is_released_when_it_is_acknowledged_and_else_waited_out() {
     );
 }
 
-/// A miner may end its call in either way that HTTP/2 has, END_STREAM and RST_STREAM: both times the lock is
-/// released at once, long before the grant runs out.
+/// A miner may end its call in either of HTTP/2's ways, END_STREAM and RST_STREAM: in both cases the agent releases the
+/// lock at once, long before the grant runs out.
 #[tokio::test]
 async fn a_miner_that_stands_down_holds_no_lock_and_keeps_its_stream() {
     let (redis, agent, channel) = start(&[]).await;
@@ -233,7 +233,7 @@ async fn a_miner_that_stands_down_holds_no_lock_and_keeps_its_stream() {
     let stood_down = |told: &Leadership| told.reason() == Reason::NotCandidate;
     campaign.stand_down().await;
     while !stood_down(&campaign.next().await.expect("the stream goes on")) {}
-    // Nothing is claimed to have stopped: the lock stays for as long as the last grant may be acted on.
+    // Nobody claims that the work has stopped, so the lock stays until the last grant has run out.
     let mut freed = None;
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(3) {
@@ -311,7 +311,7 @@ async fn the_miners_own_end_releases_at_once_however_it_is_said() {
         let began = Instant::now();
         while !agent.leads() {
             assert!(began.elapsed() < SOON, "{reset:?}: not elected");
-            // A message without a field that is set.
+            // A message with no field set.
             let beat = hyper::body::Bytes::from_static(&[0; 5]);
             requests.send_data(beat, false).expect("the stream is open");
             sleep(Duration::from_millis(100)).await;
@@ -359,7 +359,7 @@ async fn resigning_answers_what_is_wrong() {
     }
 }
 
-/// Giving up what cannot be given back would stop the leader for nobody.
+/// Giving up a lock that cannot be released would stop the leader and help nobody.
 #[tokio::test]
 async fn nobody_resigns_while_redis_is_away() {
     let redis = Redis::start();
@@ -542,7 +542,7 @@ async fn health_and_reflection_are_served() {
         service: "ready".into(),
     };
     let mut states = watch.watch(request).await.expect("a stream").into_inner();
-    // It falls, and rises again when nothing else happens but that a refusal has passed.
+    // It falls, and rises again when only the time after a refusal has passed.
     for awaited in [ServingStatus::NotServing, ServingStatus::Serving] {
         match awaited {
             ServingStatus::NotServing => redis.fill(),
@@ -662,7 +662,7 @@ async fn a_unix_socket_serves_and_is_private() {
         .next()
         .await
         .expect("an answer");
-    // A live one is not.
+    // A live socket is not replaced.
     let mut second = Agent::start("b", &redis, &flags);
     assert!(!second.wait_until_gone(SOON).success());
     second.wait_for_log(&["--grpc-socket=", "another process listens"]);
@@ -672,7 +672,7 @@ async fn a_unix_socket_serves_and_is_private() {
     assert!(!path.exists(), "it takes its socket with it");
 }
 
-/// What keeps a connection open, and says as little as it can.
+/// The least that keeps a connection open.
 async fn idler(address: &str, manner: usize) -> std::io::Result<tokio::net::TcpStream> {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
@@ -685,7 +685,7 @@ async fn idler(address: &str, manner: usize) -> std::io::Result<tokio::net::TcpS
     Ok(stream)
 }
 
-/// The connections of those who say nothing are more than there are places, and are open when the miner comes.
+/// There are more silent connections than places, and they are open when the miner comes.
 #[tokio::test]
 async fn those_who_say_nothing_keep_no_miner_out() {
     let redis = Redis::start();

@@ -21,7 +21,7 @@ const FLAGS: [&str; 6] = [
     "probe",
 ];
 
-/// A miner that serves HTTP and answers with the code that is set; 0: not at all.
+/// A miner that serves HTTP and answers with this code; 0: not at all.
 struct Served {
     port: u16,
     code: Arc<AtomicU16>,
@@ -33,7 +33,7 @@ impl Served {
         let port = listener.local_addr().expect("its address").port();
         let code = Arc::new(AtomicU16::new(200));
         let answers = Arc::clone(&code);
-        // It ends with the process.
+        // The thread ends with the process.
         thread::spawn(move || {
             let mut silent = Vec::new();
             for mut stream in listener.incoming().flatten() {
@@ -79,7 +79,7 @@ fn a_miner_that_is_not_healthy_is_succeeded_after_its_timeout() {
     });
     let leader = usize::from(!agents[0].leads());
     let other = 1 - leader;
-    // What is not healthy, and then what is silent.
+    // An unhealthy miner, and then a silent one.
     for (sick, next, code) in [(leader, other, 503), (other, leader, 0)] {
         let token = agents[sick].token();
         miners[next].says(204);
@@ -90,7 +90,7 @@ fn a_miner_that_is_not_healthy_is_succeeded_after_its_timeout() {
         let since = Instant::now();
         agents[next].wait_until_leading(SOON);
         let took = since.elapsed();
-        // The last good answer may be a heartbeat old, and a hand-over takes its time.
+        // The last good answer may be a heartbeat old, and the hand-over takes time.
         assert!(
             took < MINER_TIMEOUT + Duration::from_millis(1000),
             "{took:?}"
@@ -120,7 +120,7 @@ fn a_port_that_takes_connections_is_alive() {
     });
 }
 
-/// The agent's own health service stands for a miner's.
+/// The agent's own health service stands in for a miner's.
 #[test]
 fn a_grpc_health_service_is_asked() {
     let redis = Redis::start();
@@ -135,7 +135,7 @@ fn a_grpc_health_service_is_asked() {
     agent.wait_until_leading(SOON);
     miner.kill();
     wait_for("it leads no more", SOON, || (!agent.leads()).then_some(()));
-    // Not its service: not healthy.
+    // A service that it does not have is not healthy.
     miner.start_again();
     agent.wait_until_leading(SOON);
     let probe = format!("grpc://{}/nonsense", miner.address());
@@ -154,9 +154,9 @@ fn a_grpc_health_service_is_asked() {
     assert_eq!(other.reason(), "no_miner");
 }
 
-/// A client that polls `/leader` may act on a yes until it asks again. When a lease runs out, docs/safety.md promises 1 % of the TTL
-/// and 200 ms between the last yes of one and the first of the other, whatever else happens then: here the one that has
-/// lost its lease is told to stop. `RUNS=1000` for more of them.
+/// A client that polls `/leader` may act on a yes until it asks again. When a lease runs out, docs/safety.md promises 1 % of
+/// the TTL and 200 ms between the last yes of one agent and the first of the next, whatever else happens. Here the agent
+/// that has lost its lease is told to stop. `RUNS=1000` repeats it more often.
 #[test]
 fn nobody_says_yes_for_a_while_after_a_lease_has_run_out() {
     const TTL: Duration = Duration::from_secs(1);

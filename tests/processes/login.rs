@@ -1,4 +1,4 @@
-//! Getting in: TLS, users, and passwords that change.
+//! Logging in: TLS, users, and passwords that change.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ const FLAGS: [&str; 6] = [
     "always",
 ];
 
-/// An authority, and a certificate of it for an address or a host name, in PEM files.
+/// An authority, and a certificate that it issued for an address or a host name, in PEM files.
 struct Papers {
     folder: TempDir,
 }
@@ -69,7 +69,7 @@ impl Papers {
             .collect()
     }
 
-    /// Of a server, which speaks TLS to those who have a certificate of the same authority.
+    /// The options of a server that accepts TLS clients with a certificate of the same authority.
     fn of_server(&self) -> Vec<String> {
         self.options(["--tls-ca-cert-file", "--tls-cert-file", "--tls-key-file"])
     }
@@ -111,7 +111,7 @@ fn over_tls_with_a_certificate_of_ones_own() {
         said.contains("write rediss:// instead of redis://"),
         "{said}"
     );
-    // A client that the server rejects, or that rejects the server, is told so.
+    // If either side rejects the other, the agent says so.
     let other = Papers::new();
     let stranger = ["--redis-ca-file", &other.path("ca.pem")];
     let without = &whole[..2];
@@ -150,7 +150,7 @@ fn over_tls_to_the_next_primary(papers: &Papers, url: &str, fail_over: impl FnOn
     let said = said.expect("the doctor runs");
     assert!(said.status.success(), "{said:?}");
     fail_over();
-    // By then the last lease that the old primary gave has ended.
+    // By then the last lease from the old primary has ended.
     std::thread::sleep(Duration::from_secs(3));
     agent.wait_until_leading(3 * SOON);
 }
@@ -205,14 +205,14 @@ fn over_tls_behind_sentinels_that_go_by_names() {
     );
 }
 
-/// Redis hangs up on a stranger who says much, before it says NOAUTH.
+/// Redis closes the connection of an unauthenticated client that sends much, before it answers NOAUTH.
 #[test]
 fn a_password_that_is_asked_for_under_a_leader_is_called_by_its_name() {
     let redis = Redis::start();
     let agent = Agent::start("a", &redis, &FLAGS);
     agent.wait_until_leading(3 * SOON);
     redis.tell(&["CONFIG", "SET", "requirepass", "new"]);
-    // Nobody is let in any more, the test neither.
+    // From now on Redis lets nobody in, including the test.
     let killed = redis.ask_with("new", &["CLIENT", "KILL", "TYPE", "normal"]);
     assert!(killed.is_ok(), "{killed:?}");
     agent.wait_for_reason("redis_auth", SOON);
@@ -264,7 +264,7 @@ fn a_password_that_was_rotated_is_read_again() {
     assert!(agent.logged(&["WARN", "lost"]).is_empty());
 }
 
-/// What a command says, and its code.
+/// The output and exit code of a command.
 fn told(words: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(program("UNDERSTUDY_BIN", "understudy"));
     told_by(command.args(words))
@@ -374,7 +374,7 @@ fn a_url_that_is_not_understood_is_never_shown() {
         assert_eq!(code, Some(64), "{words:?}: {said}");
         assert!(!said.contains("hunter2"), "{words:?}: {said}");
     }
-    // A wrong word that can hold no secret is shown to help its author.
+    // A wrong word that cannot hold a secret is shown, to help the user.
     assert!(told(&["statos"]).1.contains("'statos'"));
 }
 
@@ -416,7 +416,7 @@ fn a_secret_is_the_same_whatever_way_it_came() {
     }
 }
 
-/// Whoever dials there is noted, and gets no answer.
+/// Records who dials, and never answers.
 struct Door {
     listener: TcpListener,
 }
@@ -477,7 +477,7 @@ fn files_that_come_after_the_agent_are_waited_for() {
     never("it is told twice", Duration::from_secs(2), || {
         agent.logged(&WAITING).len() > 1
     });
-    // They come one by one, and what stands in them first is not yet right.
+    // The files appear one by one, at first with wrong contents.
     std::fs::write(at("password"), "").expect("a file");
     std::fs::write(at("ca.pem"), "hunter2").expect("a file");
     std::fs::copy(papers.path("ca.pem"), at("cert.pem")).expect("a file");

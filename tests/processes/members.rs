@@ -1,4 +1,4 @@
-//! Who could take over, and handing over on purpose.
+//! The list of candidates, and planned hand-overs.
 
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -26,7 +26,7 @@ fn candidates(redis: &Redis) -> Vec<Value> {
     said["candidates"].as_array().expect("a list").clone()
 }
 
-/// Waits until it is a candidate, and ready to take over.
+/// Waits until this agent is a candidate and ready to take over.
 fn wait_until_ready(redis: &Redis, name: &str) {
     wait_for(&format!("{name} is ready"), SOON, || {
         let all = candidates(redis);
@@ -42,7 +42,7 @@ fn pod(name: &str, redis: &Redis, flags: &[&str]) -> (Agent, Miner) {
     (agent, miner)
 }
 
-/// The first leads, and all are ready.
+/// Starts agents of which the first leads and all are ready.
 fn pods(names: &[&str], redis: &Redis) -> Vec<(Agent, Miner)> {
     let mut pods: Vec<(Agent, Miner)> = Vec::new();
     for name in names {
@@ -72,7 +72,7 @@ fn the_candidates_are_listed_out_of_memory_too_and_those_that_ended_are_not() {
         said.contains("\n  a  leads, version ") && said.contains("\n  b  ready, version "),
         "{said}"
     );
-    // An agent without a miner is no candidate, one that is gone is forgotten.
+    // An agent without a miner is not a candidate, and one that is gone disappears.
     pods[1].1.kill();
     wait_for("its entry is gone", SOON, || {
         (candidates(&redis).len() == 1).then_some(())
@@ -123,7 +123,7 @@ fn a_resignation_goes_to_the_one_that_is_named_or_is_refused() {
     check_acts(&miners);
 }
 
-/// It is named and frozen: the others wait a second for it, and not longer.
+/// A named successor is frozen: the others wait one second for it, and no longer.
 #[test]
 fn a_successor_that_cannot_is_succeeded_a_second_later() {
     let redis = Redis::start();
@@ -141,7 +141,7 @@ fn a_successor_that_cannot_is_succeeded_a_second_later() {
     pods[1].0.signal(Signal::CONT);
 }
 
-/// What a user may not write is not written, and nothing else changes: this is the line of the version before.
+/// If the user may not write the list, nothing else changes. This is the ACL line of the previous version.
 #[test]
 fn without_the_permission_only_the_candidates_are_missing() {
     let redis = Redis::start();
@@ -186,7 +186,7 @@ fn works_without_members(redis: &Redis, url: &str) {
     again.wait_until_told_to_lead(stopped, SOON);
 }
 
-/// A Redis that takes no writes is looked at as ever.
+/// If Redis refuses writes, agents still look as usual.
 #[test]
 fn a_look_works_where_nobody_can_write() {
     let redis = Redis::start();
@@ -233,7 +233,7 @@ fn rolling_update(replicas: usize, fill: bool) {
     let from = boottime_ns();
     let mut new = Vec::new();
     for (agent, miner) in &mut old {
-        // Started in another second than the one before.
+        // Start in another second than the previous one.
         std::thread::sleep(Duration::from_secs(1));
         let name = format!("new{}", new.len());
         new.push(pod(&name, &redis, &[]));

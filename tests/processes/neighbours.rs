@@ -1,4 +1,4 @@
-//! Others on the same Redis: another fleet in another database, clients that may publish, agents of the version before.
+//! Others on the same Redis: a fleet in another database, clients that may publish, agents of the previous version.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use stage::{Agent, Miner, Redis, boottime_ns, check_acts, wait_for};
 
 const FLAGS: [&str; 2] = ["--lease-ttl", "3s"];
 const SOON: Duration = Duration::from_secs(10);
-/// I7: a leader is there within the TTL and 2 s.
+/// I7: there is a leader within the TTL and 2 s.
 const SUCCEEDED: Duration = Duration::from_secs(5);
 
 /// Two pods in this database; the first of them leads. Their miners write to `register`.
@@ -27,7 +27,7 @@ fn pair(redis: &Redis, database: u32, register: &Redis) -> [(Agent, Miner); 2] {
     })
 }
 
-/// Agent and miner of the leader die together: the lock must run out.
+/// The leader's agent and miner die together, so the lock must run out.
 fn kill_leader(pair: &mut [(Agent, Miner); 2]) {
     let since = boottime_ns();
     pair[0].0.kill();
@@ -37,7 +37,7 @@ fn kill_leader(pair: &mut [(Agent, Miner); 2]) {
     assert!(took < SUCCEEDED, "the other leads only after {took:?}");
 }
 
-/// Pub/sub knows no databases.
+/// Pub/sub ignores databases.
 #[test]
 fn a_fleet_in_another_database_keeps_nobody_from_leading() {
     let redis = Redis::start();
@@ -45,7 +45,7 @@ fn a_fleet_in_another_database_keeps_nobody_from_leading() {
     let mut first = pair(&redis, 0, &registers[0]);
     let mut second = pair(&redis, 1, &registers[1]);
     kill_leader(&mut first);
-    // That fleet goes on, and now the other one's leader dies.
+    // That fleet continues, and now the other fleet's leader dies.
     kill_leader(&mut second);
     for pods in [first, second] {
         check_acts(&[&pods[0].1, &pods[1].1]);
@@ -80,12 +80,12 @@ fn forged_events_delay_nobody_while_a_record_stands() {
         std::thread::sleep(Duration::from_secs(2));
         let looks = looks().unwrap_or(0.0) - before;
         kill_leader(&mut pods);
-        // Twenty at once and a hundred per second, and what a standby looks anyway.
+        // Twenty in a burst, a hundred per second, and a standby's ordinary looks.
         assert!(looks < 400.0, "{looks} looks in two seconds");
     });
 }
 
-/// Each agrees with the other on who leads, and on whose record may be begun.
+/// Both versions agree on who leads, and on which record a term may follow.
 #[test]
 fn two_versions_lead_in_turn_and_never_at_once() {
     let Some(previous) = std::env::var_os("UNDERSTUDY_PREVIOUS_BIN") else {
@@ -102,7 +102,7 @@ fn two_versions_lead_in_turn_and_never_at_once() {
     let mut miners = Vec::new();
     let start = |it: usize| Miner::start(&agents[it].name, &agents[it], &redis);
     let mut present = [start(0), start(1)];
-    // The leader loses its miner, in calm and out of memory.
+    // The leader's miner dies, first with memory free and then out of memory.
     for turn in 0..8 {
         wait_for("somebody leads", 3 * SOON, || {
             agents.iter().any(Agent::leads).then_some(())

@@ -49,7 +49,7 @@ fn out_of_memory_is_loud_and_readiness_falls() {
     assert_eq!(agent.metric("ha_miner_redis_up"), Some(1.0));
     assert!(agent.metric("ha_miner_redis_write_refused_ratio") > Some(0.0));
     redis.relieve();
-    // One refused write keeps it unready for 5 s.
+    // One refused write keeps the agent unready for 5 s.
     wait_for("ready again", SOON, || {
         (agent.get("/ready").ok()?.0 == 200).then_some(())
     });
@@ -120,7 +120,7 @@ fn a_leader_is_elected_out_of_memory_and_says_so() {
     agents[1].wait_for_log(&["WARN", "elected", "after_failures=0"]);
     let refused = "ha_miner_leader_acquisition_failures_total{instance=\"b\",reason=\"redis_oom\"}";
     assert_eq!(agents[1].metric(refused), Some(0.0));
-    // And it keeps the lock: renewals work too.
+    // It also keeps the lock: renewals work too.
     std::thread::sleep(Duration::from_secs(4));
     assert!(agents[1].leads());
 }
@@ -150,7 +150,7 @@ fn without_it_the_incident_happens_and_is_loud() {
     assert!(second.acts().is_empty());
     let leaderless = agents[1].metric("ha_miner_leaderless_seconds_total{instance=\"b\"}");
     assert!(leaderless > Some(1.0), "{leaderless:?}");
-    // Memory is freed: the next try succeeds, and tells how many failed.
+    // Once memory is free, the next attempt succeeds and logs how many failed.
     redis.relieve();
     agents[1].wait_until_leading(SOON);
     let elected = agents[1].wait_for_log(&["INFO", "elected", "after_failures="]);
@@ -210,7 +210,7 @@ fn another_holder_is_told_at_debug_and_is_no_failure() {
     });
     assert!(standby.metric(failed) >= Some(1.0));
     standby.wait_for_log(&["WARN", "acquisition failed", "consecutive_failures=1"]);
-    // The leader is back in time and holds the lock again: Redis is well, and the count ends.
+    // The leader is back in time and holds the lock again: Redis is healthy, and the count ends.
     redis.start_again();
     wait_for("the count ends", SOON, || {
         (standby.metric(failures) == Some(0.0)).then_some(())

@@ -1,4 +1,4 @@
-//! A standby that could not take over says so before it must.
+//! A standby that could not take over says so in advance.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn it_is_ready_out_of_memory_and_leaves_nothing_behind_on_every_engine() {
         redis.fill();
         std::thread::sleep(Duration::from_secs(3));
         assert_eq!(standby.metric(READY), Some(1.0), "{}", engine.display());
-        // The lock, its record and the members; a rehearsal may be under way.
+        // The lock, its record and the members; a rehearsal may be in progress.
         wait_for("no shadow is left", SOON, || {
             (redis.tell(&["DBSIZE"]) == ":3").then_some(())
         });
@@ -78,7 +78,7 @@ fn it_is_not_ready_where_the_lock_could_not_be_taken() {
     must_turn(&standby, "eviction_policy");
 }
 
-/// The shadow is well, and the lock itself is not.
+/// The shadow works, but the lock itself does not.
 #[test]
 fn it_is_not_ready_where_the_lock_itself_is_in_the_way() {
     let redis = Redis::start();
@@ -110,7 +110,7 @@ fn it_is_not_ready_without_a_permission() {
     });
     redis.tell(&["ACL", "SETUSER", "miner", "-hset"]);
     must_turn(&standby, "redis_no_permission");
-    // Nor is it in the way of one that may.
+    // Nor does it block an agent that may lead.
     leader.kill();
     standby.wait_for_log(&["WARN", "acquisition failed"]);
     assert_eq!(standby.reason(), "redis_no_permission");

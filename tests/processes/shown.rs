@@ -1,4 +1,4 @@
-//! What a person sees: one snapshot over HTTP, gRPC and the command line, as it changes and as it was.
+//! What people see: one snapshot over HTTP, gRPC and the command line, its changes and its history.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// What `understudy status` prints, beside the flags that find the agent.
+/// Runs `understudy status` with these flags, and those that find the agent.
 fn status(agent: &Agent, flags: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_understudy"));
     command.args(["status", "--agent", &agent.address()]);
@@ -32,7 +32,7 @@ fn leading(redis: &Redis) -> Agent {
     agent
 }
 
-/// An answer to a GET with these headers: its head, and what follows, line by line.
+/// The response to a GET with these headers: its head, then the body line by line.
 struct Stream {
     head: String,
     lines: std::io::Lines<BufReader<TcpStream>>,
@@ -54,7 +54,7 @@ impl Stream {
         }
     }
 
-    /// The id and the snapshot of the next event of which this is true.
+    /// The id and the snapshot of the next event for which this is true.
     fn event(&mut self, wanted: impl Fn(&Value) -> bool) -> (String, Value) {
         let mut id = String::new();
         for line in self.lines.by_ref() {
@@ -62,7 +62,7 @@ impl Stream {
             if let Some(it) = line.strip_prefix("id:") {
                 it.trim().clone_into(&mut id);
             } else if let Some(data) = line.strip_prefix("data:") {
-                // The lines of an event come in any order.
+                // The lines of an event may come in any order.
                 let snapshot = json(data);
                 if wanted(&snapshot) {
                     if id.is_empty() {
@@ -171,7 +171,7 @@ fn a_wait_for_the_leader_ends_at_the_change() {
         "{waited:?}"
     );
     assert_ne!(body["leadership_id"], id);
-    // What is older, or of another process, is answered at once.
+    // An older version, or one of another process, gets an answer at once.
     for since in [&*id, "abc.1", "0", ""] {
         let asked = Instant::now();
         get(&standby, &format!("/leader?wait=10s&since={since}"), "");
@@ -179,7 +179,7 @@ fn a_wait_for_the_leader_ends_at_the_change() {
     }
 }
 
-/// So that whoever acts on it has the next answer before the last one ends.
+/// So a client that acts on the answer has the next one before the last expires.
 #[test]
 fn a_leader_is_confirmed_within_a_third_of_the_miner_timeout() {
     let redis = Redis::start();
@@ -304,7 +304,7 @@ fn a_watch_prints_one_line_for_each_change_into_a_pipe() {
     let _ = (watch.kill(), watch.wait());
 }
 
-/// `script` gives it a terminal, of a width of its own.
+/// `script` provides a terminal with a width of its own.
 #[test]
 fn a_watch_is_redrawn_in_place_on_a_terminal() {
     let redis = Redis::start();
@@ -357,7 +357,7 @@ fn events_follow_every_change_and_go_on_where_they_broke_off() {
 #[test]
 fn an_event_that_is_known_is_not_sent_again() {
     let redis = Redis::start();
-    // Nothing changes here but by the test.
+    // Only the test changes anything here.
     let flags = ["--memory-every", "10m"];
     let agent = Agent::start("a", &redis, &flags);
     agent.wait_until_up();

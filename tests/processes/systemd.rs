@@ -1,4 +1,4 @@
-//! As systemd starts it: with a real notify socket.
+//! The agent as systemd starts it, with a real notify socket.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
@@ -40,7 +40,7 @@ impl Unit {
         Self { agent, socket }
     }
 
-    /// What systemd is told next.
+    /// The next message to systemd.
     fn told(&self) -> String {
         let mut message = [0; 128];
         let length = self.socket.recv(&mut message).expect("systemd is told");
@@ -67,7 +67,7 @@ fn systemd_is_told_when_the_agent_serves_that_it_lives_and_that_it_stops() {
     let socket = UnixDatagram::bind(&path).expect("a socket");
     let unit = Unit::start(socket, &path.display().to_string(), folder.path());
     let first = unit.told();
-    // At once: what systemd starts next need not try again.
+    // At once, so that services which depend on it need not retry.
     UnixStream::connect(folder.path().join("grpc.sock")).expect("it serves");
     assert_eq!(first, "READY=1");
     for _ in 0..3 {
@@ -81,7 +81,7 @@ fn systemd_is_told_when_the_agent_serves_that_it_lives_and_that_it_stops() {
     assert_eq!(last, "STOPPING=1");
 }
 
-/// As systemd names its own for services in a container.
+/// An abstract socket, as systemd uses for services in a container.
 #[test]
 fn the_notify_socket_may_be_an_abstract_one() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -13,12 +13,12 @@ const SOON: Duration = Duration::from_secs(10);
 const LOCK: &str = "ha:miner:global_leader";
 const RECORD: &str = "{ha:miner:global_leader}:record";
 
-/// Two agents with a miner each, the first of which leads, and a register of its own that fences them.
+/// Two agents with a miner each, of which the first leads, and a separate fenced register.
 struct Pair {
     register: Redis,
     agents: [Agent; 2],
     miners: [Miner; 2],
-    /// The miners before them: what they wrote down counts too.
+    /// The earlier miners: the check covers their records too.
     killed: Vec<Miner>,
 }
 
@@ -40,7 +40,7 @@ impl Pair {
         }
     }
 
-    /// The miner of one agent is killed, the other one leads, and another comes in the place of the first.
+    /// Kills one agent's miner; the other leads; a new miner replaces the first.
     fn replace_miner(&mut self, of: usize) {
         let killed = boottime_ns();
         self.miners[of].kill();
@@ -50,13 +50,13 @@ impl Pair {
         self.killed.push(killed);
     }
 
-    /// What was done, by whomever: never two at once. Returns the number of terms.
+    /// Checks all acts: never two miners at once. Returns the number of terms.
     fn terms(&self) -> usize {
         let miners = self.miners.iter().chain(&self.killed);
         check_acts(&miners.collect::<Vec<_>>())
     }
 
-    /// Somebody acts, at most TTL and 5 s after `since`, and never two at once.
+    /// Some miner acts within the TTL and 5 s after `since`, and never two at once.
     fn leads_again(&self, since: u64) {
         let deadline = TTL + Duration::from_secs(5);
         wait_for("somebody acts", deadline, || {
@@ -78,8 +78,8 @@ fn sentinels_replace_the_primary_under_a_live_leader() {
     set.primary.kill();
     set.wait_until_promoted();
     pair.leads_again(boottime_ns());
-    // The leader dies on the new primary. Whether its term is still the first one hangs on how
-    // long the sentinels took, and is not asked.
+    // The leader dies on the new primary. Whether its term is still the first one depends on how
+    // long the sentinels took, and is not checked.
     let leader = usize::from(!pair.agents[0].leads());
     let terms = pair.terms();
     let killed = boottime_ns();
@@ -100,9 +100,9 @@ fn an_old_primary_that_wakes_up_is_nobodys_any_more() {
     set.wait_until_promoted();
     let promoted = boottime_ns();
     set.primary.resume();
-    // There the record names an older term, and a candidate stands by that could begin on it.
+    // There the record names an older term, and a standby could begin on it.
     pair.leads_again(promoted);
-    // Either of them may have won it, but where the sentinels say.
+    // Either of them may have won, but only on the server that the sentinels name.
     let leader = usize::from(!pair.agents[0].leads());
     let token = pair.agents[leader].token().map(|token| token.to_string());
     let holder = ["a-", "b-"][leader];
@@ -117,7 +117,7 @@ fn an_old_primary_that_wakes_up_is_nobodys_any_more() {
 #[test]
 fn without_a_majority_of_sentinels_nobody_leads() {
     let mut set = Sentinels::start();
-    // One of them is enough for finding them all, as behind a name that stands for all.
+    // One sentinel is enough to find all, as behind a name that leads to any of them.
     let pair = Pair::start(&format!(
         "redis-sentinel://127.0.0.1:{}/mymaster",
         set.sentinels[0].port
@@ -144,7 +144,7 @@ fn without_a_majority_of_sentinels_nobody_leads() {
 fn sentinels_and_redis_may_each_ask_for_a_password() {
     let mut set = Sentinels::guarded();
     let [redis, sentinel] = PASSWORDS;
-    // At the sentinels no more is needed than docs/redis.md says.
+    // At the sentinels the user needs no more than docs/redis.md says.
     let may = format!(
         "ACL SETUSER agent on >{sentinel} resetchannels &+switch-master -@all +sentinel +subscribe"
     );
@@ -209,7 +209,7 @@ fn a_replica_of_a_cluster_is_promoted_under_a_live_leader() {
     cluster.nodes[owner].kill();
     cluster.wait_until_promoted(replica);
     pair.leads_again(boottime_ns());
-    // It comes back as a replica; and it is made the primary again in good order.
+    // It comes back as a replica, and a planned failover makes it the primary again.
     cluster.nodes[owner].start_again();
     wait_for("the old owner follows", SOON, || {
         let told = cluster.nodes[owner].tell(&["INFO", "replication"]);
@@ -230,7 +230,7 @@ fn a_replica_of_a_cluster_is_promoted_under_a_live_leader() {
     );
 }
 
-/// It was reset, forgotten, and owns every slot of a cluster of its own; its address still stands in the URL.
+/// The node was reset and forgotten, and owns every slot of its own cluster; its address is still in the URL.
 #[test]
 fn a_node_that_was_cast_out_leads_nobody_astray() {
     let cluster = Cluster::start();

@@ -34,7 +34,7 @@ impl Agent {
         Self::of(&program("UNDERSTUDY_BIN", "understudy"), name, flags)
     }
 
-    /// One of another build.
+    /// An agent of another build.
     pub fn of(program: &Path, name: &str, flags: &[&str]) -> Self {
         let (grpc, http) = (free_port(), free_port());
         let flags = flags.iter().map(ToString::to_string).collect();
@@ -52,7 +52,7 @@ impl Agent {
         }
     }
 
-    /// Another process in the place of the one that was killed, at the same addresses.
+    /// Starts another process in place of the killed one, at the same addresses.
     pub fn start_again(&mut self) {
         self.kill();
         let ports = (self.grpc, self.http);
@@ -102,7 +102,7 @@ impl Agent {
         self.status()["fencing_token"].as_u64()
     }
 
-    /// The value of one metric, by its name and labels as they are written.
+    /// The value of one metric, by its name and labels as in the output.
     pub fn metric(&self, name: &str) -> Option<f64> {
         let (_, body) = self.get("/metrics").ok()?;
         let line = body.lines().find(|line| {
@@ -139,7 +139,7 @@ impl Agent {
             .collect()
     }
 
-    /// Its log trails what it says over HTTP.
+    /// Waits for a log line: the log lags behind HTTP.
     pub fn wait_for_log(&self, parts: &[&str]) -> String {
         let what = format!("{} logs {parts:?}", self.name);
         wait_for(&what, Duration::from_secs(10), || {
@@ -158,7 +158,7 @@ impl Agent {
         self.read_to_the_end();
     }
 
-    /// Its log is complete when this returns.
+    /// Kills the agent. Its log is complete when this returns.
     pub fn wait_until_gone(&mut self, deadline: Duration) -> ExitStatus {
         let child = &mut self.child;
         let status = wait_for("the agent ends", deadline, || {
@@ -174,7 +174,7 @@ impl Agent {
         }
     }
 
-    /// The program it was started from.
+    /// The path of the program.
     pub fn program(&self) -> &Path {
         &self.program
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Redis;
 
-/// All that clients send to one Redis, by MONITOR. What a script calls is not in it.
+/// Everything that clients send to one Redis, from MONITOR, without the commands of scripts.
 pub struct Monitor {
     stream: TcpStream,
     sent: Arc<Mutex<Vec<Sent>>>,
@@ -17,11 +17,11 @@ pub struct Monitor {
 /// One command of a client.
 #[derive(Debug, Clone)]
 pub struct Sent {
-    /// The client's port; 0 where it has none, as on a unix socket.
+    /// The client's port; 0 on a unix socket.
     pub from: u16,
-    /// In capitals.
+    /// The command's name, in capitals.
     pub command: String,
-    /// As MONITOR quotes them.
+    /// The arguments, quoted as by MONITOR.
     pub arguments: String,
 }
 
@@ -49,7 +49,7 @@ impl Monitor {
         self.take()
     }
 
-    /// What was sent since it was last asked.
+    /// What was sent since the last call.
     pub fn take(&self) -> Vec<Sent> {
         std::mem::take(&mut self.sent.lock().expect("no panic while reading"))
     }
@@ -62,7 +62,7 @@ impl Drop for Monitor {
     }
 }
 
-/// `+1700000000.123456 [0 127.0.0.1:40000] "evalsha" "…`; in place of the address `lua` for what a script calls.
+/// `+1700000000.123456 [0 127.0.0.1:40000] "evalsha" "…`; with `lua` in place of the address for a script's commands.
 fn read(line: &str) -> Option<Sent> {
     let (_, rest) = line.split_once(" [")?;
     let (source, rest) = rest.split_once("] \"")?;
@@ -101,8 +101,8 @@ fn sockets(pid: u32) -> Vec<String> {
     links.filter_map(inode).collect()
 }
 
-/// How long all threads of a process have run, as the scheduler counts it, and how often they went to sleep of
-/// themselves.
+/// How long all threads of a process have run, as the scheduler counts it, and their voluntary context
+/// switches.
 pub fn used(pid: u32) -> (Duration, u64) {
     let threads = PathBuf::from(format!("/proc/{pid}/task"));
     let mut used = (Duration::ZERO, 0);
@@ -120,7 +120,7 @@ pub fn used(pid: u32) -> (Duration, u64) {
     used
 }
 
-/// Of `VmRSS`, `VmHWM`, `Threads`…, from /proc/PID/status; sizes in kB.
+/// The value of `VmRSS`, `VmHWM`, `Threads`…, from /proc/PID/status; sizes in kB.
 pub fn status(pid: u32, name: &str) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
     number(&text, name)

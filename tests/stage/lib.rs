@@ -22,11 +22,11 @@ pub use redis::{Redis, engine, engines, is_6, version};
 pub use session::Session;
 pub use topology::{Cluster, PASSWORDS, Sentinels, cut};
 
-/// Waits until `done` gives something, at most `deadline`; then fails with `what`.
+/// Waits until `done` returns something, at most `deadline`; then fails with `what`.
 pub fn wait_for<T>(what: &str, deadline: Duration, mut done: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
-        // One more look after the deadline: a busy machine may have slept through it.
+        // Look once more after the deadline, because a busy machine may have slept through it.
         let late = start.elapsed() >= deadline;
         if let Some(found) = done() {
             return found;
@@ -51,7 +51,7 @@ pub fn free_port() -> u16 {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Each process starts elsewhere.
+    // Each process starts at a different port.
     let start = (std::process::id().wrapping_mul(101) % u32::from(COUNT)) as u16;
     let mut ports = (0..COUNT).map(|_| {
         let next = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
@@ -104,7 +104,7 @@ pub fn pause(child: &Child) {
     });
 }
 
-/// A program that checks what is in deploy/, as `scripts/tools` has fetched it. `None` is said.
+/// A program that checks deploy/, as fetched by `scripts/tools`. `None`, with a message, if it is not there.
 pub fn tool(name: &str) -> Option<PathBuf> {
     let Some(folder) = std::env::var_os("UNDERSTUDY_TEST_TOOLS") else {
         println!(

@@ -1,4 +1,4 @@
-//! A real miner, the example's, and what it wrote down.
+//! A real miner, that of the examples, and what it recorded.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,12 +9,12 @@ use tempfile::TempDir;
 
 use super::{Agent, Redis, program, send, wait_for};
 
-/// The sample miner, Rust's unless another is asked for.
+/// The sample miner: Rust's unless another is chosen.
 fn sample() -> PathBuf {
     program("UNDERSTUDY_MINER", "examples/miner")
 }
 
-/// The sample miners of all languages, as `scripts/miners` has built them; else Rust's alone.
+/// The sample miners of all languages, as built by `scripts/miners`; otherwise only Rust's.
 pub fn samples() -> Vec<PathBuf> {
     match std::env::var("UNDERSTUDY_TEST_MINERS") {
         Ok(paths) => paths.split(':').map(PathBuf::from).collect(),
@@ -28,15 +28,15 @@ pub struct Miner {
     directory: TempDir,
 }
 
-/// One thing that a miner did as leader.
+/// One act of a miner as leader.
 #[derive(Debug, Clone)]
 pub struct Act {
     /// CLOCK_BOOTTIME, nanoseconds.
     pub at: u64,
     pub token: u64,
-    /// The end of the grant under which it was done.
+    /// The end of the grant for this act.
     pub until: u64,
-    /// What the fenced store said: yes, no, unknown, none.
+    /// The fenced store's answer: yes, no, unknown, none.
     pub accepted: String,
     pub miner: String,
 }
@@ -114,12 +114,12 @@ impl Miner {
         self.directory.path().join("log")
     }
 
-    /// What its client told its operator.
+    /// The client's log.
     pub fn told(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("said")).unwrap_or_default()
     }
 
-    /// Every line it wrote: when, what, and the fields.
+    /// Every line that it recorded: when, what, and the fields.
     pub fn lines(&self) -> Vec<(u64, String, String)> {
         let text = std::fs::read_to_string(self.log()).unwrap_or_default();
         // The last line may be half written.
@@ -134,7 +134,7 @@ impl Miner {
             .collect()
     }
 
-    /// When it acted, with whatever right.
+    /// When it acted, whether it had a grant or not.
     pub fn moments(&self) -> Vec<u64> {
         let lines = self.lines().into_iter();
         let acts = lines.filter(|(_, event, _)| event == "act");
@@ -221,8 +221,8 @@ impl Drop for Miner {
     }
 }
 
-/// Reads what the miners did, and nothing else: no two of them acted in each other's time, tokens only
-/// grow, and the fence let nothing stale through. Returns the number of terms.
+/// Checks only what the miners recorded: no two acted in each other's time, tokens only grow, and the fence let no stale
+/// write through. Returns the number of terms.
 pub fn check_acts(miners: &[&Miner]) -> usize {
     let mut acts: Vec<Act> = miners.iter().flat_map(|miner| miner.acts()).collect();
     acts.sort_by_key(|act| act.at);

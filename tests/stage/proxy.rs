@@ -1,4 +1,4 @@
-//! A TCP proxy in front of Redis that behaves as bad networks do.
+//! A TCP proxy in front of Redis that behaves like a bad network.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -12,22 +12,22 @@ use super::free_port;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Pass,
-    /// Connections are closed, and new ones too.
+    /// Existing and new connections are closed.
     Refuse,
-    /// What is sent arrives when this ends, as after retransmissions: late requests.
+    /// Requests arrive late, when this ends, as after retransmissions.
     BlackHole,
-    /// Requests arrive, replies do when this ends.
+    /// Requests arrive; replies arrive when this ends.
     OneWay,
-    /// Requests arrive, and the connection ends before the reply does.
+    /// Requests arrive, and the connection ends before the reply.
     RepliesLost,
     /// Connections are accepted and never served.
     HalfOpen,
     Slow(Duration),
-    /// A reply ends in the middle, and the connection with it.
+    /// A reply breaks off in the middle, and the connection with it.
     CutShort,
 }
 
-/// The addresses at which it may live, one at a time.
+/// The addresses at which the proxy may listen, one at a time.
 pub const HOUSES: [&str; 2] = ["127.0.0.1", "127.0.0.2"];
 
 #[derive(Clone)]
@@ -49,7 +49,7 @@ enum Way {
     Reply,
 }
 
-/// A port that is free at every address. Somebody else may be looking for one at the same time.
+/// A port that is free at every address. Another test may be looking for one at the same time.
 fn houses() -> (u16, Vec<TcpListener>) {
     loop {
         let port = free_port();
@@ -75,11 +75,11 @@ impl Proxy {
         };
         for (house, listener) in listeners.into_iter().enumerate() {
             let shared = Arc::clone(&shared);
-            // It ends with the process.
+            // The thread ends with the process.
             thread::spawn(move || {
                 for client in listener.incoming().flatten() {
                     let shared = Arc::clone(&shared);
-                    // Where it does not live the door closes at once.
+                    // At the other addresses, close the connection at once.
                     if shared.house.load(Ordering::Relaxed) == house {
                         thread::spawn(move || shared.serve(&client));
                     }
@@ -96,13 +96,13 @@ impl Proxy {
         }
     }
 
-    /// Leads to another server from now on.
+    /// Forwards to another server from now on.
     pub fn lead_to(&self, upstream: u16) {
         self.shared.upstream.store(upstream, Ordering::Relaxed);
         self.cut();
     }
 
-    /// Moves to its other address. Returns which that is.
+    /// Moves to the other address, and returns it.
     pub fn move_house(&self) -> usize {
         let house = 1 - self.shared.house.load(Ordering::Relaxed);
         self.shared.house.store(house, Ordering::Relaxed);
@@ -122,23 +122,23 @@ impl Proxy {
         }
     }
 
-    /// Forgets the connections there are, as a NAT does: neither end hears anything of the other any more, not even that
-    /// the connection is gone. New ones pass.
+    /// Forgets the existing connections, as a NAT does: neither end hears anything from the other, not even that the
+    /// connection is gone. New ones pass.
     pub fn forget(&self) {
-        // A filter in the kernel, `ret #0`, that keeps no byte of a packet: nothing is acknowledged.
+        // A socket filter, `ret #0`, that drops every packet, so nothing is acknowledged.
         const RETURN: u16 = 0x06;
         let nothing = [socket2::SockFilter::new(RETURN, 0, 0, 0)];
         for stream in self.shared.open.lock().expect("no panic").drain(..) {
             let deaf = socket2::SockRef::from(&stream).attach_filter(&nothing);
             deaf.expect("a filter on a socket of one's own");
-            // For ever: where it is closed, the other end is told.
+            // Keep it open for ever: closing it would tell the other end.
             std::mem::forget(stream);
         }
     }
 }
 
 impl Drop for Proxy {
-    /// What it held back is let go: a thread that holds it would turn until the process ends.
+    /// Releases what it held back; otherwise a thread that holds it would spin until the process ends.
     fn drop(&mut self) {
         self.set(Mode::Refuse);
     }
@@ -162,7 +162,7 @@ impl Shared {
             return;
         };
         self.keep(&server);
-        // Without it a reply waits for an acknowledgement.
+        // Without it, a reply waits for an acknowledgement.
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         thread::scope(|scope| {
             scope.spawn(|| self.pump(client, &server, Way::Request));
@@ -173,7 +173,7 @@ impl Shared {
     fn keep(&self, stream: &TcpStream) {
         let mut open = self.open.lock().expect("no panic");
         open.extend(stream.try_clone());
-        // Those that have ended.
+        // Remove the connections that have ended.
         open.retain(|stream| stream.peer_addr().is_ok());
     }
 

@@ -14,7 +14,7 @@ use super::{free_port, send, wait_for};
 
 /// How long to wait for a server that may be down.
 pub const ASK: Duration = Duration::from_secs(1);
-/// And for one that is up, however slow the machine is.
+/// How long to wait for a server that is up, however slow the machine is.
 const TELL: Duration = Duration::from_secs(30);
 
 pub struct Redis {
@@ -42,13 +42,13 @@ impl Redis {
         Self::on(engine, free_port(), options, false)
     }
 
-    /// A node of a cluster to be, of this machine's engine.
+    /// A node of a future cluster, with this machine's engine.
     pub fn node(options: &[&str]) -> Self {
         Self::on(&engine(), free_ports(), options, false)
     }
 
-    /// A server whose wall clock can be set with [`Self::set_clock`], where libfaketime is installed and
-    /// gets on with the engine.
+    /// A server whose wall clock [`Self::set_clock`] can set, if libfaketime is installed and works with
+    /// the engine.
     pub fn with_clock(engine: &Path, options: &[&str]) -> Option<Self> {
         let probe = tempfile::tempdir().ok()?;
         std::fs::write(probe.path().join("clock"), "+0").ok()?;
@@ -56,7 +56,7 @@ impl Redis {
         let version = fake(version.arg("--version"), probe.path());
         let version = version.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut trial = version.spawn().ok()?;
-        // Two libraries that both stand in for the C library's own may wait for each other for ever.
+        // Two preloaded libraries that replace the C library's functions may deadlock.
         let deadline = std::time::Instant::now() + Duration::from_secs(2);
         while trial.try_wait().ok()?.is_none() {
             if std::time::Instant::now() > deadline {
@@ -95,7 +95,7 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Its port for those who speak TLS, where it has one.
+    /// Its TLS port, if it has one.
     pub fn tls_port(&self) -> Option<u16> {
         let at = self.options.iter().position(|it| it == "--tls-port")?;
         self.options.get(at + 1)?.parse().ok()
@@ -125,7 +125,7 @@ impl Redis {
         });
     }
 
-    /// Sends a command and returns the first line of the reply, or the bulk string behind it.
+    /// Sends a command and returns the first line of the reply, or the bulk string after it.
     ///
     /// # Errors
     /// No answer within a second; an error reply is an `Ok` that starts with `-`.
@@ -133,7 +133,7 @@ impl Redis {
         ask_as(self.port, self.password.as_deref(), ASK, words)
     }
 
-    /// [`Self::ask`], with a password that was not known when it started.
+    /// Like [`Self::ask`], with a password that was set after the start.
     ///
     /// # Errors
     /// The same.
@@ -141,13 +141,13 @@ impl Redis {
         ask_as(self.port, Some(password), ASK, words)
     }
 
-    /// [`Self::ask`], where no answer, however slow the machine, is a failure of the test.
+    /// Like [`Self::ask`], but no answer fails the test, however slow the machine is.
     pub fn tell(&self, words: &[&str]) -> String {
         let answer = ask_as(self.port, self.password.as_deref(), TELL, words);
         answer.unwrap_or_else(|error| panic!("Redis does not answer {words:?}: {error}"))
     }
 
-    /// Hard OOM: the limit is below what is used already, and nothing can be evicted.
+    /// Hard OOM: sets the limit below what is already used, with no eviction.
     pub fn fill(&self) {
         self.tell(&["CONFIG", "SET", "maxmemory", "1"]);
         let refused = self.tell(&["SET", "{ha:miner:global_leader}:another", "x"]);
@@ -157,10 +157,10 @@ impl Redis {
         );
     }
 
-    /// Options with which each key takes so many milliseconds to load, while which Redis answers LOADING.
+    /// Options with which each key takes this many milliseconds to load; meanwhile Redis answers LOADING.
     pub fn slow_to_load(engine: &Path, millis: u32) -> Vec<String> {
         let mut options = vec!["--key-load-delay".into(), (millis * 1000).to_string()];
-        // 6.2 looks up once in 2 MB.
+        // 6.2 answers clients only once per 2 MB.
         if !is_6(engine) {
             options.extend(["--loading-process-events-interval-bytes", "1024"].map(Into::into));
         }
@@ -169,7 +169,7 @@ impl Redis {
 
     /// Sets the limit so that this share of it is used.
     pub fn fill_to(&self, ratio: f64) {
-        // So much that what clients' buffers come and go with does not matter.
+        // Enough that changes of the clients' buffers do not matter.
         self.tell(&["SETRANGE", "ballast", "50000000", "x"]);
         let used = self.tell(&["INFO", "memory"]);
         let used = used
@@ -180,13 +180,13 @@ impl Redis {
         self.tell(&["CONFIG", "SET", "maxmemory", &limit.to_string()]);
     }
 
-    /// Sets the wall clock, in seconds from the true time. It lasts over restarts.
+    /// Sets the wall clock, in seconds from the true time. Restarts keep it.
     pub fn set_clock(&self, ahead: i64) {
         let told = std::fs::write(self.directory.path().join("clock"), format!("{ahead:+}"));
         told.expect("the clock's file");
     }
 
-    /// Writes so many keys that are slow to load, and saves them. `false`: it would not take them.
+    /// Writes this many keys that are slow to load, and saves them. `false` if Redis refuses them.
     pub fn burden(&self, keys: u32) -> bool {
         let script = "for i = 1, ARGV[1] do redis.call('SET', 'burden:' .. i, string.rep('x', 8000), 'PX', 60000) end \
                       return redis.call('DBSIZE')";
@@ -206,7 +206,7 @@ impl Redis {
         send(&self.child, Signal::CONT);
     }
 
-    /// SIGKILL: what was not saved is lost.
+    /// SIGKILL: unsaved data is lost.
     pub fn kill(&mut self) {
         // Already gone is as good.
         let _ = self.child.kill();
@@ -219,7 +219,7 @@ impl Redis {
         self.wait_until_up();
     }
 
-    /// The same, and waits for nothing.
+    /// The same, without waiting.
     pub fn launch_again(&mut self) {
         self.child = spawn(
             &self.engine,
@@ -284,18 +284,18 @@ fn spawn(engine: &Path, port: u16, directory: &TempDir, options: &[String], fake
         .unwrap_or_else(|error| panic!("cannot start {}: {error}", engine.display()))
 }
 
-/// Of the major version 6.
+/// Whether the major version is 6.
 pub fn is_6(engine: &Path) -> bool {
     version(engine).contains("v=6.")
 }
 
-/// What it says of itself, such as `Redis server v=7.0.15 …`.
+/// The output of `--version`, such as `Redis server v=7.0.15 …`.
 pub fn version(engine: &Path) -> String {
     let version = Command::new(engine).arg("--version").output();
     String::from_utf8(version.expect("an engine").stdout).expect("text")
 }
 
-/// `UNDERSTUDY_TEST_ENGINES`, as `scripts/engines` prints them; else the one of [`Redis::start`].
+/// `UNDERSTUDY_TEST_ENGINES`, as printed by `scripts/engines`; otherwise that of [`Redis::start`].
 pub fn engines() -> Vec<PathBuf> {
     match std::env::var_os("UNDERSTUDY_TEST_ENGINES") {
         Some(engines) => std::env::split_paths(&engines).collect(),
@@ -306,7 +306,7 @@ pub fn engines() -> Vec<PathBuf> {
     }
 }
 
-/// `UNDERSTUDY_TEST_ENGINE`, else what is installed.
+/// `UNDERSTUDY_TEST_ENGINE`, otherwise the installed server.
 pub fn engine() -> PathBuf {
     if let Some(engine) = std::env::var_os("UNDERSTUDY_TEST_ENGINE") {
         return engine.into();
@@ -314,17 +314,17 @@ pub fn engine() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let names = ["redis-server", "valkey-server"];
     std::env::split_paths(&path)
-        // Where `make setup` puts it.
+        // Where `make setup` installs it.
         .chain([concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools").into()])
         .flat_map(|folder| names.map(|name| folder.join(name)))
         .find(|candidate| candidate.is_file())
         .expect("redis-server or valkey-server is needed: `make setup` installs one")
 }
 
-/// A free port of which the one 10,000 above it is free as well: there a cluster's node has its bus.
+/// A free port whose number plus 10,000 is free as well, for a cluster node's bus.
 pub fn free_ports() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Where nobody else looks for a port, each process from somewhere else on.
+    // In a range where nobody else looks for a port; each process starts at a different place.
     let start = std::process::id() as u16 % 19 * 100;
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let port = (0..1900)

@@ -1,4 +1,4 @@
-//! A conversation with a Redis.
+//! A connection to a Redis.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -37,7 +37,7 @@ impl Session {
         Ok(Self { stream })
     }
 
-    /// Sends a command and returns the first line of the reply, or the bulk string behind it.
+    /// Sends a command and returns the first line of the reply, or the bulk string after it.
     ///
     /// # Errors
     /// No answer within the patience; an error reply is an `Ok` that starts with `-`.

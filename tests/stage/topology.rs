@@ -1,4 +1,4 @@
-//! Several servers that stand for one: a primary watched by sentinels, and a cluster.
+//! Several servers that act as one: a primary watched by sentinels, and a cluster.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub struct Cluster {
     pub nodes: Vec<Redis>,
 }
 
-/// The passwords of Redis and of the sentinels, where they have some.
+/// The passwords of Redis and of the sentinels, if they have any.
 pub const PASSWORDS: [&str; 2] = ["of-redis", "of-the-sentinels"];
 
 impl Sentinels {
@@ -44,7 +44,7 @@ impl Sentinels {
         Self::with("127.0.0.1", &[], "")
     }
 
-    /// Both levels ask for a password of their own.
+    /// Redis and the sentinels each require their own password.
     pub fn guarded() -> Self {
         let [redis, sentinel] = PASSWORDS;
         let config = format!("sentinel auth-pass {MASTER} {redis}\nrequirepass {sentinel}\n");
@@ -52,7 +52,7 @@ impl Sentinels {
         Self::with("127.0.0.1", &options, &config)
     }
 
-    /// All of them speak TLS, among themselves too; the options of Redis' command line say with what.
+    /// All servers use TLS, among themselves too, with these command-line options of Redis.
     pub fn over_tls(papers: &[&str]) -> Self {
         let of_each: Vec<_> = papers.chunks(2).map(|it| it.join(" ")).collect();
         let config = of_each.join("\n").replace("--", "") + "\ntls-replication yes\n";
@@ -60,7 +60,7 @@ impl Sentinels {
         Self::with("127.0.0.1", &options, &config)
     }
 
-    /// The same, and they know each other and the servers by a host name.
+    /// The same, but the sentinels know each other and the servers by host name.
     pub fn over_tls_by_name(papers: &[&str]) -> Self {
         let of_each: Vec<_> = papers.chunks(2).map(|it| it.join(" ")).collect();
         let config = of_each.join("\n").replace("--", "")
@@ -108,14 +108,14 @@ impl Sentinels {
         format!("{}/{MASTER}", url("sentinel", self.host, ports))
     }
 
-    /// The replica misses from now on what the primary writes.
+    /// From now on the replica misses what the primary writes.
     pub fn cut_replica(&self) {
         cut(&self.replica);
     }
 
     pub fn wait_until_promoted(&self) {
         wait_for("the replica is promoted", SETTLED, || {
-            // A sentinel that makes it a primary cuts its clients off.
+            // A sentinel that promotes it cuts its clients off.
             let told = self.replica.ask(&["INFO", "replication"]).ok()?;
             told.contains("role:master").then_some(())
         });
@@ -125,7 +125,7 @@ impl Sentinels {
 impl Sentinel {
     fn start(host: &str, primary: u16, tls_port: Option<u16>, more: &str) -> Self {
         let port = free_port();
-        // Before the name is read.
+        // Before a host name is read.
         let names = "sentinel resolve-hostnames yes\n";
         let before = if more.contains(names) { names } else { "" };
         let tls = tls_port.map(|port| format!("tls-port {port}\n"));
@@ -189,7 +189,7 @@ fn tls_port(options: &[&str], free: fn() -> u16) -> Option<u16> {
     options.contains(&"--tls-cert-file").then(free)
 }
 
-/// Of servers with these ports, the second of each for TLS.
+/// The addresses of servers with these ports, the second of each for TLS.
 fn url(kind: &str, host: &str, ports: impl Iterator<Item = (u16, Option<u16>)>) -> String {
     let mut scheme = "redis";
     let hosts: Vec<_> = ports
@@ -208,12 +208,12 @@ impl Cluster {
         Self::with("127.0.0.1", "127.0.0.1", &[])
     }
 
-    /// As [`Sentinels::over_tls`].
+    /// Like [`Sentinels::over_tls`].
     pub fn over_tls(papers: &[&str]) -> Self {
         Self::with("127.0.0.1", "127.0.0.1", &[papers, &TLS_CLUSTER].concat())
     }
 
-    /// The same, and the nodes tell clients to reach them by a host name: `preferred` is a
+    /// The same, but the nodes tell clients to use a host name: `preferred` is a
     /// `cluster-preferred-endpoint-type`.
     pub fn over_tls_by_name(papers: &[&str], preferred: &str) -> Self {
         let by_name = [
@@ -229,7 +229,7 @@ impl Cluster {
         )
     }
 
-    /// By IPv6, where this machine has it.
+    /// Over IPv6, if this machine has it.
     pub fn by_ipv6() -> Option<Self> {
         std::net::TcpListener::bind("[::1]:0").ok()?;
         Some(Self::with("[::1]", "::1", &["--bind", "127.0.0.1 ::1"]))
@@ -294,7 +294,7 @@ impl Cluster {
         url("cluster", self.host, ports)
     }
 
-    /// Moves the slot of `key`, with both keys in it, from one primary to another, in good order.
+    /// Moves the slot of `key`, with both keys in it, from one primary to another, properly.
     pub fn move_slot(&self, keys: [&str; 2], from: usize, to: usize) {
         let slot = self.nodes[from].tell(&["CLUSTER", "KEYSLOT", keys[0]]);
         let slot = slot.trim_start_matches(':');
@@ -323,7 +323,7 @@ impl Cluster {
         }
     }
 
-    /// A replica leaves, and becomes a cluster of its own with all slots.
+    /// A replica leaves the cluster, and forms its own with all slots.
     pub fn cast_out(&self, node: usize) {
         let outcast = &self.nodes[node];
         let id = outcast.tell(&["CLUSTER", "MYID"]);
@@ -359,7 +359,7 @@ impl Cluster {
     }
 }
 
-/// Its link to the primary breaks, and it cannot make another.
+/// Breaks the replica's link to the primary for good.
 pub fn cut(replica: &Redis) {
     replica.tell(&["CONFIG", "SET", "masterauth", "wrong"]);
     replica.tell(&["CLIENT", "KILL", "TYPE", "master"]);
