@@ -1,4 +1,4 @@
-//! What is to come, in the order of true time.
+//! The steps to come, in the order of true time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use understudy::time::Instant;
 use super::go_miners::GoStep;
 use super::scene::Stranger;
 
-/// Small, since the agenda moves it about.
+/// Kept small, because the agenda moves it around.
 pub enum Step {
     Wake {
         agent: usize,
@@ -22,7 +22,7 @@ pub enum Step {
         id: AttemptId,
         reply: Box<Reply>,
     },
-    /// Something is heard on the events channel: of a term of this lock, or of none.
+    /// An agent hears a message on the events channel: about a term of this lock, or about none.
     Heard {
         agent: usize,
         what: Option<Box<Announcement>>,
@@ -33,7 +33,7 @@ pub enum Step {
         campaign: CampaignId,
         process: u64,
     },
-    /// An agent asks its miner whether it is healthy, and has the answer.
+    /// An agent has asked its miner whether it is healthy, and gets the answer.
     Probe {
         agent: usize,
         process: u64,
@@ -51,7 +51,7 @@ pub enum Step {
     Poll {
         agent: usize,
     },
-    /// A miner that is leaving has ended what it had begun.
+    /// A leaving miner has finished what it had begun.
     Left {
         agent: usize,
         process: u64,
@@ -64,11 +64,11 @@ pub enum Step {
         campaign: CampaignId,
         by: EndedBy,
     },
-    /// An agent hears again, and a miner campaigns, after the last fault.
+    /// After the last fault an agent hears events again, and a miner campaigns.
     Healed {
         agent: usize,
     },
-    /// A miner that was in the middle of something while it was stopped ends it.
+    /// A miner that was stopped in the middle of an act finishes it.
     Write {
         agent: usize,
         miner: usize,
@@ -81,7 +81,7 @@ pub enum Step {
     /// The store's clock stood still, and runs again.
     ClockRuns,
     Fault,
-    /// A sentinel hears of the primary of that number.
+    /// A sentinel learns of the primary with this number.
     Learn {
         voice: usize,
         epoch: u64,
@@ -108,12 +108,12 @@ pub struct Call {
     pub id: AttemptId,
     pub command: Command,
     pub sent: u64,
-    /// The number of the primary to which it was sent.
+    /// The number of the primary that it was sent to.
     pub to: u64,
 }
 
 impl Step {
-    /// The agent to whom this happens, so that it waits while that one is stopped.
+    /// The agent that this step concerns, so that the step waits while that agent is stopped.
     pub fn agent(&self) -> Option<usize> {
         match self {
             Self::Wake { agent, .. }
@@ -142,7 +142,7 @@ impl Step {
 
 #[derive(Default)]
 pub struct Agenda {
-    /// By time, and then in the order in which they were planned.
+    /// Ordered by time, then in the order of planning.
     steps: BTreeMap<(u64, u64), Step>,
     planned: u64,
 }

@@ -1,4 +1,4 @@
-//! The agents: each a process around one election, on a host with a clock of its own.
+//! The agents: each a process with one election, on a host with its own clock.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::pollers::Poller;
 use super::safeguard::Safeguard;
 use super::world::World;
 
-/// A miner beats three times within the shortest; an agent may be started anew with another.
+/// A miner beats three times within the shortest; an agent may be restarted with another.
 pub const MINER_TIMEOUTS: [Duration; 3] = [
     Duration::from_millis(600),
     Duration::from_secs(1),
@@ -23,23 +23,23 @@ pub struct Agent {
     pub election: Election,
     pub holder: String,
     pub ttl: Duration,
-    /// Tells the processes apart that have had this place.
+    /// Distinguishes the processes that have had this place.
     pub process: u64,
     pub clock: Clock,
     pub paused_until: u64,
-    /// Cut off from Redis until then.
+    /// Until when it is cut off from Redis.
     pub cut_until: u64,
     pub hears: bool,
     pub miners: Vec<Miner>,
     pub poller: Poller,
-    /// Bumped at every wake-up that is planned, so that an older one is dropped.
+    /// Incremented whenever a wake-up is planned, so that older ones are dropped.
     pub wake: u64,
-    /// When it first saw the store: a newborn until then.
+    /// When it first saw the store; a newborn until then.
     pub seen: Option<u64>,
     under_oom: bool,
     pub stopping: bool,
     pub timeout: Duration,
-    /// The longest by which it or a process before it has granted, if it remembers one.
+    /// The longest grant of this or an earlier process, if it remembers one.
     longest_timeout: Duration,
 }
 
@@ -50,13 +50,13 @@ impl World {
         let clock = Clock::drawn(&mut self.dice, self.beyond);
         let under_oom = self.dice.chance(80);
         let ttl = self.scene.ttls[index];
-        // It must be shorter than the lease.
+        // The timeout must be shorter than the lease.
         let longest = ttl.saturating_sub(Duration::from_millis(200));
         let timeout = self.dice.pick(&MINER_TIMEOUTS).min(longest);
         let holder = format!("a{index}-{:08x}", seed as u32);
         let settings = self.settings(index, holder.clone(), seed, timeout, under_oom);
         let mut election = Election::new(settings);
-        // Seven of eight say that they are ready.
+        // Seven out of eight say that they are ready.
         election.handle_rehearsed(!seed.is_multiple_of(8), Instant::default());
         Agent {
             election,
@@ -112,13 +112,13 @@ impl World {
         }
     }
 
-    /// The process of an agent dies, and another starts in its place. With `state` it remembers.
+    /// An agent's process dies, and another starts in its place, with its state if `state`.
     pub fn restart(&mut self, index: usize, state: bool) {
         let mut agent = self.newborn(index);
         let old = &mut self.agents[index];
         agent.clock = old.clock.clone();
         agent.paused_until = agent.clock.frozen_until();
-        // Its miners act on until their grants run out.
+        // Its miners continue to act until their grants run out.
         std::mem::swap(&mut agent.miners, &mut old.miners);
         std::mem::swap(&mut agent.poller, &mut old.poller);
         agent
@@ -136,7 +136,7 @@ impl World {
                 _ => agent.clock.at(self.now) + agent.longest_timeout,
             };
             let highest = old.election.highest_token();
-            // A disk that hung knows an older token.
+            // After a hung disk the state has an older token.
             let written = self.dice.chance(80);
             let settings =
                 self.settings(index, agent.holder.clone(), seed, timeout, agent.under_oom);
@@ -148,8 +148,8 @@ impl World {
                 ..settings
             });
         } else {
-            // What remembers nothing waits for nothing: the predecessor's lock and what is left of its lease bound
-            // what its askers do, as they do where another agent begins.
+            // A process without state waits for nothing. The predecessor's lock and the rest of its lease bound what
+            // its pollers do, as when another agent begins.
             agent.poller.waited_out = Instant::default();
         }
         self.agents[index] = agent;
@@ -157,14 +157,14 @@ impl World {
         self.open(index);
     }
 
-    /// Hands something to an election; a paused agent gets it when it continues.
+    /// Passes an event to an election; a paused agent gets it when it continues.
     pub fn turn(&mut self, index: usize, handle: impl FnOnce(&mut Election, Instant)) {
         let now = self.host_time(index);
         handle(&mut self.agents[index].election, now);
         self.drain(index);
     }
 
-    /// Carries out what the election wants, hands what it says to the miners, and plans the next wake-up.
+    /// Carries out the election's commands, passes its state to the miners, and plans the next wake-up.
     pub fn drain(&mut self, index: usize) {
         let now = self.host_time(index);
         while let Some(attempt) = self.agents[index].election.next_command(now) {
@@ -179,7 +179,7 @@ impl World {
 
     fn note(&mut self, index: usize, event: &Event) {
         self.say(|| format!("agent {index}: {event:?}"));
-        // Where a lease is lost, somebody who cleans up is not far.
+        // Pods that lose a lease are often cleaned up soon after.
         if matches!(event, Event::Lost { .. }) && !self.healed && self.dice.chance(10) {
             let at = self.now + self.dice.below(500 * MS);
             let process = self.agents[index].process;
@@ -207,7 +207,7 @@ impl World {
     pub fn plan(&mut self, index: usize) {
         let now = self.host_time(index);
         let agent = &mut self.agents[index];
-        // The program turns at least every second.
+        // The program's loop turns at least every second.
         let at = agent.election.poll_timeout(now);
         let at = agent.clock.true_time(at.min(now + Duration::from_secs(1)));
         agent.wake += 1;
@@ -223,7 +223,7 @@ impl World {
     }
 
     pub fn leads(&self, index: usize) -> bool {
-        // Asked after every step, and most agents lead nothing: that one needs no look at the clock.
+        // This runs after every step. Most agents do not lead, and for those the clock need not be read.
         let said = self.agents[index].election.leadership();
         said.leads() && said.at(self.host_time(index)).leads()
     }

@@ -1,11 +1,11 @@
-//! What each command that Redis has carried out must leave alone: I4, I6, and the part of I2 that holds even after data
-//! was lost.
+//! What a command that Redis has carried out must not do: I4, I6, and the part of I2 that holds even after data
+//! loss.
 
 use understudy::election::{Command, Outcome};
 
 use super::redis::Data;
 
-/// What `command` broke, if anything; `clock` is Redis' when it ran.
+/// The invariant that `command` broke, if any; `clock` is Redis' clock when it ran.
 pub fn broke(
     holder: &str,
     command: &Command,

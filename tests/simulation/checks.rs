@@ -7,23 +7,23 @@ use understudy::election::{Leadership, Reason, Role, Token};
 
 #[derive(Default)]
 pub struct Checks {
-    /// The first that was found.
+    /// The first violation found.
     pub violation: Option<String>,
-    /// A limit was let in: the fence and the tokens must hold, the rest need not.
+    /// Whether a limit is let in: then only the fence and the tokens must hold.
     pub beyond: bool,
-    /// Two could act, beyond a limit.
+    /// Beyond a limit: two miners could act at once.
     pub overlap: Option<String>,
     pub terms: u64,
     /// The tokens in the order in which their terms were begun.
     order: HashMap<Token, usize>,
     last_token: Token,
-    /// Token order when data loss meets a clock set back is a limit that the docs state.
+    /// The docs state a limit: with data loss and a clock set back, tokens may go back.
     pub set_back: bool,
     pub data_lost: bool,
     /// The greatest token that the fenced store has seen, and the latest term that has written to it.
     fence: Token,
     latest_writer: usize,
-    /// Until when, in true time, each holder's lock runs at the latest.
+    /// The latest end of each holder's lock, in true time.
     held_until: HashMap<String, u64>,
     /// When a term last began on an empty store.
     pub first_term_at: Option<u64>,
@@ -78,7 +78,7 @@ impl Checks {
         self.latest_writer = order;
     }
 
-    /// A lock was written that runs until then.
+    /// A lock was written that runs until `until`.
     pub fn held(&mut self, holder: &str, until: u64) {
         let held = self.held_until.entry(holder.to_owned()).or_default();
         *held = until.max(*held);
@@ -97,9 +97,9 @@ impl Checks {
         }
     }
 
-    /// I8: a candidate's last answer was this fault, and so it says.
+    /// I8: if a candidate's last answer was this fault, the candidate reports it.
     pub fn reason(&mut self, told: &Leadership, fault: Option<Reason>) {
-        // The agent's own reasons, and why its last term has ended, until it looks again.
+        // The agent's own reasons, and why its last term ended, until it looks again.
         const STRONGER: [Reason; 7] = [
             Reason::LeaseExpired,
             Reason::LockLost,

@@ -1,4 +1,4 @@
-//! Clocks of hosts: each runs at a rate of its own, and stands still where its machine was frozen.
+//! The hosts' clocks: each runs at its own rate, and stands still while its machine is frozen.
 
 use std::ops::Range;
 
@@ -15,9 +15,9 @@ const HOST_EPOCH: u64 = 1_000_000 * S;
 
 #[derive(Debug, Clone)]
 pub struct Clock {
-    /// Parts per million that it is fast.
+    /// How fast it runs, in parts per million above true time.
     fast: i64,
-    /// When its host stood still together with it, in true time.
+    /// When it stood still together with its host, in true time.
     frozen: Vec<Range<u64>>,
 }
 

@@ -1,4 +1,4 @@
-//! The events channel: what is announced there is lost, comes late, is another fleet's, or is forged.
+//! The events channel: messages are lost or late, come from another fleet, or are forged.
 
 use understudy::election::{Announcement, Command, Happened, Reply};
 
@@ -8,7 +8,7 @@ use super::safeguard::Safeguard;
 use super::scene::Stranger;
 use super::world::World;
 
-/// Before what is added to what is judged, where announcements are believed.
+/// The separator before what is added to the judged text, if announcements are believed.
 const BELIEVED: &str = " announced ";
 
 impl World {
@@ -39,7 +39,7 @@ impl World {
         self.turn(agent, |election, now| election.handle_heard(what, now));
     }
 
-    /// Somebody else publishes on the channel, again and again, and does not stop with the last fault.
+    /// Somebody else publishes on the channel repeatedly, and does not stop with the last fault.
     pub fn stranger(&mut self, stranger: Stranger) {
         let every = match stranger {
             Stranger::OtherFleet { every } => {
@@ -86,7 +86,7 @@ impl World {
         }
     }
 
-    /// The script compares what is there.
+    /// The script compares what is in the store.
     pub fn without_announcements(&self, command: &mut Command) {
         if let Command::Begin { judged, .. } = command
             && let Some(at) = judged.find(BELIEVED)

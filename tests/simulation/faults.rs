@@ -1,4 +1,4 @@
-//! What goes wrong, drawn from the seed. What the documents state as a limit is left out, each at its place.
+//! The faults, drawn from the seed. Each limit that the documents state is left out, at its place.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl World {
         let stopped = self.now < self.agents[index].paused_until;
         let name = match self.dice.below(32) {
             _ if self.scene.go_miners && self.dice.chance(15) => self.go_miner_fault(until),
-            // What an agent does itself it does not do while it is stopped.
+            // A stopped agent does nothing itself.
             2 | 3 | 12 | 20 | 25..30 if stopped => None,
             0 => self.stream_ends(index, EndedBy::Miner),
             1 => self.stream_ends(index, EndedBy::Agent),
@@ -98,7 +98,7 @@ impl World {
         Some("agent stopped")
     }
 
-    /// A newborn just after a FLUSHALL is a limit, and what the agent before it had not seen is too.
+    /// A newborn just after a FLUSHALL is a limit, and so is what its predecessor had not seen.
     fn may_be_born(&self) -> bool {
         let any = self.beyond == Some(Limit::AnyFlush);
         any || !(self.flushed && self.lost_within(self.scene.wait() + self.scene.sight()))
@@ -118,7 +118,7 @@ impl World {
         self.restart(index, state);
     }
 
-    /// SIGTERM: it gives its term back, and is gone soon after, done or not.
+    /// SIGTERM: the agent gives its term back, and is gone soon after, finished or not.
     pub fn told_to_stop(&mut self, index: usize) -> Option<&'static str> {
         if !self.may_be_born() {
             return None;
@@ -161,7 +161,7 @@ impl World {
 
     fn restart_empty(&mut self, index: usize) -> Option<&'static str> {
         let restarted = self.restart_with("redis restarts empty", Data::default());
-        // A clock that jumps ahead then, and an agent that is new, are a limit.
+        // A clock that jumps ahead then, with a new agent, is a limit.
         if self.beyond == Some(Limit::JumpOnEmptyStore) {
             self.redis.ahead += 60_000_000;
             self.replace(index);
@@ -177,7 +177,7 @@ impl World {
         Some(what)
     }
 
-    /// What a snapshot and a lagging replica hold from now on.
+    /// Takes the data that a snapshot and a lagging replica hold from now on.
     fn remember(&mut self) -> Option<&'static str> {
         self.snapshot = self.redis.data.clone();
         self.replica = self.redis.data.clone();
@@ -193,15 +193,15 @@ impl World {
 
     pub fn promote(&mut self, data: Data) {
         self.lose();
-        // Hosts whose clocks differ by more than a TTL are a limit, for tokens.
+        // Hosts whose clocks differ by more than a TTL are a limit for tokens.
         let offset = self.dice.below(2_000_000) as i64 - 1_000_000;
         let ahead = self.redis.ahead - self.offset + offset;
         self.offset = offset;
         self.redis.promote(self.now, data, ahead);
     }
 
-    /// FLUSHALL, but not where that is a limit: no newborn, not twice in a row, and not so soon after a first
-    /// term that both may fall between two looks.
+    /// FLUSHALL, except where that is a limit: with a newborn, twice in a row, or so soon after a first term that both may
+    /// fall between two looks.
     fn flush(&mut self) -> Option<&'static str> {
         if !self.may_be_flushed() {
             return None;
@@ -242,7 +242,7 @@ impl World {
         let memory = match self.dice.below(4) {
             0 | 1 => Memory::Enough,
             2 => Memory::Full,
-            // An agent that is told to lead all the same takes the risk.
+            // An agent that is told to lead anyway takes the risk.
             _ => Memory::Evicting {
                 all: self.dice.chance(50) && self.may_be_flushed(),
             },
@@ -261,7 +261,7 @@ impl World {
             Memory::Evicting { all } => all,
             Memory::Enough | Memory::Full => return None,
         };
-        // A lost record is as a FLUSHALL. With the guard off it comes as it comes.
+        // A lost record counts as a FLUSHALL. With the guard off it may happen at any time.
         let guarded = self.without != Some(Safeguard::EvictionGuard);
         if all && guarded && !self.may_be_flushed() {
             return None;
@@ -312,7 +312,7 @@ impl World {
         self.lock_lost_at = Some(self.now);
     }
 
-    /// A TTL that was changed while data is lost is a limit: where they differ nothing is lost.
+    /// A TTL that changes while data is lost is a limit: if the TTLs differ, lose nothing.
     fn data_may_be_lost(&self) -> bool {
         self.scene.one_ttl() || self.beyond == Some(Limit::TtlChanged)
     }
@@ -321,7 +321,7 @@ impl World {
         self.lost_at.is_some_and(|at| self.now < at + time)
     }
 
-    /// The server was away for a moment: whoever listens notices.
+    /// The server was away for a moment: every subscriber notices.
     fn reconnect(&mut self) {
         for index in 0..self.agents.len() {
             self.resubscribe(index);

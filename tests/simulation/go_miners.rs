@@ -1,7 +1,7 @@
-//! Go miners with their built-in elector: a lock without a record, a bool without a deadline. Once a heartbeat
-//! one takes the lock if there is none, or extends its own, and any error ends its leadership. Two of its limits
-//! are stated: a lock that Redis lost is taken at once, by whoever does not know another primary too, and one that
-//! was stopped acts past its TTL.
+//! Go miners with their built-in elector: a lock without a record, a bool without a deadline. Once per heartbeat
+//! such a miner takes the lock if there is none, or extends its own, and any error ends its leadership. Two of its limits
+//! are stated: it takes a lock that Redis lost at once, even if it does not know of another primary; and after it was
+//! stopped, it acts past its TTL.
 
 use understudy::election::Token;
 
@@ -13,15 +13,15 @@ use super::scene::TTL;
 use super::world::World;
 
 const HEARTBEAT: u64 = TTL.as_nanos() as u64 / 3;
-/// How long its library waits for an answer, with all tries: 12 s where the TTL is 30 s.
+/// How long its library waits for an answer, with all tries: 12 s for a TTL of 30 s.
 const GIVES_UP: u64 = TTL.as_nanos() as u64 * 2 / 5;
 
 #[derive(Debug, Default)]
 pub struct GoMiner {
     id: String,
-    /// The bool that it asks before it acts.
+    /// The bool that it checks before it acts.
     leads: bool,
-    /// Which call it waits for. Whatever answers an earlier one is dropped.
+    /// The call that it waits for. Answers to earlier calls are dropped.
     call: u64,
     called_at: u64,
     paused_until: u64,
@@ -29,7 +29,7 @@ pub struct GoMiner {
     gone: bool,
 }
 
-/// What a Go miner does, or has been answered.
+/// A step of a Go miner, or an answer to it.
 #[derive(Debug, Clone, Copy)]
 pub enum GoStep {
     Heartbeat,
@@ -45,7 +45,7 @@ pub enum GoStep {
 }
 
 impl World {
-    /// Go miners come and go where the fleet has any.
+    /// Go miners come and go if the fleet has any.
     pub fn go_miner_fault(&mut self, until: u64) -> Option<&'static str> {
         let running: Vec<_> = (0..self.go_miners.len())
             .filter(|it| !self.go_miners[*it].gone)
@@ -147,7 +147,7 @@ impl World {
         let began = leads && !it.leads;
         it.leads = leads;
         it.call += 1;
-        // As a ticker does: a heartbeat that is overdue comes at once.
+        // Like a ticker: an overdue heartbeat comes at once.
         let next = self.now.max(it.called_at + HEARTBEAT);
         self.go(next, number, GoStep::Heartbeat);
         if began {
@@ -175,7 +175,7 @@ impl World {
         }
     }
 
-    /// What is stated as a limit may be why this one leads beside another.
+    /// Whether a stated limit may be why this one leads beside another.
     fn go_limit(&self, number: usize) -> bool {
         if self.beyond == Some(Limit::GoMiners) {
             return false;
@@ -189,7 +189,7 @@ impl World {
         self.now < until || self.voices.disagree()
     }
 
-    /// The last of them is gone, and every miner has its agent.
+    /// The last Go miner is gone, and every miner has its agent.
     pub fn migrated(&mut self) {
         for it in &mut self.go_miners {
             it.end();

@@ -1,5 +1,5 @@
-//! What cannot hold, as `docs/safety.md` says: let in one by one, to show that it does not, and that the fence
-//! and the order of tokens do.
+//! The limits that `docs/safety.md` states, let in one by one, to show that exclusion fails there and that the fence
+//! and the order of tokens still hold.
 
 /// A fault that the other runs leave out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,11 +8,11 @@ pub enum Limit {
     FrozenClocks,
     /// Two clocks that differ by up to 30 % in rate.
     ClockRates,
-    /// FLUSHALL whenever it comes, with newly started agents too.
+    /// FLUSHALL at any time, with newly started agents too.
     AnyFlush,
-    /// Redis' clock jumps ahead when it has just started empty, and an agent is new.
+    /// Redis' clock jumps ahead just after an empty start, with a new agent.
     JumpOnEmptyStore,
-    /// Agents of different `--lease-ttl`, and data is lost.
+    /// Agents with different `--lease-ttl`, and data loss.
     TtlChanged,
     /// A Go miner takes a lock that Redis lost, or was stopped and acts past its TTL.
     GoMiners,

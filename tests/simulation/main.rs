@@ -36,26 +36,26 @@ use world::World;
 
 /// How long faults last in a run, in seconds.
 const CHAOS: u64 = 40;
-/// Within so many seeds the simulation must find what a missing safeguard lets through.
+/// Within this many seeds the simulation must find what a missing safeguard lets through.
 const BOUND: u64 = 30_000;
-/// So many seeds go beyond each limit.
+/// The number of seeds for each limit.
 const BEYOND: u64 = 2000;
-/// A limit that is rarely met is looked for in so many.
+/// The number of seeds for a limit that is rarely met.
 const RARE: u64 = 6000;
 
-/// What some seeds came to.
+/// The result of some seeds.
 #[derive(Default)]
 struct Found {
     seeds: u64,
     terms: u64,
     faults: BTreeMap<&'static str, u64>,
-    /// The smallest seed with a violation, as far as anyone looked.
+    /// The smallest seed with a violation, among those tried.
     violation: Option<(u64, String, String)>,
-    /// The smallest seed in which two could act, where that is a limit.
+    /// The smallest seed in which two could act, if that is a limit.
     overlap: Option<(u64, String)>,
 }
 
-/// Tries seeds on every processor, until one is violated.
+/// Tries seeds on every processor, until one shows a violation.
 fn try_all(seeds: Range<u64>, without: Option<Safeguard>, beyond: Option<Limit>) -> Found {
     let next = AtomicU64::new(seeds.start);
     let found = Mutex::new(Found::default());
@@ -106,7 +106,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// The rule that is switched off in a run by hand.
+/// The rule that the user switched off.
 fn without() -> Option<Safeguard> {
     let name = std::env::var("WITHOUT").ok()?;
     let known = |it: &Safeguard| format!("{it:?}") == name;

@@ -1,11 +1,11 @@
-//! Who could take over, in the modelled Redis: `src/store/members.lua` on plain values.
+//! The list of members in the modelled Redis: `src/store/members.lua` on plain values.
 
 use understudy::election::{Command, Entry, Listed, Outcome, Successor};
 
 use super::redis::Redis;
 
 impl Redis {
-    /// What a script does to the members once it has done its work, and what it shows of them.
+    /// What a script does to the members after its own work, and what it returns of them.
     pub fn keep_members(&mut self, command: &Command, outcome: Outcome, clock: u64) -> Vec<Listed> {
         let (entry, prune) = match command {
             Command::Look { entry: None } => return self.listed(clock),
@@ -50,7 +50,7 @@ impl Redis {
         listed.into_iter().filter_map(parse).collect()
     }
 
-    /// The holder id that a release writes down; whoever releases is no member any more.
+    /// The holder id in a release; the releaser is no longer a member.
     pub fn successor(&mut self, holder: &str, successor: &Successor, clock: u64) -> String {
         self.members.remove(holder);
         match successor {

@@ -10,7 +10,7 @@ use super::clock::{MS, S};
 use super::safeguard::Safeguard;
 use super::world::World;
 
-/// What a miner has begun takes at most so long: longer than some grants.
+/// The longest that an act may take: longer than some grants.
 const LONGEST_WORK: u64 = 3 * S;
 
 /// One miner process.
@@ -20,28 +20,28 @@ pub struct Miner {
     /// Its agent's process.
     process: u64,
     token: Token,
-    /// On its host's clock.
+    /// When its grant ends, on its host's clock.
     valid_until: u64,
     /// The newest version that it knows, to acknowledge.
     version: u64,
     pub paused_until: u64,
     pub connected: bool,
-    /// Told that it leads no longer, it ends what it has begun by then, in true time.
+    /// Once told that it no longer leads, it finishes its acts by then, in true time.
     stops_at: Option<u64>,
-    /// It has begun to close: nothing extends its grant, and its stream ends once nothing of it acts.
+    /// It has begun to close: nothing extends its grant, and its stream ends once all its work has stopped.
     leaving: bool,
 }
 
 impl Miner {
-    /// It has said, or is about to, that nothing of an earlier grant still acts.
+    /// It has said, or is about to say, that no work of an earlier grant still runs.
     fn acknowledges(&self) -> bool {
         self.valid_until == 0
     }
 }
 
 impl World {
-    /// What the agent says reaches its miner at once. This is where two leaders would show: at the moment at
-    /// which a grant is received, another's still holds.
+    /// The agent's state reaches its miner at once. Two leaders would show here: a miner receives a grant while another's
+    /// still holds.
     pub fn tell(&mut self, index: usize) {
         let now = self.host_time(index);
         let agent = &mut self.agents[index];
@@ -60,7 +60,7 @@ impl World {
         };
         let Some((token, until)) = granted else {
             if self.now >= miner.paused_until {
-                // At once, in a while, or not before its grant ends.
+                // It finishes at once, in a while, or not before its grant ends.
                 let dice = &mut self.dice;
                 let stops_at = *miner.stops_at.get_or_insert_with(|| match dice.chance(50) {
                     true => self.now,
@@ -94,7 +94,7 @@ impl World {
         self.acts_alone(index, Some(told), token);
     }
 
-    /// I1: whoever acts at agent `index` from now on, its miner of that number or its poller, is the only one.
+    /// I1: from now on, this miner or poller at agent `index` is the only one that acts.
     pub fn acts_alone(&mut self, index: usize, actor: Option<usize>, token: Token) {
         self.no_go_miner_leads(index, token);
         let others = self.who_may_act();
@@ -108,7 +108,7 @@ impl World {
         }
     }
 
-    /// At which agent, which of its miners or its poller, and by which token.
+    /// At which agent, which of its miners or its poller, and under which token.
     pub fn who_may_act(&self) -> Vec<(usize, Option<usize>, Token)> {
         let mut acting = Vec::new();
         for (index, agent) in self.agents.iter().enumerate() {
@@ -125,7 +125,7 @@ impl World {
         acting
     }
 
-    /// A write that was begun inside the grant, and arrives whenever the miner runs.
+    /// A write that began within the grant, and arrives whenever the miner runs.
     pub fn write(&mut self, index: usize, miner: usize, token: Token) {
         let within = self.host_time(index).as_nanos()
             < self.agents[index].miners[miner].valid_until
@@ -135,7 +135,7 @@ impl World {
 
     pub fn beat(&mut self, index: usize, campaign: CampaignId, process: u64) {
         let now = self.now;
-        // Another of its threads may have sent one just before it began to leave.
+        // Another thread may have sent a heartbeat just before the miner began to leave.
         let late = self.dice.chance(20);
         let Some(miner) = self.miner(index, process, campaign) else {
             return;
@@ -143,7 +143,7 @@ impl World {
         let (paused_until, version) = (miner.paused_until, miner.version);
         let counts = late || !miner.leaving || miner.acknowledges();
         if now >= paused_until && counts {
-            // Now and then it cleans up for a while, and acts on under the grant that it has.
+            // Now and then it cleans up for a while, and still acts under the grant that it has.
             let window = (now >> 29).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
             let stands_down = !self.healed && window == index as u64;
             self.turn(index, |election, now| {
@@ -171,7 +171,7 @@ impl World {
         miners.find(|it| it.campaign == campaign && it.process == process && it.connected)
     }
 
-    /// The present miner begins to close: it ends what it has begun, or waits until its grant is over.
+    /// The present miner begins to close: it finishes its acts, or waits until its grant is over.
     pub fn leave(&mut self, index: usize) -> Option<&'static str> {
         if self.scene.liveness[index] != Liveness::Campaign {
             return None;
@@ -205,7 +205,7 @@ impl World {
         }
         self.end_stream(index, process, campaign, EndedBy::Miner);
         if self.healed {
-            // Another takes its place.
+            // Another miner takes its place.
             self.after(self.now, Step::Healed { agent: index });
             self.calm_since = self.now;
         }
@@ -240,8 +240,8 @@ impl World {
         self.drain(index);
     }
 
-    /// The stream of the present miner ends: with the miner, or only the connection, so that an orphan
-    /// acts on until its grant runs out.
+    /// The present miner's stream ends: with the miner, or only the connection, so that an orphan
+    /// still acts until its grant runs out.
     pub fn disconnect(&mut self, index: usize, by: EndedBy) {
         let Some(campaign) = self.agents[index].election.campaign() else {
             return;
@@ -273,7 +273,7 @@ impl World {
         );
     }
 
-    /// Takes "nothing is released while a grant runs" away: the agent hears at once what it should wait for.
+    /// Switches off "nothing is released while a grant runs": the agent hears at once what it should wait for.
     pub fn pretend_acknowledged(&mut self, index: usize) {
         let now = self.host_time(index);
         let process = self.agents[index].process;

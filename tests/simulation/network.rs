@@ -10,7 +10,7 @@ use super::scene::nanos;
 use super::world::World;
 
 impl World {
-    /// A command of an election goes out; at its deadline the election is told that no reply has come.
+    /// Sends an election's command; at its deadline the election learns that no reply has come.
     pub fn send(&mut self, index: usize, attempt: Attempt) {
         let agent = &self.agents[index];
         let deadline = agent.clock.true_time(attempt.deadline);
@@ -64,7 +64,7 @@ impl World {
         }
     }
 
-    /// A request has come to the server that it was sent to.
+    /// A request arrives at the server that it was sent to.
     pub fn arrive(&mut self, call: &Call) {
         let arrived = self.on_primary(call.to, |world| world.carry_out(call));
         if arrived.is_none() && self.healed {
@@ -105,7 +105,7 @@ impl World {
         if outcome == Some(Outcome::Released) {
             self.released_after_last_yes(call.agent, holder);
             if self.healed && !self.redis.believes_record() {
-                // Of a term from before data was lost: it is not believed, and what it changed is waited out.
+                // A release of a term from before data loss: agents do not believe it, and wait out the change.
                 self.calm_since = self.now;
             }
         }
@@ -143,7 +143,7 @@ impl World {
         let fault = reply.as_ref().err().map(|error| Reason::from(error.fault));
         self.turn(index, |election, now| election.handle_reply(id, reply, now));
         let now = self.host_time(index);
-        // A reply that came too late is dropped, and what was there before stands.
+        // A reply that comes too late is dropped, and the earlier state stays.
         let agent = &mut self.agents[index];
         let error = agent.election.last_error();
         if fault.is_none() && error.is_none() {
@@ -165,5 +165,5 @@ fn number_anew(command: &mut Command) {
     }
 }
 
-/// Further than any process comes.
+/// Higher than any process counts.
 const AGAIN: u64 = 1 << 32;

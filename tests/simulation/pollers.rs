@@ -1,5 +1,5 @@
-//! Where nobody campaigns: miners that are probed, and whoever asks the agent who leads. `GetLeadership` with
-//! `extend` tells until when its answer holds; `/leader` does not, and its asker asks again soon.
+//! Agents without campaigns: their miners are probed, and pollers ask the agent who leads. The answer of `GetLeadership`
+//! with `extend` has a deadline; that of `/leader` has none, so its pollers ask again soon.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use super::clock::MS;
 use super::scene::nanos;
 use super::world::World;
 
-/// What asks at one place, and outlives its agent's processes.
+/// The poller at one place, which outlives the processes of its agent.
 #[derive(Debug, Default)]
 pub struct Poller {
     pub token: Token,
-    /// It acts until this moment of true time on a yes of `/leader`.
+    /// Until when, in true time, it acts on a yes of `/leader`.
     acts_until: u64,
-    /// And until its host's clock shows this, on an extended answer.
+    /// Until when, on its host's clock, it acts on an extended answer.
     valid_until: Instant,
-    /// No other term is begun here before, and nothing released: one miner-timeout after the last yes.
+    /// Before this moment no other term begins here and nothing is released: one miner-timeout after the last yes.
     pub waited_out: Instant,
-    /// It does not answer its agent's probes.
+    /// Whether it leaves its agent's probes unanswered.
     pub sick_until: u64,
 }
 
@@ -32,7 +32,7 @@ impl Poller {
 }
 
 impl World {
-    /// Whoever is on an agent's side starts asking it, and being asked.
+    /// The poller of an agent starts asking, and its miner starts to be probed.
     pub fn open(&mut self, index: usize) {
         let process = self.agents[index].process;
         match self.scene.liveness[index] {
@@ -85,7 +85,7 @@ impl World {
         }
     }
 
-    /// Somebody asks who leads. This is where two leaders would show: at the moment of a yes, another's still holds.
+    /// A poller asks who leads. Two leaders would show here: at the moment of a yes, another's still holds.
     pub fn poll(&mut self, index: usize) {
         let extend = self.dice.chance(50);
         if extend {
@@ -115,7 +115,7 @@ impl World {
         self.acts_alone(index, None, token);
     }
 
-    /// Soon, or in the last moments of the lease.
+    /// When to ask next: soon, or in the last moments of the lease.
     fn poll_again(&mut self, index: usize, lease_until: Option<Instant>) {
         let soon = self.now + self.dice.below(200 * MS);
         let at = match lease_until {
@@ -128,7 +128,7 @@ impl World {
         self.after(at.max(self.now + MS), Step::Poll { agent: index });
     }
 
-    /// A release of that holder's has been carried out.
+    /// A release by this holder was carried out.
     pub fn released_after_last_yes(&mut self, index: usize, holder: &str) {
         let host = self.host_time(index);
         let agent = &self.agents[index];
@@ -140,7 +140,7 @@ impl World {
         }
     }
 
-    /// Takes "the last yes is waited out" away: the agent hears at once what it should wait for.
+    /// Switches off "the last yes is waited out": the agent hears at once what it should wait for.
     pub fn forget_last_yes(&mut self, index: usize) {
         let now = self.host_time(index);
         let election = &mut self.agents[index].election;
@@ -149,7 +149,7 @@ impl World {
         }
     }
 
-    /// How long a hand-over takes: where nobody campaigns the last yes is waited out, on a clock that may be slow.
+    /// How long a hand-over takes: without campaigns the agent waits out its last yes, on a clock that may be slow.
     pub fn time_to_hand_over(&self, index: usize) -> u64 {
         let waited_out = match self.scene.liveness[index] {
             Liveness::Campaign => Duration::ZERO,

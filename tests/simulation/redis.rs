@@ -1,5 +1,5 @@
-//! A modelled Redis: what the scripts do, on plain values. Its wall clock may jump, stand still or be coarse, its
-//! data may be lost or go back in time. `tests/processes/conformance.rs` holds it against real ones.
+//! A modelled Redis: what the scripts do, on plain values. Its wall clock may jump, stand still or be coarse; its
+//! data may be lost or go back in time. `tests/processes/conformance.rs` compares it with real ones.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +20,7 @@ pub struct Stored {
     pub stamp: Stamp,
 }
 
-/// Every field, as one text that only ever equals itself. Before each number stands what it is.
+/// Every field, as one text that equals no other record's. Each number follows the name of its field.
 impl fmt::Display for Stored {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -44,23 +44,23 @@ impl fmt::Display for Stored {
     }
 }
 
-/// What a snapshot would hold.
+/// The data that a snapshot holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Data {
     /// Holder, and the wall-clock microsecond at which it expires.
     pub lock: Option<(String, u64)>,
     pub stored: Option<Stored>,
-    /// A key of another type stands under the lock's name.
+    /// A key of another type has the lock's name.
     pub another_type: bool,
 }
 
-/// How much room there is.
+/// The state of the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Memory {
     Enough,
-    /// Out of it, and nothing is evicted.
+    /// Out of memory, without eviction.
     Full,
-    /// Out of it, and keys are thrown away: those with a TTL, or all.
+    /// Out of memory, and Redis evicts keys: those with a TTL, or all.
     Evicting {
         all: bool,
     },
@@ -69,11 +69,11 @@ pub enum Memory {
 #[derive(Debug, Clone)]
 pub struct Redis {
     pub data: Data,
-    /// Microseconds that the wall clock is ahead of true time since 1970 (may change at any time).
+    /// How far the wall clock is ahead of true time since 1970, in microseconds (may change at any time).
     pub ahead: i64,
     /// The wall clock stands still, and shows this.
     pub stands: Option<u64>,
-    /// The wall clock steps by so many microseconds.
+    /// The wall clock steps by this many microseconds.
     pub grid: u64,
     pub generation: u64,
     /// Wall-clock microsecond of the last start.
@@ -81,9 +81,9 @@ pub struct Redis {
     /// It was a replica before.
     pub promoted: bool,
     pub memory: Memory,
-    /// Who could take over, by holder id: as it stands in the hash. Nothing that is judged.
+    /// The members by holder id, as in the hash. Not part of what is judged.
     pub members: BTreeMap<String, String>,
-    /// What it answers to every write instead of doing it.
+    /// The error that it returns for every write.
     pub refuses: Option<&'static str>,
     /// The rule that is switched off.
     pub without: Option<Safeguard>,
@@ -132,7 +132,7 @@ impl Redis {
         self.data = data;
     }
 
-    /// A replica takes over that has `data`, on a host whose clock is `ahead`. It has been up for a day.
+    /// A replica with `data` takes over, on a host whose clock is `ahead`. It has been up for a day.
     pub fn promote(&mut self, now: u64, data: Data, ahead: i64) {
         self.ahead = ahead;
         self.stands = None;
@@ -165,7 +165,7 @@ impl Redis {
     /// Runs one command to its end, as the script does.
     pub fn execute(&mut self, command: &Command, now: u64) -> Reply {
         self.expire(now);
-        // A replica does not even tell.
+        // A replica does not even show its data.
         if let Some(why) = self.refuses.filter(|why| why.starts_with("READONLY")) {
             return Err(StoreError::new(why));
         }

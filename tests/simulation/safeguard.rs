@@ -1,6 +1,6 @@
-//! What keeps the second leader away, one by one, to be taken away by the test of the tests.
+//! The rules that prevent a second leader. The test of the tests switches them off one by one.
 
-/// A rule that can be switched off in the simulation. None can be in the program.
+/// A rule that the simulation can switch off. The program cannot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Safeguard {
     /// A lease ends before the lock does, and a standby waits for longer.
@@ -9,31 +9,31 @@ pub enum Safeguard {
     Record,
     /// A standby waits on its own clock, not on Redis'.
     OwnClockWait,
-    /// What was written before a restart or a promotion is not believed.
+    /// Nothing written before a restart or a promotion is believed.
     Generation,
     /// The lock is kept until the last grant has run out.
     Grants,
     /// The end of a stream that is not the miner's doing proves nothing.
     DroppedStream,
-    /// A release is of one term, not of whatever its holder holds.
+    /// A release ends one term, not everything that its holder holds.
     ReleaseCheck,
     /// A begin fails unless the store is as it was judged.
     CompareAndSet,
     /// A request that was given up changes nothing.
     NotAfter,
-    /// A new token is greater than the time, so that it grows although the data is lost.
+    /// A new token is greater than the time, so that it grows even if data is lost.
     TokenAboveTime,
     /// A new token is greater than any that the caller has seen.
     TokenAboveHighest,
     /// Nobody leads where Redis may evict the lock.
     EvictionGuard,
-    /// A lock that somebody else holds is not touched.
+    /// An agent does not touch another holder's lock.
     ForeignLock,
     /// More than half of those who know the primary must name it.
     Majority,
     /// A restarted agent grants and releases nothing for one miner-timeout.
     QuietRestart,
-    /// A record never comes back as it was: it bears its writer's nonce and the number of the attempt.
+    /// A record never repeats: it has its writer's nonce and the number of the attempt.
     WriterAndNumber,
     /// An event makes an agent look, and the record decides.
     EventsAreHints,

@@ -1,4 +1,4 @@
-//! What a run is like, drawn from its seed before it begins: most have few of these twists, some have many.
+//! The scene of a run, drawn from its seed before it begins. Most have few of these twists, some have many.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ pub const TTL: Duration = Duration::from_secs(3);
 pub struct Scene {
     /// The `--lease-ttl` of each agent.
     pub ttls: Vec<Duration>,
-    /// The `--miner-liveness` of each.
+    /// The `--miner-liveness` of each agent.
     pub liveness: Vec<Liveness>,
-    /// By how many microseconds Redis' clock steps.
+    /// The step of Redis' clock, in microseconds.
     pub clock_grid: u64,
     pub stranger: Option<Stranger>,
     /// Some miners have not been migrated yet.
     pub go_miners: bool,
 }
 
-/// Who else publishes on the events channel, and how often, in nanoseconds.
+/// Who else publishes on the events channel, and at which interval in nanoseconds.
 #[derive(Debug, Clone, Copy)]
 pub enum Stranger {
     /// Events of another lock.
@@ -43,7 +43,7 @@ impl Stranger {
 }
 
 impl Scene {
-    /// Dice of its own, so that a new twist leaves the runs without it as they are.
+    /// The scene has its own dice, so that a new twist does not change the runs without it.
     pub fn drawn(seed: u64, beyond: Option<Limit>) -> Self {
         let mut dice = Dice::new(!seed);
         let agents = if dice.chance(10) { 5 } else { 3 };
@@ -82,14 +82,14 @@ impl Scene {
         self.ttls.iter().copied().max().unwrap_or(TTL)
     }
 
-    /// How long a standby waits at most: the longest TTL, 1 % and 100 ms.
+    /// The longest wait of a standby: the longest TTL plus 1 % and 100 ms.
     pub fn wait(&self) -> u64 {
         let ttl = self.longest_ttl();
         nanos(ttl + ttl / 100 + Duration::from_millis(100))
     }
 
-    /// For how long whoever was told yes by `/leader` may act on it: another's lease begins so long after that
-    /// agent's has ended, at the earliest. A Go miner does not wait: a margin later, less 1 % for the clocks.
+    /// How long a poller may act on a yes of `/leader`: the earliest that another's lease begins after this one's end.
+    /// A Go miner does not wait, so in a fleet with Go miners this is a margin less 1 % for the clocks.
     pub fn patience(&self, index: usize) -> u64 {
         match self.go_miners {
             true => nanos(Duration::from_millis(100)),

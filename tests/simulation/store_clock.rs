@@ -1,5 +1,5 @@
-//! What goes wrong with Redis' own clock. It takes no part in exclusion; the order of tokens, when data is lost
-//! while it stands or after it was set back, is a limit.
+//! Faults of Redis' own clock. Exclusion does not depend on it. The order of tokens does, if data is lost while the
+//! clock stands still or after it was set back: a limit.
 
 use understudy::election::Command;
 
@@ -35,7 +35,7 @@ impl World {
         Some("clock stands still")
     }
 
-    /// It runs on from where it stood, or from where it would have been.
+    /// The clock continues from where it stood, or from where it would have been.
     pub fn clock_runs(&mut self) {
         let Some(shown) = self.redis.stands.take() else {
             return;
@@ -54,7 +54,7 @@ impl World {
         Some("clock set back again and again")
     }
 
-    /// Before a renewal runs, the clock is set back by just so much that it writes the same deadline once more.
+    /// Before a renewal runs, the clock is set back just enough for the same deadline to be written again.
     pub fn set_back(&mut self, command: &Command) {
         if self.now < self.set_back_until
             && let Command::Renew { .. } = command

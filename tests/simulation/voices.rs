@@ -1,5 +1,5 @@
-//! Sentinels, or the nodes of a cluster: three who say where the primary is. One learns of a failover at
-//! once, the others later, and the old primary goes on taking writes.
+//! Sentinels, or the nodes of a cluster: three voices that say where the primary is. One learns of a failover at
+//! once, the others later, and the old primary still takes writes.
 
 use super::agenda::Step;
 use super::clock::S;
@@ -12,19 +12,19 @@ pub struct Voices {
     /// The present primary's number, and what each of them knows of it.
     pub epoch: u64,
     known: [u64; 3],
-    /// The primary before it, where it still runs.
+    /// The previous primary, if it still runs.
     pub former: Option<Redis>,
 }
 
 impl Voices {
-    /// Some do not know of the new primary, and the old one may hold the lock.
+    /// Whether some do not know of the new primary yet, and the old one may hold the lock.
     pub fn disagree(&self) -> bool {
         self.known.iter().any(|it| *it != self.epoch)
     }
 }
 
 impl World {
-    /// Where an agent is sent that asks now: to the primary of this number. More than half must name it.
+    /// The number of the primary that an agent finds now: more than half must name it.
     pub fn located(&mut self) -> Option<u64> {
         let mut named = Vec::new();
         for voice in 0..3 {
@@ -55,7 +55,7 @@ impl World {
         Some(done)
     }
 
-    /// A replica is promoted while the old primary lives on.
+    /// A replica is promoted while the old primary keeps running.
     pub fn failover(&mut self) -> Option<&'static str> {
         self.say(|| "failover: a replica is promoted, and the old primary lives on".into());
         let former = self.redis.clone();
@@ -80,7 +80,7 @@ impl World {
         *known = epoch.max(*known);
         // Until now the lock may have been held on the old primary.
         self.lock_lost_at = Some(self.now);
-        // Whoever listened to the old primary is told.
+        // Subscribers of the old primary are told.
         for index in 0..self.agents.len() {
             self.resubscribe(index);
         }

@@ -27,7 +27,7 @@ pub struct World {
     pub snapshot: Data,
     pub replica: Data,
     pub voices: Voices,
-    /// Somebody else makes another server the primary.
+    /// An operator makes another server the primary.
     pub watched: bool,
     pub agents: Vec<Agent>,
     pub go_miners: Vec<GoMiner>,
@@ -36,15 +36,15 @@ pub struct World {
     pub faults: BTreeMap<&'static str, u64>,
     pub healed: bool,
     pub healed_at: u64,
-    /// When the last request from before that was carried out.
+    /// When the last request from before the healing was carried out.
     pub calm_since: u64,
-    /// When the store last lost data, and whether that was ever without a restart.
+    /// When the store last lost data, and whether that ever happened without a restart.
     pub lost_at: Option<u64>,
     pub flushed: bool,
     /// When Redis last lost the lock before its time, with data or without.
     pub lock_lost_at: Option<u64>,
     pub refuses_until: u64,
-    /// How much was ever published on the events channel.
+    /// The number of messages ever published on the events channel.
     pub announced: u64,
     /// The last release that was announced.
     pub released: Option<Announcement>,
@@ -114,12 +114,12 @@ impl World {
         world
     }
 
-    /// Faults for `chaos` seconds, then none: a leader must be there in time, and when its miner dies then,
-    /// another at once. Returns what was violated.
+    /// Faults for `chaos` seconds, then none: there must be a leader in time, and when its miner dies then,
+    /// another at once. Returns the violation, if any.
     pub fn run(&mut self, chaos: u64) -> Option<String> {
         self.run_until(chaos * S);
         self.heal();
-        // Until nothing was wrong for a TTL and two seconds; a late request moves that.
+        // Wait until nothing was wrong for a TTL and two seconds; a late request extends this.
         let time = self.scene.wait() + 2 * S;
         while self.now < self.calm_since + time && self.checks.violation.is_none() {
             self.run_until(self.calm_since + time);
@@ -132,7 +132,7 @@ impl World {
         };
         self.run_until(self.now + S);
         let time = self.time_to_hand_over(leader);
-        // One in four names a successor, which may be gone: then a second later.
+        // One in four names a successor, which may be gone; then the next leader comes a second later.
         let named = self.dice.chance(25).then(|| self.anyones_holder());
         let time = time + named.as_ref().map_or(0, |_| S);
         match self.scene.liveness[leader] {
@@ -145,7 +145,7 @@ impl World {
             Liveness::Probe | Liveness::Always => self.resign(leader, time, named),
         }
         self.run_until(self.now + time);
-        // Where tokens may have gone back a release is not believed by who knows a greater one.
+        // If tokens may have gone back, an agent that knows a greater one does not believe a release.
         let believed = !self.checks.tokens_may_go_back();
         if believed && !(0..self.agents.len()).any(|index| index != leader && self.leads(index)) {
             self.checks
@@ -251,7 +251,7 @@ impl World {
         }
     }
 
-    /// What happens to a paused agent waits until it continues.
+    /// Steps of a paused agent wait until it continues.
     fn paused_until(&self, step: &Step) -> Option<u64> {
         let agent = &self.agents[step.agent()?];
         Some(agent.paused_until).filter(|until| self.now < *until)
@@ -272,7 +272,7 @@ impl World {
         }
     }
 
-    /// Everything is well from now on.
+    /// No more faults from now on.
     fn heal(&mut self) {
         self.healed = true;
         self.healed_at = self.now;
@@ -289,7 +289,7 @@ impl World {
             self.agents[index].cut_until = 0;
             self.agents[index].hears = true;
             self.agents[index].poller.sick_until = 0;
-            // What is stopped continues in its time.
+            // Stopped agents continue at their own time.
             let stopped = self.agents[index]
                 .miners
                 .iter()
