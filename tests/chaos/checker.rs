@@ -1,16 +1,16 @@
-//! Reads what the miners wrote down, and nothing else.
+//! Checks only what the miners recorded.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-/// One thing that a miner did as leader.
+/// One act of a miner as leader.
 #[derive(Debug, Clone)]
 struct Act {
     /// CLOCK_BOOTTIME, nanoseconds.
     at: u64,
     miner: String,
-    /// 0 for a miner that has none.
+    /// The token; 0 for a miner without one.
     token: u64,
     until: Option<u64>,
     accepted: String,
@@ -21,10 +21,10 @@ struct Act {
 pub struct Report {
     pub acts: usize,
     pub terms: usize,
-    /// Two at once, a token that went back, an act outside its grant, a leader whom the fence refused.
+    /// Two at once, a token that went back, an act outside its grant, a leader that the fence refused.
     pub violations: Vec<String>,
-    /// Acts of a miner while another led: under an earlier token, or under the other's. Where there are no
-    /// tokens, how often an act of one miner stands between two of another that belong together.
+    /// Acts of a miner while another led: under an earlier token, or under the other's. Without tokens, how often an act
+    /// of one miner comes between two of another that belong together.
     pub overlaps: usize,
     /// Seconds between acts that are more than a moment apart.
     pub leaderless: f64,
@@ -34,7 +34,7 @@ pub struct Report {
     pub seconds: f64,
 }
 
-/// Two acts of one miner that are no farther apart belong together: it works every 5 ms.
+/// Two acts of one miner within this time belong together: it works every 5 ms.
 const TOGETHER: u64 = 100_000_000;
 
 /// Reads every log in a folder.
@@ -105,7 +105,7 @@ impl Report {
     fn overlaps(&mut self, acts: &[Act]) {
         // The last act of each miner, and what others did since.
         let mut last: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
-        // Where there are tokens they tell more: a fast hand-over there and back is none.
+        // With tokens, use those instead: a fast hand-over there and back is no overlap.
         for act in acts.iter().filter(|act| act.token == 0) {
             if let Some((at, others)) = last.get(act.miner.as_str())
                 && act.at - at < TOGETHER

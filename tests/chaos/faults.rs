@@ -1,5 +1,5 @@
-//! What goes wrong with real processes, drawn from a seed, several at once. What the documents state as a
-//! limit is left out, each at its place.
+//! The faults of real processes, drawn from a seed, several at once. Each limit that the documents state is left
+//! out, at its place.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -28,12 +28,12 @@ const LOCK: &str = "ha:miner:global_leader";
 const RECORD: &str = "{ha:miner:global_leader}:record";
 
 impl Chaos {
-    /// One fault, and when and how it ends. Returns its name; `None` where it is not possible now.
+    /// Starts one fault and plans its end. Returns its name; `None` if it is not possible now.
     pub fn fault(&mut self) -> Option<&'static str> {
         let pod = self.dice.below(self.pods.len() as u64) as usize;
         let short = Duration::from_millis(50 + self.dice.below(500));
         let long = Duration::from_millis(100 + self.dice.below(2 * TTL.as_millis() as u64));
-        // A fault of Redis' own befalls every pod: with many of them nobody ever leads, and nothing is tried.
+        // A fault of Redis affects every pod: with too many of them nobody ever leads, and nothing is tested.
         match self.dice.below(10) {
             0..3 => Some(self.miner_fault(pod, short, long)),
             3..6 => self.agent_fault(pod, short, long),
@@ -104,7 +104,7 @@ impl Chaos {
                 "network: connection cut"
             }
             9 => {
-                // The connection is cut, so that the name is asked for.
+                // Cut the connection, so that the name is resolved again.
                 self.name_is(pod, long, true);
                 self.pods[pod].proxy.cut();
                 self.later(2 * long, Undo::NameIsTold(pod));
@@ -130,8 +130,8 @@ impl Chaos {
         pod.names.tell(delay, answers.then(|| pod.proxy.house()));
     }
 
-    /// Redis refuses, or is slow, and loses nothing. What undoes a command is planned before it is sent: one that is
-    /// not answered may run later all the same.
+    /// Redis refuses, or is slow, and loses nothing. The end is planned before the command is sent, because a command
+    /// without an answer may still run later.
     fn redis_fault(&mut self, short: Duration, long: Duration) -> Option<&'static str> {
         match self.dice.below(10) {
             0 | 1 => {
@@ -194,7 +194,7 @@ impl Chaos {
                 Some("Redis: lock deleted")
             }
             4 => {
-                // Only where nobody leads: a Go miner in the middle of a term is a limit.
+                // Only while nobody leads: a Go miner in the middle of a term is a limit.
                 self.ask(&["SET", LOCK, "go-1", "PX", "1000", "NX"])
                     .filter(|it| it == "+OK")?;
                 Some("Redis: a Go miner's lock")
@@ -232,7 +232,7 @@ impl Chaos {
         Some("agent SIGTERMed")
     }
 
-    /// It runs a tenth of the time, for a second.
+    /// The process runs for a tenth of the time, for one second.
     fn agent_throttled(&mut self, pod: usize) -> &'static str {
         for _ in 0..20 {
             send(self.pods[pod].elector(), Signal::STOP);
@@ -257,7 +257,7 @@ impl Chaos {
         Some("Redis: flickers at its limit")
     }
 
-    /// SIGKILL. What it has afterwards: nothing, an old snapshot, or what it had, if it writes a log.
+    /// SIGKILL. Afterwards Redis has nothing, an old snapshot, or, with an append-only file, all its data.
     fn redis_dies(&mut self, short: Duration) -> Option<&'static str> {
         if !self.redis_up {
             return None;
@@ -280,7 +280,7 @@ impl Chaos {
         })
     }
 
-    /// It dies, and comes back with what it had, which takes a second or two to load.
+    /// Redis dies, and comes back with its data, which takes a second or two to load.
     fn loads_slowly(&mut self) -> Option<&'static str> {
         if !self.redis_up || !self.redis.burden(600) {
             return None;
@@ -291,8 +291,8 @@ impl Chaos {
         Some("Redis: slow LOADING")
     }
 
-    /// FLUSHALL, but not where that is a limit: every agent has seen the store for a while, and no two follow
-    /// each other closely.
+    /// FLUSHALL, except where that is a limit: only if every agent has seen the store for a while, and not twice in
+    /// quick succession.
     fn flush(&mut self) -> Option<&'static str> {
         let (now, wait) = (Instant::now(), 2 * TTL + Duration::from_secs(2));
         if now < self.born + 2 * wait
@@ -324,7 +324,7 @@ impl Chaos {
         self.later(long, Undo::Tell(&["CONFIG", "SET", "save", ""]));
         self.ask(&["CONFIG", "SET", "save", "3600 1"])?;
         self.ask(&["CONFIG", "SET", "dbfilename", "no-such-place.rdb"]);
-        // A folder in the way of the file.
+        // Put a folder in the place of the file.
         let place = self.redis.directory().join("no-such-place.rdb");
         fs::create_dir_all(place.join("x")).ok()?;
         self.ask(&["BGSAVE"])?;
@@ -333,8 +333,8 @@ impl Chaos {
 
     /// A script that runs for half a second, longer than Redis waits before it says BUSY.
     fn busy(&mut self) -> Option<&'static str> {
-        // Redis has no clock of its own for scripts, and Valkey's TIME stands still in one. A clock that jumps back
-        // ends it, too.
+        // Redis has no clock inside scripts, and Valkey's TIME stands still in one. A clock that jumps back ends the script
+        // too.
         let script = "local os = rawget(_G, 'os') \
                       local function now() \
                         if os then return os.clock() end \
@@ -364,7 +364,7 @@ impl Chaos {
         Some("Redis: its clock jumps")
     }
 
-    /// The replica, which misses the last writes, takes over from a primary that dies.
+    /// The primary dies, and the replica, which misses the last writes, takes over.
     fn failover(&mut self) -> Option<&'static str> {
         if !self.redis_up || self.replica.ask(&["PING"]).is_err() {
             return None;
@@ -378,7 +378,7 @@ impl Chaos {
         for pod in &self.pods {
             pod.proxy.lead_to(self.redis.port);
         }
-        // The old one comes back as the replica of the new one.
+        // The old primary comes back as a replica of the new one.
         let _ = fs::remove_file(self.replica.directory().join("dump.rdb"));
         self.replica.start_again();
         let port = self.redis.port.to_string();
@@ -405,7 +405,7 @@ impl Chaos {
                     self.emptied = Instant::now();
                 }
             }
-            // One that does not answer is told again: it may only be stopped.
+            // If one does not answer, tell it again: it may only be stopped.
             Undo::Tell(words) => {
                 if self.redis.ask(words).is_err() {
                     self.later(Duration::from_millis(300), undo.clone());

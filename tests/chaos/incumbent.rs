@@ -1,5 +1,5 @@
-//! A double of the elector that miners carry inside them today, for comparison: the rules of its public
-//! source, told in words in docs/safety.md, written anew. A miner is in it that acts while it believes that it leads.
+//! A double of the elector that is built into miners today, for comparison. It was written from a description of the public
+//! source's rules (docs/safety.md), and includes a miner that acts while it believes that it leads.
 
 use std::fs::File;
 use std::io::Write;
@@ -21,7 +21,7 @@ struct Args {
     redis_url: String,
     #[arg(long)]
     name: String,
-    /// Where it writes down what it did
+    /// Where to record its acts
     #[arg(long)]
     log: String,
     #[arg(long, default_value_t = 30_000)]
@@ -33,14 +33,14 @@ struct Args {
 }
 
 const LOCK: &str = "ha:miner:global_leader";
-/// Not leader: take the lock if there is none.
+/// As a standby: take the lock if there is none.
 const ACQUIRE: &str = "
 if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   return 1
 end
 return 0";
-/// Leader: extend it if it is ours.
+/// As leader: extend the lock if it is ours.
 const RENEW: &str = "
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   return redis.call('PEXPIRE', KEYS[1], ARGV[2])
@@ -49,10 +49,10 @@ return 0";
 const RELEASE: &str = "
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0";
-/// Beside the first try.
+/// In addition to the first try.
 const RETRIES: u32 = 3;
 
-/// A client with the time limits of the incumbent's library: 3 s for an answer, where the TTL is 30 s, and three
+/// A client with the time limits of the incumbent's library: 3 s for an answer, with a TTL of 30 s, and three
 /// more tries.
 struct Library {
     client: Client,
@@ -75,7 +75,7 @@ impl Library {
     }
 
     async fn once(&mut self, script: &Script, id: &str, ttl: u64) -> RedisResult<bool> {
-        // One that is given up on is not used again.
+        // After a timeout the connection is not used again.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.client.get_multiplexed_async_connection().await?,
@@ -112,7 +112,7 @@ async fn elect(args: &Args, leads: &AtomicBool) {
         limit: Duration::from_millis(args.ttl_ms / 10),
     };
     let (acquire, renew) = (Script::new(ACQUIRE), Script::new(RENEW));
-    // As a ticker does: beats that were missed are one.
+    // Like a ticker: several missed beats become one.
     let mut beat = interval(Duration::from_millis(args.heartbeat_ms));
     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -154,7 +154,7 @@ async fn main() {
     stop.recv().await;
     leads.store(false, Ordering::Relaxed);
     let id = format!("{}-{}", args.name, std::process::id());
-    // Nobody is told: a standby learns it at its next heartbeat.
+    // It publishes nothing: a standby learns of the release at its next heartbeat.
     if let Ok(client) = Client::open(args.redis_url.as_str())
         && let Ok(mut connection) = client.get_connection_with_timeout(Duration::from_secs(1))
     {

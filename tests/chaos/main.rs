@@ -1,8 +1,8 @@
 //! Real agents, real miners, a real Redis, and every fault of the design that one machine can make, drawn from
-//! a seed, several at once. The miners write down what they did; a checker reads that and nothing else.
+//! a seed, several at once. The miners record what they did; a checker reads only these records.
 //!
-//! `make chaos MINUTES=90 ENGINE=/path/to/redis-server SEED=7`; `SUBJECT=incumbent` puts the same schedule on a
-//! double of the elector that miners carry today.
+//! `make chaos MINUTES=90 ENGINE=/path/to/redis-server SEED=7`; `SUBJECT=incumbent` runs the same schedule on a
+//! double of today's built-in elector.
 
 #[path = "../simulation/dice.rs"]
 #[allow(dead_code, reason = "the simulation uses more of it")]
@@ -32,17 +32,17 @@ pub struct Chaos {
     pub redis: Redis,
     pub redis_up: bool,
     pub replica: Redis,
-    /// Redis' wall clock can be set.
+    /// Whether Redis' wall clock can be set.
     pub clock: bool,
     pub pods: Vec<Pod>,
     undos: Vec<(Instant, Undo)>,
-    /// When an agent was last born, the store last emptied by a command, and lost by a restart.
+    /// When an agent last started, when a command last emptied the store, and when a restart last lost it.
     pub born: Instant,
     pub flushed: Instant,
     pub emptied: Instant,
     pub no_newborn_until: Instant,
     counts: BTreeMap<&'static str, u64>,
-    /// What befell them, and when.
+    /// The faults so far, and when.
     story: Vec<(u64, &'static str)>,
 }
 
@@ -78,7 +78,7 @@ impl Chaos {
                     Subject::Incumbent => &["--ttl-ms", "2000", "--heartbeat-ms", "666"],
                     Subject::Understudy => &["--lease-ttl", "2s", "--redis-timeout", "500ms"],
                 };
-                // One of them remembers, as a pod with a volume does, and one is being upgraded and rolled back.
+                // One keeps its state, like a pod with a volume, and one is upgraded and rolled back.
                 let remembers: &[&str] = match (subject, number) {
                     (Subject::Understudy, 0) => &["--state-dir", state],
                     _ => &[],
@@ -90,7 +90,7 @@ impl Chaos {
                 };
                 let mut pod = setting.pod(name, &[short, remembers, longer].concat());
                 pod.mixed = number == 2;
-                // Two of them bear one name, from their second start on.
+                // Two of them have the same name, from their second start on.
                 if number == 1 {
                     pod.instance = "a".into();
                     pod.exec = true;
@@ -116,7 +116,7 @@ impl Chaos {
         }
     }
 
-    /// `None` where Redis is away or refuses: then the fault is not possible.
+    /// `None` if Redis is away or refuses: then the fault is not possible.
     pub fn ask(&self, words: &[&str]) -> Option<String> {
         let answer = self.redis.ask(words).ok();
         answer.filter(|answer| !answer.starts_with('-'))
@@ -151,9 +151,9 @@ impl Chaos {
         }
     }
 
-    /// Everything is well again.
+    /// Ends all faults.
     fn heal(&mut self) {
-        // One that Redis does not hear, which may be paused for seconds yet, is told again.
+        // If Redis does not answer, tell it again: it may be paused for some more seconds.
         let patience = Instant::now() + 5 * TTL;
         while !self.undos.is_empty() && Instant::now() < patience {
             let rest = std::mem::take(&mut self.undos);
@@ -162,7 +162,7 @@ impl Chaos {
             }
         }
         self.redis.wait_until_up();
-        // A command that was given up on may have run after what undoes it.
+        // A command that timed out may have run after the one that undoes it.
         const WELL: [&[&str]; 6] = [
             &["REPLICAOF", "NO", "ONE"],
             &["ACL", "SETUSER", "default", "+@all"],
@@ -180,7 +180,7 @@ impl Chaos {
             send(pod.elector(), Signal::CONT);
             pod.let_miner_continue();
         }
-        // Processes that were asked to stop have done so by then.
+        // By then, processes that were told to stop have stopped.
         std::thread::sleep(2 * TTL);
         for pod in &mut self.pods {
             pod.complete(false);
@@ -206,7 +206,7 @@ fn no_two_miners_act_at_once_whatever_fails() {
         None => engines(),
     };
     let share = Duration::from_secs_f64(minutes * 60.0 / engines.len() as f64);
-    // Each engine its own faults.
+    // Each engine gets its own faults.
     for (seed, engine) in (seed..).zip(engines) {
         println!(
             "{} under {subject:?}, seed {seed}, {share:.0?}",
@@ -218,7 +218,7 @@ fn no_two_miners_act_at_once_whatever_fails() {
 
 fn try_engine(subject: Subject, engine: &Path, seed: u64, share: Duration) {
     let folder = tempfile::tempdir().expect("a folder");
-    // Where the fenced writes go: nothing befalls it.
+    // The Redis for the fenced writes has no faults.
     let register = Redis::start();
     let mut chaos = Chaos::new(subject, engine, seed, folder.path(), &register);
     if !chaos.clock {
@@ -255,7 +255,7 @@ fn try_engine(subject: Subject, engine: &Path, seed: u64, share: Duration) {
         .collect();
     println!("the longest gap: {}", told.join("; "));
     let after = checker::check(&acts, healed, end);
-    // More than is promised, for a machine that has much to do.
+    // More than promised, because the machine may be busy.
     let led_again = after.longest_gap < (TTL + Duration::from_millis(3500)).as_secs_f64();
     if subject == Subject::Incumbent {
         return;

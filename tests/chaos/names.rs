@@ -1,13 +1,13 @@
-//! A name for Redis, and a name server of which one never knows.
+//! A name for Redis, and an unreliable name server.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// What the electors call their Redis.
+/// The name that the electors use for Redis.
 pub const NAME: &str = "redis.test";
 
-/// A library that is loaded before the C library's own resolver, and the file in which it looks.
+/// A library that replaces the C library's resolver, and the file that it reads.
 pub struct Names {
     library: PathBuf,
     file: PathBuf,
@@ -43,11 +43,11 @@ impl Names {
             .env("NAMES_FILE", &self.file);
     }
 
-    /// The name is one of the proxy's houses from now on, `None` for no answer, and telling takes `delay`.
+    /// From now on the name resolves to this address of the proxy, `None` for no answer, after `delay`.
     pub fn tell(&self, delay: Duration, house: Option<usize>) {
         let address = house.map_or("-", |house| stage::proxy::HOUSES[house]);
         let text = format!("{} {address}", delay.as_millis());
-        // In one piece: a reader sees the old or the new.
+        // Atomically: a reader sees the old or the new content.
         let new = self.file.with_extension("new");
         std::fs::write(&new, text).expect("the names' file");
         std::fs::rename(&new, &self.file).expect("the names' file");

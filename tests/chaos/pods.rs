@@ -1,4 +1,4 @@
-//! What is under test: a miner with its agent beside it, or a miner that elects itself as today.
+//! The subjects of the test: a miner with its agent beside it, or a miner with today's built-in elector.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub struct Pod {
     ports: (u16, u16),
     folder: PathBuf,
     flags: Vec<String>,
-    /// Where its writes go, fenced.
+    /// The Redis for its fenced writes.
     register: String,
     /// The agent; the incumbent has none.
     agent: Option<Child>,
@@ -44,9 +44,9 @@ pub struct Pod {
 pub struct Setting<'a> {
     pub subject: Subject,
     pub redis: u16,
-    /// Where the miners' fenced writes go.
+    /// The Redis for the miners' fenced writes.
     pub register: &'a Redis,
-    /// Where they write down what they did.
+    /// Where the miners record their acts.
     pub folder: &'a Path,
 }
 
@@ -93,7 +93,7 @@ impl Pod {
         self.agent.as_ref().unwrap_or(&self.miner)
     }
 
-    /// What its present miner writes down.
+    /// The record of its present miner.
     pub fn log(&self) -> PathBuf {
         let log = format!("{}.{}", self.name, self.miners);
         self.folder.join("acts").join(log)
@@ -228,12 +228,12 @@ impl Pod {
         }
     }
 
-    /// SIGTERM. It may take as long as its miner does to let go.
+    /// SIGTERM. It may take as long as its miner takes to stop.
     pub fn ask_agent_to_stop(&self) {
         send(self.elector(), Signal::TERM);
     }
 
-    /// Starts what is not running.
+    /// Starts whatever is not running.
     pub fn complete(&mut self, blocked: bool) {
         if let Some(agent) = &mut self.agent
             && ended(agent)

@@ -7,7 +7,7 @@ use stage::{Agent, Redis, wait_for};
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Each word that `status` shows stands in a runbook.
+/// Every reason that `status` shows is in a runbook.
 #[test]
 fn the_runbooks_know_every_reason() {
     let proto = read("proto/understudy/v1/election.proto");
@@ -94,7 +94,7 @@ fn every_alert_is_tested_and_has_a_runbook() {
         );
     }
     assert!(alerts >= 10, "{alerts}");
-    // The mission's own three, as they stand there.
+    // The mission's own three alerts, word for word.
     let spec = [
         "increase(ha_miner_leader_acquisition_failures_total{reason=\"redis_oom\"}[5m]) > 0",
         "ha_miner_redis_memory_usage_ratio > 0.9",
@@ -121,7 +121,7 @@ fn every_alert_is_tested_and_has_a_runbook() {
     );
 }
 
-/// What Alertmanager and Grafana show as a link is a whole URL, and only the reader knows where his copy is.
+/// Alertmanager and Grafana show a link only for a whole URL, and only the user knows where the copy is.
 #[test]
 fn every_alert_gets_the_url_of_its_runbook_where_there_is_one() {
     if tool("helm").is_none() {
@@ -169,7 +169,7 @@ fn texts(value: &Value, key: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Every query of a page; what begins with a space goes on with the one above.
+/// Every query of a page; a line that begins with a space continues the one above.
 fn queries(page: &str) -> Vec<String> {
     let blocks = page.split("```promql\n").skip(1);
     let mut queries: Vec<String> = Vec::new();

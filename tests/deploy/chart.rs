@@ -126,7 +126,7 @@ fn the_address_is_the_containers_and_the_policys() {
     }
 }
 
-/// By inject and by the chart: what the container sets itself, and a miner that would look for its agent elsewhere.
+/// Both inject and the chart refuse settings that the container sets itself, and a miner with another agent address.
 #[test]
 fn what_would_have_no_effect_is_refused_by_both() {
     if tool("helm").is_none() {

@@ -1,4 +1,4 @@
-//! What `make dist` has made: that it is whole, that it works, and that it is the same when it is made again.
+//! The output of `make dist` is complete, works, and is reproducible.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn dist() -> Option<PathBuf> {
     found
 }
 
-/// The one file of the release whose name ends so.
+/// The one file of the release with this suffix.
 fn file(dist: &Path, end: &str) -> PathBuf {
     let all = fs::read_dir(dist).expect("the release");
     let mut found = all
@@ -78,7 +78,7 @@ fn the_release_is_whole_and_its_sums_are_right() {
     assert!(said.contains(env!("CARGO_PKG_VERSION")), "{said}");
 }
 
-/// By the rules of the OCI's image layout: what loads it goes from digest to digest.
+/// By the rules of the OCI image layout: a loader goes from digest to digest.
 #[test]
 fn the_images_archive_leads_from_its_index_to_a_program_that_runs() {
     let Some(dist) = dist() else { return };

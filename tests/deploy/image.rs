@@ -1,4 +1,4 @@
-//! What the image has in it, without an engine that could build one: a static program that runs in an empty root.
+//! The contents of the image, tested without a container engine: a static program that runs in an empty root.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -11,8 +11,8 @@ use stage::{Redis, free_port, wait_for};
 /// The image is to be smaller than this, with 0.3 MB of certificates.
 const LARGEST: u64 = 7_700_000;
 
-/// As the pod has it: nobody's user, in a root that it cannot write. That takes root here, because an ordinary user can
-/// map no other one than himself; then it runs as what it takes for root.
+/// As in the pod: an unprivileged user, in a root that it cannot write. This needs root here, because an ordinary user can
+/// only map itself; without root, the program runs as what it sees as root.
 fn command(root: &Path, words: &[&str]) -> Command {
     let mut command = if rustix::process::getuid().is_root() {
         let mut command = Command::new("chroot");
@@ -35,7 +35,7 @@ fn run(root: &Path, words: &[&str]) -> Output {
     command(root, words).output().expect("chroot runs")
 }
 
-/// The agent; its end is this value's.
+/// The agent, killed when this value is dropped.
 struct Agent(Child);
 
 impl Drop for Agent {

@@ -1,4 +1,4 @@
-//! What is in deploy/: that it is valid, that its parts agree, and that it names what exists.
+//! The files in deploy/ are valid, agree with each other, and name things that exist.
 
 mod alerts;
 mod chart;
@@ -44,7 +44,7 @@ fn output(program: &Path, words: &[&str], input: &str) -> Output {
     output
 }
 
-/// What a program prints; it must end well.
+/// The output of a program, which must succeed.
 fn run(program: &Path, words: &[&str], input: &str) -> String {
     let output = output(program, words, input);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -62,7 +62,7 @@ fn inject(words: &[&str], manifest: &str) -> String {
     run(&understudy, &[&["inject"], words].concat(), manifest)
 }
 
-/// The documents of a text in YAML, by a parser that is not ours.
+/// The documents of a YAML text, by a parser that is not ours.
 fn documents(yaml: &str) -> Vec<Value> {
     let tools = tool("kubernetes-validate").expect("the tools");
     let python = tools
@@ -75,7 +75,7 @@ fn documents(yaml: &str) -> Vec<Value> {
     serde_json::from_str(&json).expect("JSON")
 }
 
-/// Every resource is what Kubernetes' own schema says; of other kinds it has none.
+/// Every resource matches Kubernetes' own schema, which has none for other kinds.
 fn must_be_valid(yaml: &str) {
     let others = ["PodMonitor", "PrometheusRule"];
     let known = documents(yaml)
@@ -99,7 +99,7 @@ fn find<'a>(all: &'a [Value], kind: &str, name: &str) -> &'a Value {
 
 fn helm_says(chart: &str, sets: &[&str]) -> Output {
     let sets = sets.iter().flat_map(|set| ["--set", set]);
-    // A helm that was built from source says that it is of an old Kubernetes.
+    // A helm built from source claims to be for an old Kubernetes.
     let words = ["template", "release", chart, "--kube-version", "1.33.0"].into_iter();
     let helm = tool("helm").expect("the tools");
     output(&helm, &words.chain(sets).collect::<Vec<_>>(), "")
@@ -111,7 +111,7 @@ fn helm(sets: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// What the chart calls its own, where it brings the miner too.
+/// The name of the chart's resources when it creates the miner too.
 const OF_RELEASE: &str = "release-understudy";
 const WITH_MINER: [&str; 4] = [
     "miner.enabled=true",
@@ -164,7 +164,7 @@ fn the_unit_is_valid() {
     let said = [output.stdout, output.stderr]
         .map(|it| String::from_utf8_lossy(&it).into_owned())
         .concat();
-    // It ends well even for a key that it does not know.
+    // promtool succeeds even for an unknown key.
     let ours: Vec<_> = said
         .lines()
         .filter(|line| line.contains("understudy"))

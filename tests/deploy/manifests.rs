@@ -96,7 +96,7 @@ fn what_is_printed_is_the_input_to_the_byte_but_for_the_agent() {
         let again = understudy(&words, &printed(&output));
         assert_eq!(again.stdout, output.stdout);
     }
-    // Between two files it would say something else.
+    // Between two files it would change its meaning.
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name).display().to_string();
     fs::write(at("a.yaml"), format!("{config}|\n    t")).expect("a file");

@@ -22,20 +22,20 @@ pub struct Agent {
     pub silent: bool,
     /// Cut off from Redis, until then at most.
     pub cut: Option<Instant>,
-    /// Its subscription to the events channel stands.
+    /// Whether its subscription to the events channel is established.
     pub hears: bool,
-    /// A fault holds the next event up.
+    /// Whether a fault delays the next event.
     pub next_event_late: bool,
     pub stopping: bool,
     /// The command in flight, and when it is given up.
     pub waiting: Option<(AttemptId, Instant)>,
-    /// Until when its lock runs in Redis, at the latest.
+    /// The latest end of its lock in Redis.
     pub held_until: Instant,
-    /// Until when it is new to the store: a FLUSHALL is a limit as long.
+    /// Until when it is new to the store; until then a FLUSHALL is a limit.
     pub new_until: Instant,
 }
 
-/// Who acts on what the agent says.
+/// The miner, which acts on what the agent says.
 #[derive(Clone, Hash)]
 pub struct Miner {
     pub campaign: Option<CampaignId>,
@@ -45,13 +45,13 @@ pub struct Miner {
     pub led: bool,
 }
 
-/// Something on its way.
+/// A message in flight.
 #[derive(Clone)]
 pub struct Message {
     pub agent: usize,
     pub process: u32,
     pub what: What,
-    /// A fault has held it up: it arrives at any time, or never.
+    /// Whether a fault delays it: then it arrives at any time, or never.
     pub held: bool,
     /// When it is lost for good.
     pub lost_at: Instant,

@@ -8,10 +8,10 @@ use super::world::World;
 
 #[derive(Clone, Default, Hash)]
 pub struct Checks {
-    /// The first that was found.
+    /// The first violation found.
     pub violation: Option<String>,
     last_token: Token,
-    /// Data was lost, and Redis' clock set back: token order is a limit where both happened.
+    /// Data was lost, and Redis' clock set back: with both, token order is a limit.
     pub data_lost: bool,
     pub set_back: bool,
     /// A FLUSHALL soon after the first term on an empty store is a limit.
@@ -35,8 +35,8 @@ impl Checks {
 }
 
 impl World {
-    /// What the agent says reaches its miner at once. Here two leaders would show: at the moment at which one may
-    /// act, another still may.
+    /// The agent's state reaches its miner at once. Two leaders would show here: one may act while another still
+    /// may.
     pub fn tell(&mut self, index: usize) {
         let now = self.now;
         let agent = &mut self.agents[index];
@@ -69,7 +69,7 @@ impl World {
         for (other, agent) in self.agents.0.iter().enumerate() {
             let present = agent.miner.as_ref().filter(|_| other != index);
             let present = present.map(|it| (it.until, it.token));
-            // Where nobody campaigns it is the same miner that asks the next process of its agent.
+            // Without campaigns the same miner asks the agent's next process.
             let campaigns = self.setting.liveness == Liveness::Campaign;
             let orphan = Some(agent.orphan).filter(|_| other != index || campaigns);
             for (until, acts_on) in present.into_iter().chain(orphan) {
@@ -114,7 +114,7 @@ impl World {
         }
     }
 
-    /// Takes "nothing is released while a grant runs" away: the agent hears at once what it should wait for.
+    /// Switches off "nothing is released while a grant runs": the agent hears at once what it should wait for.
     pub fn pretend_acknowledged(&mut self, index: usize) {
         let now = self.now;
         let agent = &mut self.agents[index];

@@ -1,4 +1,4 @@
-//! What goes wrong, one fault of a few at a time. What the documents state as a limit is left out, each at its place.
+//! The faults, of which a path has only a few. Each limit that the documents state is left out, at its place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -219,7 +219,7 @@ impl World {
         self.resubscribe();
     }
 
-    /// The server was away for a moment: whoever listens notices.
+    /// The server was away for a moment: every subscriber notices.
     fn resubscribe(&mut self) {
         for index in 0..self.agents.0.len() {
             if self.agents[index].hears && !self.agents[index].paused {
@@ -229,7 +229,7 @@ impl World {
         }
     }
 
-    /// A lost record is as a FLUSHALL. With the guard off it comes as it comes.
+    /// A lost record counts as a FLUSHALL. With the guard off it may happen at any time.
     fn may_evict(&self) -> bool {
         let guarded = self.setting.without != Some(Safeguard::EvictionGuard);
         !guarded || self.may_be_flushed()

@@ -1,4 +1,4 @@
-//! Whether states with one key have the same futures: the argument of [`super::key`], tried out.
+//! Checks that states with the same key have the same futures: tests the argument of [`super::key`].
 
 use std::collections::HashMap;
 
@@ -22,8 +22,8 @@ fn future(world: &World) -> Vec<u64> {
     keys
 }
 
-/// Looks at every way into every state. Returns how many ways led to a state that was known by its key, or one that has
-/// another future than the first with that key.
+/// Checks every way into every state. Returns how many ways led to a known state, or the state whose future differs from
+/// that of the first with the same key.
 pub fn compare(setting: Setting) -> Result<usize, Box<World>> {
     let mut known: HashMap<u64, Vec<u64>> = HashMap::new();
     let mut level = vec![World::new(setting)];

@@ -1,19 +1,19 @@
-//! What tells two states apart. Everything that derives `Hash` goes through one [`Hasher`], which knows the kinds of
-//! numbers by their size and writes down what can matter of each:
+//! The key of a state. Everything that derives `Hash` goes through one [`Hasher`], which recognises the kinds of
+//! numbers by their size and keeps what can matter of each:
 //!
 //! - *A moment of the host's clock* (from [`HOST`] on): how far it is from now, rounded up to a tick. Moments are
 //!   compared with now, which is a tick; those that are compared with each other, or that others are counted from,
 //!   have one and the same rest below the tick. The rest of a pause after a failure is drawn and only compared.
-//!   What lies further back than [`REMEMBERED`] is "long ago": every rule waits for less.
+//!   Anything further back than [`REMEMBERED`] is "long ago": every rule waits for less.
 //! - *A moment of the store's clock* (from [`STORE`] on; [`super::wire`] puts it there): how far it is from what that
-//!   clock shows. One that is followed by a moment of the host's is told from that one: whoever notes both counts
-//!   on from the pair.
+//!   clock shows. If a moment of the host's follows, the difference is taken from that: code that keeps both counts on from
+//!   the pair.
 //! - *A token* (from [`TOKENS`] on): its rank among all tokens of the state, since tokens are compared, and a new one is
 //!   greater than the store's clock. One that the clock has not passed for good is told from the clock as well.
 //! - *A deadline in a judged text*: its rank, since texts are only compared. A later write bears the clock's time and a
 //!   TTL: a deadline that is as late as that can come again, and is told from the clock as well.
 //!
-//! Generations, campaigns, failures and holders are few, because each new one costs a fault: they stand as they are. So
+//! Generations, campaigns, failures and holders are few, because each new one costs a fault, so they are kept unchanged. So
 //! two states with equal keys differ by a shift of both clocks and by an order-preserving renaming of tokens and past
 //! deadlines. No rule reads more than that, so the same steps lead to states with equal keys, and to the same
 //! violations.
@@ -28,18 +28,18 @@ pub const NONCE: u64 = 1 << 44;
 const TOKENS: u64 = 1 << 50;
 /// Longer than a lease is waited out with a store's clock that was set back by a few ticks.
 const REMEMBERED: i64 = 14 * TICK as i64;
-/// What is written down of a state.
+/// The parts of a state that make up its key.
 pub struct Tape {
     now: u64,
     clock: i64,
-    /// By how much the store's clock may still be set back, in microseconds.
+    /// How far the store's clock may still be set back, in microseconds.
     back: i64,
     /// What each agent is called here.
     names: Vec<u64>,
     marks: Vec<Mark>,
-    /// What lies further back than this, by the store's clock, is all the same.
+    /// Moments further back than this, by the store's clock, are equivalent.
     earliest: i64,
-    /// Where the parts begin whose order does not matter.
+    /// Where the unordered parts begin.
     parts: Vec<usize>,
     tokens: Vec<u64>,
     deadlines: Vec<u64>,
@@ -73,7 +73,7 @@ impl Tape {
         }
     }
 
-    /// One of several of which only the set counts, as messages on their way.
+    /// One element of a set, such as the messages in flight, whose order does not matter.
     pub fn part(&mut self, part: &impl Hash, is_reply: bool) {
         self.settle();
         self.earliest = match is_reply {
@@ -113,7 +113,7 @@ impl Tape {
                     // A clock that is further behind than a lease makes every request too late.
                     self.store_moment(pending - from_now / 1000, -REMEMBERED / 1000);
                 }
-                // "Long ago" is the same as what never was.
+                // "Long ago" is equivalent to "never".
                 let tick = TICK as i64;
                 let ticks = (from_now + tick - 1).div_euclid(tick);
                 self.plain(match ticks * tick {
@@ -172,7 +172,7 @@ impl Tape {
         });
     }
 
-    /// A text as it stands, but for the numbers in it of which only the kind counts. Before them stands which it is.
+    /// A text unchanged, except for numbers of which only the kind counts; a letter before each names the kind.
     fn text(&mut self, bytes: &[u8]) {
         let mut at = 0;
         let mut word = SEED;
@@ -214,7 +214,7 @@ impl Tape {
         self.marks.push(Mark::Stamp(stamp));
     }
 
-    /// 64 bits of it all: among 10^8 states two that differ share a key in one of 4000 searches.
+    /// 64 bits over everything: with 10^8 states, two different ones share a key in one of 4000 searches.
     pub fn key(mut self) -> u64 {
         self.settle();
         for numbers in [&mut self.tokens, &mut self.deadlines, &mut self.stamps] {

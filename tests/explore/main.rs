@@ -1,5 +1,5 @@
-//! Exhaustive search of small worlds: the pure core and the modelled Redis through every interleaving. A path that is
-//! found is told as the simulation tells it, and with the line that walks it again. `make explore`
+//! Exhaustive search of small worlds: the pure core and the modelled Redis through every interleaving. For a violation it
+//! prints the path, as the simulation does, and the command that replays it. `make explore`
 
 mod agent;
 #[path = "../simulation/announced.rs"]
@@ -46,7 +46,7 @@ const SMALL: Setting = Setting {
     without: None,
 };
 
-/// Searches a world, and says what came of it.
+/// Searches a world, and prints the result.
 fn explore(setting: Setting, bounds: Bounds) -> Found {
     let found = search(setting, bounds);
     println!("{setting}: {found}");
@@ -95,7 +95,7 @@ fn two_agents_and_one_fault_hold() {
     }
 }
 
-/// The state key leaves things out. This looks at every way into every state.
+/// The state key leaves things out. This checks every way into every state.
 fn compare_futures(setting: Setting) {
     match futures::compare(setting) {
         Ok(ways) => println!("{setting}: {ways} ways into known states, all with the same futures"),
@@ -118,7 +118,7 @@ fn states_with_one_key_have_the_same_futures() {
     }
 }
 
-/// What one fault is enough to show the need of.
+/// The safeguards whose need a single fault shows.
 const NEEDED: [Safeguard; 10] = [
     Safeguard::Record,
     Safeguard::OwnClockWait,

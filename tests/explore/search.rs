@@ -1,4 +1,4 @@
-//! Breadth first: every state that the world can come to, each looked at once. A violation is found on a shortest path.
+//! Breadth-first search: visits every state that the world can reach once, and finds a violation on a shortest path.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use super::setting::Setting;
 use super::world::World;
 
-/// Where a search ends that does not close.
+/// The limits at which a search stops if it does not close.
 #[derive(Clone, Copy)]
 pub struct Bounds {
     pub megabytes: u64,
     pub time: Duration,
 }
 
-/// So many states are expanded at a time, and then forgotten: the worlds are what takes memory, not the keys.
+/// How many states to expand at a time, and then forget: the worlds take the memory, not the keys.
 const BATCH: usize = 1 << 16;
 
 /// How a state was reached for the first time: from which other, by which of its steps.
@@ -37,9 +37,9 @@ pub struct Found {
     pub seconds: f64,
     /// Every state was looked at.
     pub closed: bool,
-    /// What is violated, and the steps that lead there.
+    /// The violation, and the steps that lead there.
     pub violation: Option<(String, Vec<u16>)>,
-    /// The longest that a healed world takes until somebody leads, in ticks; only of a closed search.
+    /// The longest time until somebody leads in a healed world, in ticks; only for a closed search.
     pub recovery: Option<u32>,
 }
 
@@ -68,7 +68,7 @@ struct Reached {
     world: World,
 }
 
-/// What one thread has found of a level.
+/// What one thread has found on a level.
 #[derive(Default)]
 struct Share {
     reached: Vec<Reached>,
@@ -149,7 +149,7 @@ pub fn search(setting: Setting, bounds: Bounds) -> Found {
 }
 
 impl Search {
-    /// Numbers the states that are new, and keeps what was found on the way.
+    /// Numbers the new states, and keeps what was found on the way.
     fn take_in(&mut self, shares: Vec<Share>, next: &mut Level, found: &mut Found) {
         for share in shares {
             found.edges += share.edges;
@@ -230,8 +230,8 @@ impl Search {
         path
     }
 
-    /// I7: how many ticks pass at most until somebody leads, from any state, if nothing more goes wrong. Or a state
-    /// from which nobody does.
+    /// I7: the most ticks until somebody leads, from any state, if nothing more goes wrong; or a state from which nobody
+    /// ever leads.
     fn recovery(&self) -> Result<u32, u32> {
         const UNKNOWN: u32 = u32::MAX;
         const UNDER_WAY: u32 = u32::MAX - 1;
@@ -286,7 +286,7 @@ impl fmt::Display for Found {
     }
 }
 
-/// The most memory that this process has had.
+/// The peak memory of this process.
 fn peak_megabytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -310,7 +310,7 @@ pub fn shown(path: &[u16]) -> String {
     text + &firsts.to_string()
 }
 
-/// Reads it again.
+/// Parses such a text.
 pub fn read(text: &str) -> Vec<u16> {
     let mut path = Vec::new();
     for part in text.split(',') {
@@ -321,7 +321,7 @@ pub fn read(text: &str) -> Vec<u16> {
     path
 }
 
-/// Walks a path, and tells what happens on it.
+/// Replays a path, and prints what happens on it.
 pub fn replay(setting: Setting, path: &[u16]) -> (Option<String>, String) {
     let mut world = World::new(setting);
     world.story = Some(String::new());

@@ -1,4 +1,4 @@
-//! Which world is searched, and what its agents are told.
+//! Which world to search, and the settings of its agents.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,22 +12,22 @@ use super::world::TTL;
 const RENEW_EVERY: Duration = Duration::from_millis(300);
 pub const MINER_TIMEOUT: Duration = Duration::from_millis(300);
 const REDIS_TIMEOUT: Duration = Duration::from_millis(200);
-/// What a standby waits for: TTL, 1 % and 100 ms.
+/// How long a standby waits: TTL, 1 % and 100 ms.
 pub const WAIT: Duration = Duration::from_millis(1110);
 /// How far apart two looks may be at an empty store.
 pub const SIGHT: Duration = Duration::from_millis(700);
 /// How long a yes of `/leader` is good for: 1 % of the TTL and 200 ms.
 pub const YES: Duration = Duration::from_millis(210);
-/// A server that has been up for so long, in microseconds, is as good as one that has been up for ever.
+/// A server with this uptime, in microseconds, is equivalent to one that has been up for ever.
 pub const LONG_UP: i64 = 4_000_000;
 
 /// Whether agents hear the events channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Events {
     None,
-    /// With the write that they tell of, unless a fault holds one up.
+    /// Together with the write that they announce, unless a fault delays one.
     AtOnce,
-    /// In any order with what else is on its way.
+    /// In any order with other messages in flight.
     AtAnyTime,
 }
 
@@ -36,14 +36,14 @@ pub struct Setting {
     pub agents: usize,
     pub faults: u32,
     pub liveness: Liveness,
-    /// Whoever asks the agent asks for a grant, and has a deadline.
+    /// Whether pollers ask for a grant, and so have a deadline.
     pub extends: bool,
     pub events: Events,
     /// The rule that is switched off.
     pub without: Option<Safeguard>,
 }
 
-/// As `make explore` takes it.
+/// From the variables of `make explore`.
 impl fmt::Display for Setting {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let liveness = match self.liveness {
@@ -76,7 +76,7 @@ impl fmt::Display for Setting {
     }
 }
 
-/// Tells the processes apart, as their random numbers would.
+/// Distinguishes the processes, as their random numbers would.
 pub fn nonce(agent: usize, process: u32) -> u64 {
     NONCE | (agent as u64) << 32 | u64::from(process)
 }

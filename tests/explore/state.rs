@@ -1,4 +1,4 @@
-//! What of a world tells one state from another: see [`super::key`].
+//! The parts of a world that belong to its key: see [`super::key`].
 
 use std::hash::{Hash, Hasher};
 
@@ -17,8 +17,8 @@ impl World {
         told
     }
 
-    /// Two states with one key have the same futures. Which agent is which does not matter: they are put in an order of
-    /// what they are, and where two look alike every order of them is tried.
+    /// Two states with the same key have the same futures. Which agent is which does not matter: they are sorted by their
+    /// state, and if two look alike, every order of them is tried.
     pub fn key(&self) -> u64 {
         let all = 0..self.agents.0.len();
         let looks = all.clone().map(|index| {
@@ -59,7 +59,7 @@ impl World {
     fn redis_hash(&self, tape: &mut Tape) {
         let redis = &self.redis;
         let clock = redis.clock(self.time());
-        // Less than none, where the clock was set back to before the start.
+        // Negative, if the clock was set back to before the start.
         let up = clock as i64 - redis.started as i64;
         (
             redis.judged(),

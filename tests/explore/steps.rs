@@ -1,5 +1,5 @@
-//! What may happen next. The first of the steps is what a healed world does: whoever was stopped continues, then
-//! everything arrives, then time goes on.
+//! The steps that may happen next. The first is what a healed world does: stopped agents continue, then everything
+//! arrives, then time advances.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::world::World;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// An agent that was stopped runs; what it was sent meanwhile comes before or after its timers.
+    /// A stopped agent continues; messages sent meanwhile come before or after its timers.
     AgentContinues {
         agent: usize,
         reads_first: bool,
@@ -144,7 +144,7 @@ impl World {
         self.check_leases();
     }
 
-    /// A process ends, and another starts in its place. With `remembers` it has the state of the one before.
+    /// A process ends, and another starts in its place, with the predecessor's state if `remembers`.
     pub fn replace(&mut self, index: usize, remembers: bool) {
         let now = self.now;
         let agent = &mut self.agents[index];
@@ -207,7 +207,7 @@ impl World {
         }
     }
 
-    /// FLUSHALL where that is no limit: no newborn, not twice, and not so soon after a first term that both may fall
+    /// FLUSHALL, except where that is a limit: with a newborn, twice, or so soon after a first term that both may fall
     /// between two looks.
     pub fn may_be_flushed(&self) -> bool {
         let seasoned = |agent: &Arc<Agent>| agent.new_until <= self.now && !agent.stopping;

@@ -1,6 +1,6 @@
-//! Between agent and store: what a command and its answer look like on the way. The agents are shown the store's clock
-//! shifted by [`STORE`], so that a moment of it can be told from a token by its size alone, and of the server's
-//! uptime only what is asked of it: whether an empty store is settled.
+//! Between agent and store: a command and its answer in transit. The agents see the store's clock shifted by [`STORE`], so
+//! that its moments differ from tokens by their size alone. Of the server's uptime they see only whether an empty store is
+//! settled.
 
 use std::time::Duration;
 

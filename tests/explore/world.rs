@@ -1,5 +1,5 @@
-//! A small world: agents with a miner each around one modelled Redis, moved step by step. Time goes in ticks, the
-//! network is fast unless a fault holds something up, and each fault costs one of a few.
+//! A small world: agents with a miner each around one modelled Redis, moved step by step. Time advances in ticks, the
+//! network is fast unless a fault delays something, and only a few faults are allowed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +20,12 @@ use super::setting::{self, Events, Setting, nonce};
 use super::wire;
 
 pub const MS: u64 = 1_000_000;
-/// How far time goes at once.
+/// How far time advances at once.
 pub const TICK: u64 = 100 * MS;
 pub const TTL: Duration = Duration::from_secs(1);
 /// The same, in the store's microseconds.
 pub const STORE_TTL: u64 = 1_000_000;
-/// How long after its sender has given it up a request may still be carried out.
+/// How long after its sender's timeout a request may still be carried out.
 const LATE: u64 = 2 * TICK;
 
 #[derive(Clone)]
@@ -41,7 +41,7 @@ pub struct World {
     pub network: Vec<Arc<Message>>,
     pub faults_left: u32,
     pub checks: Checks,
-    /// What happened, where somebody reads it.
+    /// What happened, if somebody wants to read it.
     pub story: Option<String>,
 }
 
@@ -109,7 +109,7 @@ impl World {
         self.forget_past();
     }
 
-    /// What is over is the same as what never was.
+    /// Removes what has expired, since that is equivalent to what never was.
     fn forget_past(&mut self) {
         let now = self.now;
         let over = |until: &mut Instant| {
@@ -190,13 +190,13 @@ impl World {
             .retain(|it| it.agent != index || !matches!(it.what, What::Reply { .. }));
     }
 
-    /// Hands something to an election, if it has not been replaced.
+    /// Passes an event to an election, if it has not been replaced.
     pub fn turn(&mut self, index: usize, handle: impl FnOnce(&mut Election, Instant)) {
         handle(&mut self.agents[index].election, self.now);
         self.drain(index);
     }
 
-    /// Sends what the election wants, and hands what it says to the miner.
+    /// Sends the election's commands, and passes its state to the miner.
     pub fn drain(&mut self, index: usize) {
         let now = self.now;
         while let Some(attempt) = self.agents[index].election.next_command(now) {
@@ -335,7 +335,7 @@ impl World {
         }
     }
 
-    /// Nothing that is on its way, and not held up, is left for later.
+    /// Whether every message that is not delayed has arrived.
     pub fn due(&self, message: &Message) -> bool {
         let waits = matches!(message.what, What::Request { .. });
         !message.held && (waits || !self.agents[message.agent].paused)

@@ -1,4 +1,4 @@
-//! A miner that breaks the rules on purpose, so that it is seen that the suite would notice.
+//! A miner that breaks the rules on purpose, to show that the suite would notice.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -31,9 +31,9 @@ struct Args {
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Rule {
-    /// It acts as long as it has not been told otherwise.
+    /// It acts until it is told otherwise.
     TheClock,
-    /// It says that nothing acts any more, and acts on until its grant ends.
+    /// It says that its work has stopped, and continues to act until its grant ends.
     Demotion,
     /// Its heartbeats come from a thread of their own, though the loop that works hangs.
     TheLoop,
@@ -71,7 +71,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     });
     loop {
-        // Whatever went wrong, it tries again.
+        // Try again whatever went wrong.
         let _ = campaign(&args, &leads).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

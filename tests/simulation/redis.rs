@@ -20,7 +20,7 @@ pub struct Stored {
     pub stamp: Stamp,
 }
 
-/// Every field, as one text that equals no other record's. Each number follows the name of its field.
+/// Every field, as one text that equals no other record's. A letter before each number names its field.
 impl fmt::Display for Stored {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
