@@ -1,7 +1,7 @@
-//! How long a failover takes with what else is used to elect a leader over Redis, and with etcd, each as its users write
-//! it, beside understudy: killed, ended in order, killed while Redis refuses writes. `make bench-alternatives RUNS=5`
+//! How long a failover takes with other libraries for leader election over Redis, with etcd, and with understudy. Each is
+//! used as its documents show: killed, shut down cleanly, killed while Redis refuses writes. `make bench-alternatives RUNS=5`
 //!
-//! The time is from the signal to the first act of another. The TTL is 3 s for all, renewed every second.
+//! The time is from the signal to the first act of another instance. The TTL is 3 s for all, renewed every second.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,19 +15,19 @@ use stage::{Redis, boottime_ns, free_port, program, send, wait_for};
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(30);
-/// Nobody waits longer for a leader: four TTLs.
+/// The longest wait for a leader: four TTLs.
 const PATIENCE: Duration = Duration::from_secs(12);
-/// The standby has settled.
+/// How long a standby needs to settle.
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// One way to elect.
 struct Kind {
     name: &'static str,
-    /// The program that must be there, below target/peers.
+    /// The program that it needs, below target/peers.
     needs: Option<&'static str>,
-    /// Its processes, the one that acts first.
+    /// Its processes, starting with the one that acts.
     start: fn(&Ground, &str, &Path) -> Vec<Child>,
-    /// All its processes are killed, not only the one that acts.
+    /// Whether to kill all its processes, not only the one that acts.
     whole: bool,
     on_redis: bool,
 }
@@ -147,13 +147,13 @@ fn main() {
     table.close("alternatives");
 }
 
-/// Seconds until another acts; infinite where nobody does.
+/// Seconds until another acts; infinite if none does.
 fn once(kind: &Kind, fault: Fault, number: u32) -> f64 {
     let ground = Ground::start(kind);
     let mut leader = Contestant::start(kind, &ground, "leader");
     wait_for("somebody acts", SOON, || leader.acted_since(0));
     let standby = Contestant::start(kind, &ground, "standby");
-    // The beats of the two fall apart as they may.
+    // Start each run at another phase of the heartbeats.
     sleep(SETTLE + Duration::from_millis(u64::from(number) * 370 % 1000));
     if fault == Fault::KilledInOom {
         ground.redis.fill();
@@ -168,7 +168,7 @@ fn once(kind: &Kind, fault: Fault, number: u32) -> f64 {
     } else {
         1
     };
-    // The agent first: a miner that ends before it would be a hand-over.
+    // Kill the agent first: if the miner ended first, that would be a hand-over.
     for process in leader.processes[..struck_ones].iter().rev() {
         send(process, signal);
     }
@@ -243,7 +243,7 @@ impl Contestant {
         }
     }
 
-    /// When it first acted since then.
+    /// When it first acted after this moment.
     fn acted_since(&self, since: u64) -> Option<u64> {
         let log = std::fs::read_to_string(&self.log).ok()?;
         let mut acts = log.lines().filter(|line| line.contains(" act "));

@@ -1,5 +1,5 @@
-//! The elector that miners carry today, by its double, and understudy, side by side under one fault at a time.
-//! Prints for each how long nobody acted, and whether two did at once. `make compare RUNS=8 FAULT=OOM`
+//! A double of today's built-in elector, and understudy, side by side under one fault at a time.
+//! Prints for each how long nobody acted, and whether two acted at once. `make compare RUNS=8 FAULT=OOM`
 
 #[path = "../tests/chaos/checker.rs"]
 mod checker;
@@ -20,19 +20,19 @@ use stage::proxy::Mode;
 use stage::{Redis, boottime_ns, send, wait_for};
 
 const TTL: Duration = Duration::from_secs(3);
-/// Of both: a third of the TTL.
+/// The interval of both: a third of the TTL.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Nobody waits longer for a leader. In proportion to the TTL it is two minutes where that is 30 s.
+/// The longest wait for a leader, in proportion to the TTL: with a TTL of 30 s it would be two minutes.
 const PATIENCE: Duration = Duration::from_secs(12);
 
-/// So many runs at a time.
+/// How many runs to make at a time.
 const LANES: usize = 8;
 
 /// One fault, at the pod that leads.
 struct Fault {
     name: &'static str,
     strike: fn(&mut Scene),
-    /// For how long what follows is watched.
+    /// How long to watch after it.
     watch: Duration,
 }
 
@@ -125,7 +125,7 @@ const FAULTS: &[Fault] = &[
 ];
 
 fn kill_pod(scene: &mut Scene) {
-    // The miner first would be a hand-over: here both go at once.
+    // Killing the miner first would be a hand-over, so kill both at once.
     send(scene.leader.elector(), Signal::KILL);
     scene.leader.kill_miner();
 }
@@ -154,7 +154,7 @@ fn run(subject: Subject, fault: &Fault, number: u32) -> (f64, usize) {
     let acts = setting.acts();
     let leader = setting.pod("leader", flags);
     wait_for("somebody acts", 5 * TTL, || acted(&leader.log()));
-    // The beats of the two fall apart as they may.
+    // Start each run at another phase of the heartbeats.
     sleep(HEARTBEAT * (number * 37 % 100) / 100);
     let standby = setting.pod("standby", flags);
     sleep(HEARTBEAT * 2 + HEARTBEAT * (number * 61 % 100) / 100);
@@ -200,7 +200,7 @@ fn main() {
     }
 }
 
-/// Several at a time: each waits for most of its time.
+/// Makes several runs at a time, because each mostly waits.
 fn runs_of(subject: Subject, fault: &Fault, runs: u32) -> Vec<(f64, usize)> {
     let numbers: Vec<u32> = (0..runs).collect();
     let lanes = numbers.chunks(numbers.len().div_ceil(LANES).max(1));

@@ -1,12 +1,12 @@
 //! How long a failover takes: real agents and miners on a real Redis, each fault many times, calm and
 //! out of memory. Prints what it measured; asserts no time.
 //!
-//! A last row has miners that are killed after an idle minute (`IDLE=60`) on a Redis that closes connections after five idle
-//! seconds: many pairs, each with a lock of its own, so that they are idle at the same time.
+//! In the last row miners are killed after an idle minute (`IDLE=60`), on a Redis that closes connections after five idle
+//! seconds. It uses many pairs, each with its own lock, so that they are idle at the same time.
 //!
 //! `make bench-failover RUNS=100`: the time from the signal to the moment at which the other miner is
-//! told that it leads. Where an agent is killed, its lock must run out first: the time after that is
-//! printed beside it.
+//! told that it leads. If an agent is killed, its lock must run out first; the time after that is
+//! printed as well.
 
 use std::process::Command;
 use std::time::Duration;
@@ -18,14 +18,14 @@ const TTL: Duration = Duration::from_secs(3);
 const FLAGS: [&str; 2] = ["--lease-ttl", "3s"];
 const SOON: Duration = Duration::from_secs(20);
 
-/// So many are idle at the same time.
+/// How many pairs are idle at the same time.
 const IDLE_PAIRS: u64 = 20;
 
-/// Two pods on one Redis; the first of them leads.
+/// Two pods on one Redis; the first leads.
 struct Pair {
-    /// Where the miners write.
+    /// The Redis that the miners write to.
     register: String,
-    /// Gone with the pair, where it is the pair's own.
+    /// The pair's own Redis, if any, which ends with the pair.
     redis: Option<Redis>,
     flags: Vec<String>,
     /// Its miners are programs under `understudy exec`.
@@ -35,7 +35,7 @@ struct Pair {
 
 fn main() {
     let runs = number("RUNS").unwrap_or(100);
-    // A fault that costs a TTL is tried less often.
+    // Try a fault that costs a TTL less often.
     let few = (runs / 5).max(1);
     println!(
         "TTL {TTL:?}; milliseconds from the signal until the other miner is told that it leads"
@@ -121,7 +121,7 @@ impl Pair {
         }
     }
 
-    /// With the default timing and a lock of its own.
+    /// A pair with the default timing and its own lock.
     fn idle(redis: &Redis, number: u64) -> Self {
         let key = format!("miner-{number}");
         Self::on(redis, &["--lock-key", &key, "--lease-ttl", "30s"], false)
@@ -173,7 +173,7 @@ impl Pair {
         }
     }
 
-    /// Waits for the other miner, and changes the roles.
+    /// Waits for the other miner, and swaps the roles.
     fn succeeded(&mut self, since: u64) -> Duration {
         let told = self.pods[1].1.wait_until_told_to_lead(since, SOON);
         self.pods.swap(0, 1);
@@ -218,7 +218,7 @@ impl Pair {
         took
     }
 
-    /// Agent and miner die together: nobody releases the lock. Also the time after its end in Redis.
+    /// Agent and miner die together, so nobody releases the lock. Also returns the time after the lock's end in Redis.
     fn kill_pod(&mut self) -> (Duration, Duration) {
         let redis = self.redis.as_ref().expect("a Redis of its own");
         let left = redis.tell(&["PTTL", "ha:miner:global_leader"]);

@@ -1,5 +1,5 @@
 //! How much memory an agent keeps: a leader and a standby with their miners, scraped and probed, for a
-//! while. Prints the most that was ever resident; asserts nothing.
+//! while. Prints the peak resident memory; asserts nothing.
 //!
 //! `make bench-memory MINUTES=60`
 
@@ -24,7 +24,7 @@ fn main() {
     while Instant::now() < end {
         for (index, agent) in agents.iter().enumerate() {
             for path in ["/ready", "/metrics", "/status"] {
-                // A machine that stands still for seconds ends no hour of measuring.
+                // A machine that hangs for seconds must not end the hour of measuring.
                 if let Err(error) = agent.get(path) {
                     eprintln!("{}{path}: {error}", agent.name);
                 }

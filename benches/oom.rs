@@ -1,5 +1,5 @@
-//! An hour in which Redis refuses every write, and once a minute whoever leads is killed and started again: for how long
-//! does nobody act? Today's elector, by its double, and understudy, each on a Redis of its own, side by side.
+//! One hour in which Redis refuses every write, and the leader is killed and restarted once a minute. How long does nobody
+//! act? A double of today's elector, and understudy, each on its own Redis, side by side.
 //! `make bench-oom MINUTES=60`
 
 #[path = "../tests/chaos/checker.rs"]
@@ -70,7 +70,7 @@ fn run(subject: Subject, time: Duration) -> Report {
     checker::check(&acts, from, to)
 }
 
-/// Its last act is less than a second old.
+/// Whether its last act is less than a second old.
 fn acted_lately(log: &Path) -> bool {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let mut acts = text.lines().rev().filter(|line| line.contains(" act "));

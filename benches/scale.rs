@@ -1,8 +1,8 @@
 //! What many agents cost one Redis: real agents in this process, two for each lock, with the default timing.
 //! `make bench-scale AGENTS=1000`
 //!
-//! Steady: Redis' share of a core, commands, connections, memory. Then CLIENT KILL of all connections at once: how long
-//! a PING waits, how much memory Redis takes, when all are back, whether a term was lost. Then leaders that stop.
+//! First the steady state: Redis' share of a core, commands, connections, memory. Then CLIENT KILL of all connections: how
+//! long a PING waits, how much memory Redis takes, when all are back, whether a term was lost. Then leaders that stop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,17 +15,17 @@ use benches::{info, setting};
 use stage::cost::{Monitor, used};
 use stage::{Redis, Session, wait_for};
 
-/// All locks are held within this: the wait at an empty Redis, and the start of all.
+/// Within this time all locks are held: the wait at an empty Redis, and the start of all agents.
 const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 const STEADY: Duration = Duration::from_secs(30);
 /// One period of renewals.
 const WATCHED: Duration = Duration::from_secs(10);
-/// A third of the lease: what the storm may take.
+/// How long the storm may take: a third of the lease.
 const BACK_WITHIN: Duration = Duration::from_secs(10);
 const STOPS: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many locks there are, and the sum of their tokens: a lost term adds to it.
+/// The number of locks, and the sum of their tokens, which grows with a lost term.
 const LOCKS: &str = "return #redis.call('KEYS', 'scale-*')";
 const TOKENS: &str = "local sum = 0
 for _, record in ipairs(redis.call('KEYS', '{scale-*}:record')) do
@@ -33,7 +33,7 @@ for _, record in ipairs(redis.call('KEYS', '{scale-*}:record')) do
 end
 return sum";
 
-/// How many listen for events. Other connections are dialled when they are next needed.
+/// How many agents listen for events. They dial other connections when they next need them.
 const HEARING: &str = "local sum = 0
 for _, channel in ipairs(redis.call('PUBSUB', 'CHANNELS')) do
   sum = sum + redis.call('PUBSUB', 'NUMSUB', channel)[2]
@@ -42,7 +42,7 @@ return sum";
 
 struct Fleet {
     redis: Redis,
-    /// The two of each lock.
+    /// The two agents of each lock.
     pairs: Vec<[Here; 2]>,
 }
 
@@ -69,7 +69,7 @@ fn main() {
             let lock = format!("scale-{number}");
             let start = |half| Here::start(&format!("n{number}{half}"), &lock, &url, folder.path());
             pairs.push(["a", "b"].map(start));
-            // Pods of a cluster do not all start in one moment.
+            // The pods of a cluster do not all start at the same moment.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         pairs
@@ -78,7 +78,7 @@ fn main() {
     let fleet = Fleet { redis, pairs };
     let asked = Arc::clone(&done);
     std::thread::scope(|scope| {
-        // The agents run on this thread; what measures has another.
+        // The agents run on this thread; the measurement runs on another.
         let measured = scope.spawn(|| {
             let ended = Ended(asked);
             fleet.measure(empty, started);
@@ -93,7 +93,7 @@ fn main() {
     });
 }
 
-/// Tells the thread of the agents, however the measuring ends.
+/// Tells the agents' thread to stop, however the measurement ends.
 struct Ended(Arc<AtomicBool>);
 
 impl Drop for Ended {
@@ -114,7 +114,7 @@ impl Fleet {
             "start until every lock is held, s",
             started.elapsed().as_secs_f64(),
         );
-        // What a start costs is over.
+        // The costs of the start are over.
         sleep(Duration::from_secs(15));
         self.steady(empty, &mut tell);
         self.storm(&mut tell);
@@ -151,7 +151,7 @@ impl Fleet {
         tell("the same, for 10,000 agents, %", share / agents * 10_000.0);
         let (calls, micros) = info::calls(&self.redis, "evalsha");
         tell("a script, inside Redis, µs", micros / calls);
-        // MONITOR costs Redis more than the agents do: apart from the rest.
+        // MONITOR costs Redis more than the agents do, so measure it separately.
         let sent = Monitor::start(&self.redis).during(WATCHED).len();
         let each = sent as f64 / WATCHED.as_secs_f64() / agents;
         tell("commands a second, each agent", each);
@@ -167,7 +167,7 @@ impl Fleet {
     fn storm(&self, tell: &mut impl FnMut(&str, f64)) {
         let tokens = self.count(TOKENS);
         let before = self.count(HEARING);
-        // The peak begins anew.
+        // Reset the peak.
         self.redis.tell(&["CONFIG", "RESETSTAT"]);
         let killed = Instant::now();
         for kind in ["normal", "pubsub"] {
@@ -180,7 +180,7 @@ impl Fleet {
             session.ask(&["PING"]).expect("Redis answers");
             worst = worst.max(asked.elapsed());
             sleep(Duration::from_millis(1));
-            // Never while a PING is under way: it takes Redis longer.
+            // Never while a PING is in flight: it takes Redis longer.
             if back.is_none() && counted.elapsed() > Duration::from_millis(250) {
                 counted = Instant::now();
                 if self.count(HEARING) >= before {
@@ -213,7 +213,7 @@ impl Fleet {
             let leader = usize::from(before.starts_with(&format!("n{number}b")));
             let other = ["b", "a"][leader];
             pair[leader].stop();
-            // Its last yes is waited out first: from the moment at which it lets go.
+            // It waits out its last yes first, so count from the release.
             let (stopped, mut held) = (Instant::now(), Instant::now());
             loop {
                 let now = holder(&lock);
@@ -231,7 +231,7 @@ impl Fleet {
     }
 }
 
-/// As many files as the system lets this process have: a dozen for each agent.
+/// Allows this process as many files as the system permits: it needs a dozen per agent.
 fn raise_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let most = getrlimit(Resource::Nofile).maximum;

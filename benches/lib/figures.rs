@@ -1,13 +1,13 @@
-//! Figures: the median of several runs, the least and the greatest; as a table, and as JSON beside it.
+//! Figures: the median of several runs, the least and the greatest, as a table and as JSON.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-/// Above this load a tail says more about the machine than about what is measured.
+/// Above this load a tail says more about the machine than about the subject.
 pub const BUSY: f64 = 2.0;
 
-/// What several runs have measured.
+/// The measurements of several runs.
 #[derive(Debug, Clone)]
 pub struct Figure(Vec<f64>);
 
@@ -18,7 +18,7 @@ impl Figure {
         Self(runs)
     }
 
-    /// The nearest rank; of nothing, not a number.
+    /// The nearest-rank percentile; NaN without measurements.
     #[must_use]
     pub fn at(&self, percent: usize) -> f64 {
         let rank = (self.0.len() * percent).div_ceil(100).max(1) - 1;
@@ -45,7 +45,7 @@ impl Figure {
     }
 }
 
-/// Three digits that mean something.
+/// Three significant digits.
 fn short(number: f64) -> String {
     match number.abs() {
         it if it >= 100.0 => format!("{number:.0}"),
@@ -55,7 +55,7 @@ fn short(number: f64) -> String {
     }
 }
 
-/// Rows as they are measured, and all of them as JSON in the end.
+/// Prints rows as they are measured, and writes all of them as JSON at the end.
 pub struct Table {
     columns: Vec<String>,
     rows: Vec<Value>,
@@ -63,7 +63,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// The first column is the one that others are divided by.
+    /// The other columns are divided by the first.
     #[must_use]
     pub fn new(columns: &[&str]) -> Self {
         let load = load();
@@ -78,8 +78,8 @@ impl Table {
         }
     }
 
-    /// Cells in the order of the columns; `None` where there is none. Runs with the same number were made one after
-    /// the other.
+    /// Cells in the order of the columns; `None` for an empty one. Runs with the same number were made in the same
+    /// turn.
     pub fn row(&mut self, name: &str, cells: &[Option<Vec<f64>>]) {
         self.load = self.load.max(load());
         let figures: Vec<_> = cells.iter().map(|it| it.clone().map(Figure::of)).collect();
@@ -104,7 +104,7 @@ impl Table {
         self.rows.push(object);
     }
 
-    /// A tail, which a busy machine makes: no verdict then.
+    /// A tail percentile, without a verdict on a busy machine.
     pub fn tail(&mut self, name: &str, cells: &[Option<Vec<f64>>]) {
         let load = load();
         if load > BUSY {
@@ -133,7 +133,7 @@ impl Table {
     }
 }
 
-/// Of the last minute.
+/// The load average of the last minute.
 #[must_use]
 pub fn load() -> f64 {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();

@@ -20,7 +20,7 @@ pub struct Here {
 }
 
 impl Here {
-    /// One that always wants to lead, with its sockets in `folder`.
+    /// An agent that always wants to lead, with its sockets in `folder`.
     ///
     /// # Panics
     /// The flags are wrong, or there are too few files or ports.
@@ -57,7 +57,7 @@ impl Here {
         Self { stop, task }
     }
 
-    /// It gives its term back.
+    /// Stops the agent, which gives its term back.
     pub fn stop(&self) {
         self.stop.cancel();
     }

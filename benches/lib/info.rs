@@ -1,4 +1,4 @@
-//! What Redis says of itself.
+//! Reads Redis' INFO.
 
 use stage::Redis;
 
@@ -12,7 +12,7 @@ pub fn number(redis: &Redis, section: &str, name: &str) -> f64 {
     found.and_then(|it| it.parse().ok()).unwrap_or(f64::NAN)
 }
 
-/// How often one command ran and for how many microseconds altogether, since CONFIG RESETSTAT.
+/// How often one command ran, and its total microseconds, since CONFIG RESETSTAT.
 #[must_use]
 pub fn calls(redis: &Redis, command: &str) -> (f64, f64) {
     let info = redis.tell(&["INFO", "commandstats"]);

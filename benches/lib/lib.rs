@@ -1,4 +1,4 @@
-//! What the benchmarks share: figures with how far they scatter, and how they are told.
+//! Shared by the benchmarks: figures with their spread, and how to print them.
 
 pub mod figures;
 pub mod here;

@@ -1,8 +1,8 @@
-//! Which processor a process may use.
+//! Pins processes to processors.
 
 use std::process::Command;
 
-/// Where two that talk to each other run.
+/// Where a server and its client run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     SameCore,

@@ -1,4 +1,4 @@
-//! GetLeadership over HTTP/2 as such, so that the client costs the same for every server; and a server that does nothing.
+//! GetLeadership over plain HTTP/2, so that the client costs the same for every server; and a server that does nothing.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,9 +11,9 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 const CALL: &str = "http://it/understudy.v1.ElectionService/GetLeadership";
-/// A message of no bytes: no field is set.
+/// A message with no field set.
 const EMPTY: &[u8] = &[0; 5];
-/// As long as the agent's answer is.
+/// As long as the agent's answer.
 const ANSWER: &[u8] = &[0; 60];
 const UP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -39,7 +39,7 @@ impl Caller {
         self.runtime.block_on(call(self.send.clone()));
     }
 
-    /// So many calls, some at a time.
+    /// Makes this many calls, several at a time.
     pub fn many(&mut self, calls: usize, in_flight: usize) {
         self.runtime.block_on(async {
             let mut lanes = JoinSet::new();
@@ -83,7 +83,7 @@ async fn call(send: SendRequest<Bytes>) {
     let mut answer = answer.await.expect("an answer").into_body();
     while let Some(data) = answer.data().await {
         let length = data.expect("an answer").len();
-        // What is not given back stalls the connection in the end.
+        // Without returning flow-control capacity the connection would stall.
         answer
             .flow_control()
             .release_capacity(length)
@@ -105,7 +105,7 @@ pub fn serve_bare(socket: &str) {
                     return;
                 };
                 while let Some(Ok((_, respond))) = connection.accept().await {
-                    // A client that has gone needs no answer.
+                    // A client that is gone needs no answer.
                     let _ = answer(respond);
                 }
             });

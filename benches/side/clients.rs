@@ -1,4 +1,4 @@
-//! A miner beside an agent: what it costs to ask, and what an agent costs that has one.
+//! A miner beside an agent: the cost of asking, and the cost of an agent with a miner.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::sides::Side;
 use understudy_client::Elector;
 
 const ASKED: u32 = 1_000_000;
-/// The wait at an empty Redis, and then some.
+/// The wait at an empty Redis, and a little more.
 const LEADS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Within a runtime.
@@ -39,7 +39,7 @@ pub fn is_leader(table: &mut Table, side: &Side, rounds: usize) {
         let nanos = |began: Instant| began.elapsed().as_nanos() as f64 / f64::from(ASKED);
         let (mut asked, mut read) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
-            // The agent is heard in between.
+            // Let the client hear the agent in between.
             elector.beat();
             tokio::time::sleep(Duration::from_millis(50)).await;
             let began = Instant::now();

@@ -1,5 +1,5 @@
-//! Understudy, a Go sidecar of the same API, and the least that each thing costs, side by side: turn by turn, on the
-//! same core, another core, and wherever the kernel likes. `make bench ROUNDS=5`
+//! Understudy, a Go sidecar with the same API, and the least possible cost, in alternating turns: on the same core, on
+//! another core, and not pinned. `make bench ROUNDS=5`
 //!
 //! The Go sidecar has none of understudy's safeguards: it shows what the languages and libraries cost.
 
@@ -48,7 +48,7 @@ fn main() {
     table.close("bench");
 }
 
-/// One number of each kind, in turn, `rounds` times.
+/// One measurement of each kind in turn, `rounds` times.
 fn turns<const N: usize>(
     rounds: usize,
     mut measure: [&mut dyn FnMut() -> f64; N],
@@ -114,7 +114,7 @@ fn latency(table: &mut Table, sides: &Sides, rounds: usize) {
     Place::Free.pin(sides.redis.pid());
 }
 
-/// The server's processor time for each call, many in flight.
+/// The server's processor time per call, with many in flight.
 fn calls_cpu(table: &mut Table, sides: &Sides, rounds: usize) {
     let calls = setting("CALLS", 200_000) / rounds;
     let each = |side: &Side| {
@@ -132,7 +132,7 @@ fn calls_cpu(table: &mut Table, sides: &Sides, rounds: usize) {
     table.row("server CPU a call, 64 in flight, µs", &cells);
 }
 
-/// Microseconds of a process' time for each of so many.
+/// Microseconds of a process' time per operation.
 fn per(pid: u32, times: usize, act: impl FnOnce()) -> f64 {
     let (before, _) = used(pid);
     act();
@@ -153,7 +153,7 @@ fn scrapes(table: &mut Table, sides: &Sides, rounds: usize) {
     );
 }
 
-/// Leaders with nobody but their miners, who beat once a second.
+/// Leaders with only their miners, which beat once a second.
 fn idle(table: &mut Table, sides: &Sides, rounds: usize) {
     let (mut cpu, mut woken) = (vec![Vec::new(); 2], vec![Vec::new(); 2]);
     for _ in 0..rounds {
@@ -172,7 +172,7 @@ fn idle(table: &mut Table, sides: &Sides, rounds: usize) {
     table.row("idle with a miner, wakeups a second", &cells(woken));
 }
 
-/// What a leader and a standby send, with nobody asking.
+/// The commands of a leader and a standby while nobody asks.
 fn on_redis(table: &mut Table, sides: &Sides) {
     let monitors = [&sides.redis, &sides.peers_redis].map(Monitor::start);
     let sent = std::thread::scope(|scope| {
@@ -199,7 +199,7 @@ fn on_redis(table: &mut Table, sides: &Sides) {
     }
 }
 
-/// From its start to the first answer, with nobody at Redis' address.
+/// The time from its start to the first answer, without a Redis.
 fn starts(table: &mut Table, rounds: usize) {
     let nobody = format!("redis://127.0.0.1:{}", stage::free_port());
     let start = |kind: fn(&str, &str) -> Side| {

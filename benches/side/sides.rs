@@ -1,4 +1,4 @@
-//! The processes that are compared, each kind with a Redis of its own.
+//! The compared processes, each kind with its own Redis.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -68,7 +68,7 @@ impl Side {
         )
     }
 
-    /// The Go sidecar, as scripts/peers has built it.
+    /// The Go sidecar, built by scripts/peers.
     pub fn peer(_: &str, redis_url: &str) -> Self {
         Self::start(
             program("UNDERSTUDY_PEER", "peers/sidecar"),
@@ -126,7 +126,7 @@ impl Bare {
 pub struct Sides {
     pub redis: Redis,
     pub peers_redis: Redis,
-    /// A leader to be, which a miner's campaign makes one, and another agent.
+    /// A future leader, elected once its miner campaigns, and another agent.
     pub ours: [Side; 2],
     pub peers: [Side; 2],
     bare: Side,
@@ -136,7 +136,7 @@ impl Sides {
     pub fn start() -> Self {
         let (redis, peers_redis) = (Redis::start(), Redis::start());
         let ours = ["a", "b"].map(|name| Side::ours(name, &redis.url()));
-        // The first of them takes the lock before there is another.
+        // The first takes the lock before the other exists.
         let peers = ["a", "b"].map(|name| {
             let peer = Side::peer(name, &peers_redis.url());
             wait_for(
@@ -156,7 +156,7 @@ impl Sides {
         }
     }
 
-    /// Ours, the Go sidecar, bare HTTP/2.
+    /// Our agent, the Go sidecar, bare HTTP/2.
     pub fn servers(&self) -> impl Iterator<Item = &Side> {
         [&self.ours[0], &self.peers[0], &self.bare].into_iter()
     }

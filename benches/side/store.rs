@@ -1,4 +1,4 @@
-//! What one script costs Redis, by the time that its process ran; beside a plain GET and PEXPIRE.
+//! What one script costs Redis, measured by its process' CPU time, compared with a plain GET and PEXPIRE.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::calls::runtime;
 
 const TTL: Duration = Duration::from_secs(30);
 const TIMES: usize = 2000;
-/// No clock reaches it.
+/// Later than any clock will show.
 const LATER: u64 = 1 << 52;
 const LOCK: &str = "ha:miner:global_leader";
 
@@ -83,7 +83,7 @@ pub fn scripts(table: &mut Table, rounds: usize) {
     );
 }
 
-/// Microseconds of Redis for each.
+/// Microseconds of Redis' time per operation.
 fn each(redis: &Redis, mut act: impl FnMut(u64)) -> f64 {
     let (before, _) = used(redis.pid());
     (0..TIMES as u64).for_each(&mut act);
