@@ -6,7 +6,7 @@ RUN_BENCH = UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) cargo run --locked --relea
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-test: ## install what is missing, then everything that must hold: format, lints, docs, dependencies, tests
+test: ## install what is missing, then check everything: format, lints, docs, dependencies, tests
 	@scripts/test
 
 check: ## before a commit, in two minutes from warm: format, lints, unit tests, a thousand seeds
@@ -15,14 +15,14 @@ check: ## before a commit, in two minutes from warm: format, lints, unit tests, 
 	@cargo test --locked --quiet --lib --bins --test architecture
 	@SEEDS=1000 cargo test --locked --quiet --test simulation no_seed
 
-fix: ## format, and mend what clippy can mend
+fix: ## format, and apply clippy's fixes
 	cargo fmt --all
 	cargo clippy --fix --allow-dirty --allow-staged --workspace --all-targets
 
-demo: ## the story in the terminal: a real Redis, two agents, two miners, out of memory: MINER=rust
+demo: ## play the incident in the terminal: a real Redis, two agents, two miners, out of memory: MINER=rust
 	@MINER=$(MINER) exec scripts/demo
 
-bench: ## what an agent costs, beside a Go sidecar and bare HTTP/2: ROUNDS=5 CALLS=200000
+bench: ## what an agent costs, compared with a Go sidecar and bare HTTP/2: ROUNDS=5 CALLS=200000
 	@cargo build --locked --release --quiet --bin understudy
 	@scripts/peers >/dev/null
 	@$(RUN_BENCH) bench
@@ -57,23 +57,23 @@ chaos: ## real processes under every fault, many at once: MINUTES=2 ENGINE=… S
 	    UNDERSTUDY_PREVIOUS_BIN=$$(scripts/previous) \
 	    cargo test --locked --quiet --test chaos -- --nocapture
 
-simulate: ## try to find a second leader: SEEDS=100000, or one SEED=… with its story
+simulate: ## try to find a second leader: SEEDS=100000, or replay one SEED=… and print what happens
 	@cargo test --locked --release --quiet --test simulation no_seed -- --nocapture
 
 explore: ## every interleaving of a small world: AGENTS=2 FAULTS=2 MINUTES=10 MEMORY=4000 LIVENESS=… EVENTS=… WITHOUT=… STEPS=…
 	@cargo test --locked --release --quiet --test explore explores -- --ignored --nocapture
 
-fuzz: ## throw bytes at all that reads what others wrote, with a nightly toolchain: EACH=60 seconds a target
+fuzz: ## feed bytes to every parser of foreign input, with a nightly toolchain: EACH=60 seconds per target
 	@scripts/fuzz $(or $(EACH),60)
 
-dist: ## a release: program, image, chart, completions, manual pages, SBOM and sums, into target/dist
+dist: ## build a release into target/dist: program, image, chart, completions, manual pages, SBOM, checksums
 	@scripts/dist
 
-pictures: ## the two pictures of the page in docs/pictures, from a real run in a real browser
+pictures: ## take the two pictures of the page in docs/pictures, from a real run in a real browser
 	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) UNDERSTUDY_TEST_BROWSER=$$(scripts/browser) \
 	    cargo test --locked --quiet --test page pictures -- --ignored
 
-incident: ## docs/incident.md, from a real run of four minutes
+incident: ## write docs/incident.md, from a real run of four minutes
 	@cargo build --locked --release --quiet --bin understudy --example miner --example incident
 	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) target/release/examples/incident > target/incident.md
 	@mv target/incident.md docs/incident.md
