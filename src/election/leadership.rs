@@ -35,8 +35,8 @@ pub enum Reason {
     Redis(RedisFault),
 }
 
-/// The agent's standing at one moment. It carries its own expiry: whoever reads it later asks
-/// [`Leadership::at`], so that an agent which was stopped cannot lie when it continues.
+/// The agent's standing at one moment. It carries its own expiry: later readers call [`Leadership::at`], so that an agent
+/// that was stopped cannot claim to lead when it continues.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Leadership {
     pub role: Role,

@@ -27,7 +27,7 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_millis(1500);
 /// The first pause after a failed acquisition: it doubles up to `renew_every`.
 const FIRST_CAMPAIGN_RETRY: Duration = Duration::from_secs(1);
-/// How often a standby looks that cannot hear the events channel, or at an empty store.
+/// How often a standby looks if it cannot hear the events channel, or if the store is empty.
 pub(super) const LOOK_OFTEN: Duration = Duration::from_millis(500);
 /// An empty store that has been up for a TTL and this long has no leader that could come back.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
@@ -168,7 +168,7 @@ impl LeaseRules {
         longest_ttl + (self.margin)(longest_ttl)
     }
 
-    /// How long after the last renewal a standby takes over from whoever did not release.
+    /// How long after the last renewal a standby takes over from a holder that did not release.
     #[must_use]
     pub fn takeover_after(&self) -> Duration {
         self.wait_out(self.ttl)

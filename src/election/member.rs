@@ -1,5 +1,5 @@
-//! Who could take over: what each agent with a live miner tells of itself in a hash beside the lock. A hint, to people
-//! and to a leader that hands over. No rule of exclusion reads it.
+//! The list of candidates: each agent with a live miner keeps an entry in a hash beside the lock. A hint for people and
+//! for a leader that hands over. No rule of exclusion reads it.
 
 use std::time::Duration;
 

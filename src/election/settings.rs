@@ -23,7 +23,7 @@ pub struct Settings {
     pub nonce: u64,
     /// What the process before this one left behind.
     pub remembered: Remembered,
-    /// What it tells of itself among the members; `None`: nothing.
+    /// Its entry among the members; `None` if it has none.
     pub enrolment: Option<Enrolment>,
 }
 

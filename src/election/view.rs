@@ -42,7 +42,7 @@ pub struct View {
 /// The lock as it stands in Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lock {
-    /// Whoever holds it: an agent's holder id, or a Go miner's.
+    /// The holder's id: an agent's, or a Go miner's.
     pub holder: String,
     /// Its time to live; `None` if it never expires.
     pub remaining: Option<Duration>,

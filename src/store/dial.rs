@@ -24,7 +24,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long data or keepalive probes may stay unacknowledged before the kernel reports the connection dead.
 const USER_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// As whom one comes.
+/// Which login to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Credentials {
     /// Of a Redis server.

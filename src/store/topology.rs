@@ -77,7 +77,7 @@ impl Topology {
         };
         let mut ballot = Ballot::default();
         let mut asked = 0;
-        // The hosts of the URL need not be all: whom they name is asked too, and whom those name.
+        // The URL may not list all: also ask those that they name, and those that these name.
         while asked < voices.len() {
             let asking = voices.get(asked..).unwrap_or_default();
             ask(&self.endpoint, asking, question, known, &mut ballot).await;

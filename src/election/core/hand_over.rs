@@ -119,7 +119,7 @@ impl Election {
         self.members.ready && self.wants_to_lead(now)
     }
 
-    /// What this agent tells of itself with its next command. Without a miner it is no member.
+    /// This agent's entry among the members, sent with its next command. Without a miner it is not a member.
     pub(super) fn entry(&self, now: Instant) -> Option<Entry> {
         let enrolment = self.settings.enrolment.as_ref()?;
         let member = Member {

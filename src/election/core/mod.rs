@@ -150,7 +150,7 @@ impl Election {
             match reply {
                 Ok(answer) => self.answered(&attempt, answer, now),
                 Err(error) => {
-                    // Whoever stops looks for it once.
+                    // An agent that stops looks for it once.
                     self.stray = attempt.command.begins() || self.stray && !self.stopping;
                     self.failed(&attempt.command, error, now);
                     if back {
