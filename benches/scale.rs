@@ -184,7 +184,8 @@ impl Fleet {
             if back.is_none() && counted.elapsed() > Duration::from_millis(250) {
                 counted = Instant::now();
                 if self.count(HEARING) >= before {
-                    back = Some(killed.elapsed());
+                    let (scripts, _) = info::calls(&self.redis, "evalsha");
+                    back = Some((killed.elapsed(), scripts));
                 }
             }
         }
@@ -194,8 +195,15 @@ impl Fleet {
         );
         let peak = info::number(&self.redis, "memory", "used_memory_peak");
         tell("CLIENT KILL of all: peak memory, MB", peak / 1e6);
-        let back = back.map_or(f64::INFINITY, |it| it.as_secs_f64());
+        let (back, scripts) = back.map_or((f64::INFINITY, f64::NAN), |(after, scripts)| {
+            (after.as_secs_f64(), scripts)
+        });
         tell("CLIENT KILL of all: all hear events again after, s", back);
+        let agents = self.pairs.len() as f64 * 2.0;
+        tell(
+            "CLIENT KILL of all: scripts until then, each agent",
+            scripts / agents,
+        );
         tell(
             "CLIENT KILL of all: terms begun",
             self.count(TOKENS) - tokens,

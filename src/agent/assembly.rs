@@ -65,11 +65,15 @@ impl Assembly {
     }
 
     pub fn listen(&self, check: &HealthCheck, signals: mpsc::Sender<Signal>) -> Listen {
+        let renew_every = self.config.rules.renew_every();
         Listen {
             events: Events::new(&self.config.redis).sharing(check),
             signals,
+            published: self.status.subscribe(),
             // A leader publishes once per --renew-every, so ping only after a longer silence.
-            quiet: self.config.rules.renew_every() * 3 / 2,
+            quiet: renew_every * 3 / 2,
+            // All are back within a third of the lease, the time that dialling takes included.
+            back_within: renew_every * 3 / 4,
             spread: u32::try_from(self.seed % 1000).unwrap_or(0),
         }
     }

@@ -25,6 +25,8 @@ pub struct RedisStatus {
 pub struct MemoryStatus {
     pub reading: MemoryReading,
     pub engine: EngineInfo,
+    /// To how many channels of Redis somebody subscribed, some minutes ago perhaps; 0 if it does not say.
+    pub channels: u64,
     pub read_at: Instant,
     /// Seconds since 1970.
     pub read_at_unix: f64,

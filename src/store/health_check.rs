@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::link::Link;
 use crate::endpoint::RedisSettings;
 use crate::fault::{StoreError, StoreFault};
-use crate::health::{EngineInfo, Health, MemoryReading};
+use crate::health::{EngineInfo, Health, MemoryReading, field};
 
 /// INFO SERVER is read again after this many readings: another version may have replaced the server without a failure here.
 const ENGINE_READINGS: u32 = 20;
@@ -13,8 +13,16 @@ const ENGINE_READINGS: u32 = 20;
 pub struct HealthCheck {
     pub(super) link: Link,
     key: String,
-    /// Which server it is, and for how many more readings to believe that.
-    engine: Option<(EngineInfo, u32)>,
+    /// Which server it is, how many channels it has, and for how many more readings to believe that.
+    engine: Option<(EngineInfo, u64, u32)>,
+}
+
+/// What INFO said.
+pub struct Told {
+    pub memory: MemoryReading,
+    pub engine: EngineInfo,
+    /// How many channels had subscribers when INFO STATS was last read; 0 if the server does not say.
+    pub channels: u64,
 }
 
 impl HealthCheck {
@@ -57,26 +65,33 @@ impl HealthCheck {
         }
     }
 
-    /// INFO MEMORY; and INFO SERVER after a failed check and now and then.
+    /// INFO MEMORY; and INFO SERVER and INFO STATS after a failed check and now and then.
     ///
     /// # Errors
     /// Redis did not answer, or its answer lacks what is needed.
-    pub async fn memory(
-        &mut self,
-        limit: Duration,
-    ) -> Result<(MemoryReading, EngineInfo), StoreError> {
+    pub async fn memory(&mut self, limit: Duration) -> Result<Told, StoreError> {
         let memory = self.info("memory", limit).await?;
-        let reading = MemoryReading::parse(&memory)
+        let memory = MemoryReading::parse(&memory)
             .map_err(|error| StoreError::nonsense(error.to_string()))?;
-        let known = self.engine.take().filter(|(_, uses)| *uses > 0);
-        let (engine, uses) = if let Some(known) = known {
+        let known = self.engine.take().filter(|(_, _, uses)| *uses > 0);
+        let (engine, channels, uses) = if let Some(known) = known {
             known
         } else {
             let server = self.info("server", limit).await?;
-            (EngineInfo::parse(&server), ENGINE_READINGS)
+            let stats = self.info("stats", limit).await?;
+            let channels = field(&stats, "pubsub_channels").and_then(|it| it.parse().ok());
+            (
+                EngineInfo::parse(&server),
+                channels.unwrap_or(0),
+                ENGINE_READINGS,
+            )
         };
-        self.engine = Some((engine.clone(), uses - 1));
-        Ok((reading, engine))
+        self.engine = Some((engine.clone(), channels, uses - 1));
+        Ok(Told {
+            memory,
+            engine,
+            channels,
+        })
     }
 
     async fn info(&mut self, section: &str, limit: Duration) -> Result<String, StoreError> {

@@ -27,7 +27,7 @@ use link::Link;
 use script::Scripts;
 
 pub use events::{Events, Heard, Subscription};
-pub use health_check::HealthCheck;
+pub use health_check::{HealthCheck, Told};
 pub use pushes::Ended;
 pub use rehearsal::{Rehearsal, Rehearsed};
 pub use reply::answer;

@@ -129,13 +129,14 @@ impl WatchRedis {
         let read = self.redis.memory(CHECK_LIMIT).await;
         let now = clock::boottime();
         self.metrics.took("memory", now.since(sent_at));
-        let (reading, engine) = match read {
-            Ok(read) => read,
+        let told = match read {
+            Ok(told) => told,
             Err(error) => {
                 tracing::warn!(%error, hint = error.fault.hint(), "cannot read Redis' memory");
                 return;
             }
         };
+        let reading = told.memory;
         // Where so much waits to be heard that there is no room, the next reading tells.
         let evicting = reading.evicting();
         let _ = self.signals.try_send(Signal::Memory { evicting });
@@ -149,7 +150,8 @@ impl WatchRedis {
         }
         let memory = MemoryStatus {
             reading,
-            engine,
+            engine: told.engine,
+            channels: told.channels,
             read_at: now,
             read_at_unix: clock::unix_seconds(),
         };
