@@ -118,16 +118,6 @@ class Hostile(unittest.IsolatedAsyncioTestCase):
             end.set()
             thread.join()
 
-    async def test_a_forked_child_never_leads(self):
-        async with Elector(self.address, "miner") as elector:
-            elector.pulse("work", 60).beat()
-            await self.until(elector.is_leader)
-            child = os.fork()
-            if child == 0:
-                os._exit(int(elector.is_leader() or elector.grant() is not None or elector.view().leads))
-            self.assertEqual(os.waitpid(child, 0)[1], 0)
-            self.assertTrue(elector.is_leader())
-
     async def test_a_pulse_without_a_limit_says_so(self):
         async with Elector(self.address, "miner") as elector:
             pulse = elector.pulse("blocks", 0)

@@ -6,10 +6,8 @@ import asyncio
 import contextvars
 import inspect
 import logging
-import os
 import sys
 import threading
-import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
@@ -30,7 +28,6 @@ Own = TypeVar("Own", bound="Elector")
 
 # The callback in whose task, or a task of its own, something runs.
 _CALLBACK: contextvars.ContextVar[asyncio.Task[None] | None] = contextvars.ContextVar("callback", default=None)
-_ELECTORS: weakref.WeakSet[Elector] = weakref.WeakSet()  # those that were started
 
 
 class Elector(Vouching, Campaigns):
@@ -109,7 +106,6 @@ class Elector(Vouching, Campaigns):
             )
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         channel = open_channel(self._agent)
-        _ELECTORS.add(self)
         campaigns = self._ask(channel) if self._extending and self._has_agent else self._run(channel)
         self._tasks = [asyncio.create_task(self._announce()), asyncio.create_task(campaigns)]
         if self._has_agent:
@@ -365,16 +361,6 @@ class Elector(Vouching, Campaigns):
         fails()
         if self._fatal:
             asyncio.get_running_loop().call_soon(sys.exit, 1)  # the one way out of a loop that no task takes for its own
-
-
-def _forked() -> None:
-    """The grant is the parent's, which may say at any moment that nothing acts any more."""
-    for elector in _ELECTORS:
-        elector._last, elector._leading, elector._grant = NO_GRANT, False, NO_GRANT
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forked)
 
 
 def _remove(listeners: list, listener: object) -> None:
