@@ -10,6 +10,7 @@ use super::{Exit, fail, say};
 use crate::clock;
 use crate::config::RedisArgs;
 use crate::election::{Command, Listed, RecordSeen, View};
+use crate::status::length;
 use crate::store::Store;
 
 #[derive(clap::Args)]
@@ -133,14 +134,13 @@ fn candidates_as_text(view: &View) -> String {
         };
         let since = Duration::from_secs(view.store_micros / 1_000_000);
         let up = since.saturating_sub(Duration::from_secs(member.started));
-        let heard = Duration::from_secs(heard(view, listed).as_secs());
         let _ = write!(
             text,
             "\n  {}  {state}, version {}, up {}, heard {} ago",
             member.instance,
             member.version,
-            humantime::format_duration(up),
-            humantime::format_duration(heard),
+            length(up.as_secs_f64()),
+            length(heard(view, listed).as_secs_f64()),
         );
     }
     text

@@ -46,6 +46,12 @@ pub(super) async fn run(args: Args) -> Exit {
     let Ok(hold_off) = hold_off.transpose() else {
         return bad_hold_off(&args);
     };
+    // A script's variable that was never set must not hand over to anybody.
+    if args.to.as_deref() == Some("") {
+        let expected =
+            "--to: expected the name of an instance: `understudy leader` lists the candidates";
+        return fail(Exit::BadFlags, expected);
+    }
     let channel = match args.local.connect(RELEASE_TIMEOUT).await {
         Ok(channel) => channel,
         Err(exit) => return exit,
@@ -101,7 +107,8 @@ async fn next_leader(mut stream: Streaming<ObserveResponse>, released: Instant) 
         }
         Ok(None) => "the agent ended before it saw who leads next".into(),
         Err(_) => format!(
-            "nobody was seen to lead within {} s: ask `understudy leader`",
+            "nobody was seen to lead within {} s: is another candidate ready? `understudy leader` lists them; this one is a \
+             candidate again after its hold-off",
             SUCCESSOR_TIMEOUT.as_secs()
         ),
     }

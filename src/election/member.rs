@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+/// Longer than any that an agent writes.
+const LONGEST_WORD: usize = 128;
+
 /// An agent with a live miner.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Member {
@@ -71,14 +74,14 @@ impl Member {
 
 impl Listed {
     /// Reads `DEADLINE READY STARTED VERSION INSTANCE HEARD`. More words may follow in later versions. Anybody may have
-    /// written it, and it is shown on a terminal.
+    /// written it, and it is shown on a terminal: what no agent writes is none.
     #[must_use]
     pub fn parse(holder: &str, text: &str) -> Option<Self> {
-        let shown = |text: &str| !text.chars().any(char::is_control);
-        if !shown(holder) || !shown(text) {
-            return None;
-        }
-        let mut words = text.split(' ').skip(1);
+        let plain = |word: &&str| {
+            (1..=LONGEST_WORD).contains(&word.len()) && word.bytes().all(|it| it.is_ascii_graphic())
+        };
+        Some(holder).filter(plain)?;
+        let mut words = text.split(' ').skip(1).take_while(plain);
         Some(Self {
             member: Member {
                 holder: holder.to_owned(),

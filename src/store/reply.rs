@@ -129,14 +129,17 @@ fn record_seen(fields: &[Value; judged::FIELDS]) -> RecordSeen {
     judged::record(fields.each_ref().map(text))
 }
 
-/// Anybody may have written there: an entry that makes no sense is none.
+/// More entries than any fleet has candidates.
+const MOST_MEMBERS: usize = 256;
+
+/// Anybody may have written there: an entry that makes no sense is none, and one too many is left out.
 fn listed(members: &Value) -> Option<Vec<Listed>> {
     let Value::Array(words) = members else {
         return None;
     };
     let entries = words.as_chunks().0.iter();
     let read = |[holder, entry]: &[Value; 2]| Listed::parse(text(holder)?, text(entry)?);
-    Some(entries.filter_map(read).collect())
+    Some(entries.filter_map(read).take(MOST_MEMBERS).collect())
 }
 
 fn text(value: &Value) -> Option<&str> {

@@ -2,6 +2,8 @@
 
 mod browser;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -101,6 +103,33 @@ fn the_page_follows_a_failover_out_of_memory_and_a_restart() {
     browser.wait_for_text("redis", "takes writes", SOON);
     let shown = browser.eval("document.documentElement.outerHTML");
     assert!(!shown.as_str().expect("text").contains("hunter2"));
+}
+
+/// So many watch that there is no stream left for it.
+#[test]
+fn a_page_without_a_stream_asks_instead_and_does_not_call_the_agent_gone() {
+    let Some(browser) = Browser::start() else {
+        return;
+    };
+    let stage = stage();
+    let others: Vec<_> = (0..16)
+        .map(|_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", stage.standby.http)).expect("served");
+            write!(stream, "GET /events HTTP/1.1\r\nHost: a\r\n\r\n").expect("written");
+            stream.read_exact(&mut [0; 12]).expect("a place");
+            stream
+        })
+        .collect();
+    browser.open(&page(&stage.standby));
+    browser.wait_for_text("link", "16 others watch", SOON);
+    browser.wait_for_text("why", "and this instance stands by", SOON);
+    stage.leader.signal(Signal::TERM);
+    browser.wait_for_text("why", "This instance has led since", SOON);
+    drop(others);
+    wait_for("it has a stream", SOON, || {
+        let said = browser.eval("document.getElementById('link').textContent");
+        (said == "live").then_some(())
+    });
 }
 
 #[test]

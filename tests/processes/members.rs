@@ -103,6 +103,8 @@ fn a_resignation_goes_to_the_one_that_is_named_or_is_refused() {
     let (code, said) = resign(0, "d");
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("known are: b, c"), "{said}");
+    let (code, said) = resign(0, "");
+    assert!(code == Some(64) && said.contains("--to"), "{said}");
     let (code, said) = resign(1, "c");
     assert!(code == Some(1) && said.contains("does not lead"), "{said}");
     assert!(pods[0].0.leads(), "nothing was changed");
@@ -164,6 +166,35 @@ fn a_key_of_another_type_in_the_members_place_harms_nobody() {
     let redis = Redis::start();
     redis.tell(&["LPUSH", MEMBERS, "x"]);
     works_without_members(&redis, &redis.url());
+}
+
+/// Anybody may write there, and an operator reads it on a terminal.
+#[test]
+fn what_no_agent_has_written_among_the_members_is_not_shown() {
+    let redis = Redis::start();
+    let pods = pods(&["a", "b"], &redis);
+    let later = format!("{}000000", u32::MAX);
+    let names = ["\u{202e}evil", "\x1b[31mred", "字", &"long".repeat(1000)];
+    for (number, name) in names.iter().enumerate() {
+        let entry = format!("{later} 1 5 1.0 {name} 7");
+        redis.tell(&["HSET", MEMBERS, &format!("f{number}"), &entry]);
+    }
+    for number in 0..1000 {
+        let entry = format!("{later} 1 5 1.0 foreign-{number} 7");
+        redis.tell(&["HSET", MEMBERS, &format!("g{number}"), &entry]);
+    }
+    redis.tell(&["HSET", MEMBERS, "empty", ""]);
+    let said = text(&understudy(&["leader", "--redis-url", &redis.url()]));
+    assert!(said.is_ascii(), "{said}");
+    assert!(
+        said.lines()
+            .all(|it| it.len() < 200 && !it.contains('\x1b')),
+        "{said}"
+    );
+    assert_eq!(candidates(&redis).len(), 256);
+    let killed = boottime_ns();
+    pods[0].1.signal(Signal::KILL);
+    pods[1].1.wait_until_told_to_lead(killed, SOON);
 }
 
 fn works_without_members(redis: &Redis, url: &str) {

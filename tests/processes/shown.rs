@@ -261,6 +261,14 @@ fn the_last_hour_is_remembered() {
         "{history}"
     );
     assert!(standby.status().get("history").is_none());
+    for (query, is_there) in [
+        ("history=1", true),
+        ("a=b&history=", true),
+        ("history=false", false),
+    ] {
+        let (_, body) = standby.get(&format!("/status?{query}")).expect("an answer");
+        assert_eq!(json(&body).get("history").is_some(), is_there, "{query}");
+    }
     let told = status(&standby, &["--history"]);
     for part in [
         "UTC",
@@ -302,6 +310,28 @@ fn a_watch_prints_one_line_for_each_change_into_a_pipe() {
     redis.fill();
     next("out of memory");
     let _ = (watch.kill(), watch.wait());
+}
+
+/// `understudy status --watch | head -1`, and nothing changes any more.
+#[test]
+fn a_watch_ends_when_nobody_reads_it() {
+    let redis = Redis::start();
+    let agent = leading(&redis);
+    for flags in [&["--watch"][..], &["--watch", "--json"]] {
+        let mut watch = Command::new(env!("CARGO_BIN_EXE_understudy"))
+            .args(["status", "--agent", &agent.address()])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the command runs");
+        let mut output = BufReader::new(watch.stdout.take().expect("piped"));
+        output.read_line(&mut String::new()).expect("a line");
+        drop(output);
+        let ended = wait_for("it ends", Duration::from_secs(2), || {
+            watch.try_wait().expect("its state")
+        });
+        assert!(ended.success(), "{ended}");
+    }
 }
 
 /// `script` provides a terminal with a width of its own.

@@ -177,7 +177,8 @@ impl Http {
 
     fn status(&self, query: &str) -> HttpResponse {
         let (status, now, at) = self.look();
-        let with_history = query.split('&').any(|it| it == "history");
+        let asks = |it| matches!(it, "history" | "history=" | "history=1" | "history=true");
+        let with_history = query.split('&').any(asks);
         let snapshot = if with_history {
             status.snapshot_with_history(now, at)
         } else {

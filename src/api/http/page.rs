@@ -16,7 +16,7 @@ const NONCE: &str = "{{nonce}}";
 
 impl Http {
     pub(super) fn front(&self, accept: &str) -> HttpResponse {
-        let mut answer = if accept.contains("text/html") {
+        let mut answer = if wants_html(accept) {
             page()
         } else {
             let (status, now, _) = self.look();
@@ -28,6 +28,19 @@ impl Http {
         headers.insert(VARY, HeaderValue::from_static("Accept"));
         answer
     }
+}
+
+/// A browser names HTML, and never JSON. A client that names both is a program.
+fn wants_html(accept: &str) -> bool {
+    let ranges = accept
+        .split(',')
+        .map(|it| it.split(';').next().unwrap_or_default().trim());
+    let names = |wanted| {
+        ranges
+            .clone()
+            .any(|it: &str| it.eq_ignore_ascii_case(wanted))
+    };
+    names("text/html") && !names("application/json")
 }
 
 fn page() -> HttpResponse {
@@ -76,6 +89,26 @@ mod tests {
         assert_eq!(PAGE.matches(NONCE).count(), 2);
         for inline in ["style=\"", "onclick=", "onload="] {
             assert!(!PAGE.contains(inline), "the policy forbids {inline}");
+        }
+    }
+
+    #[test]
+    fn the_page_is_for_those_who_name_html_and_not_json() {
+        for browser in [
+            "text/html",
+            "Text/HTML;q=0.9",
+            "text/html,application/xhtml+xml,*/*;q=0.8",
+        ] {
+            assert!(wants_html(browser), "{browser}");
+        }
+        for program in [
+            "",
+            "*/*",
+            "text/*",
+            "application/json, text/html;q=0.1",
+            "x-text/html",
+        ] {
+            assert!(!wants_html(program), "{program}");
         }
     }
 

@@ -22,8 +22,8 @@ pub(super) struct Args {
     /// Print JSON, one object per line: what `/status` of the HTTP port answers
     #[arg(long)]
     json: bool,
-    /// Follow every change and each reading of Redis' memory, until interrupted: redrawn in place on a terminal,
-    /// one line for each change elsewhere
+    /// Follow every change, that of Redis' memory included, until interrupted: redrawn in place on a terminal, one line
+    /// for each change elsewhere
     #[arg(long)]
     watch: bool,
     /// Print the last hour as this agent saw it: who led, from when to when, and how full Redis was

@@ -150,7 +150,7 @@ pub(super) fn lines(snapshot: &Snapshot) -> Vec<Line> {
     lines
 }
 
-/// One line for each change, for a file or another program.
+/// One line for each change, for a file or another program: nothing in it changes with the clock alone.
 pub(super) fn summary(snapshot: &Snapshot) -> String {
     let it = &snapshot.leadership;
     let leader = it.leader_id.as_deref().unwrap_or("nobody");
@@ -158,12 +158,12 @@ pub(super) fn summary(snapshot: &Snapshot) -> String {
         .fencing_token
         .map_or_else(String::new, |token| format!(", token {token}"));
     let takeover = match &snapshot.takeover {
+        Some(takeover) if !it.leader && takeover.ready => "; takeover ready".into(),
         Some(takeover) if !it.leader => format!("; takeover {}", takeover_line(takeover)),
         _ => String::new(),
     };
     format!(
-        "{}  {} ({}), leader {leader}{token}{takeover}; redis {}",
-        clock_time(snapshot.at),
+        "{} ({}), leader {leader}{token}{takeover}; redis {}",
         it.role,
         it.reason,
         state(&snapshot.redis) + &memory(&snapshot.redis),

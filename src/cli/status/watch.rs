@@ -1,8 +1,10 @@
 //! `understudy status --watch`: redrawn in place on a terminal, one line for each change elsewhere.
 
+use std::io::stdout;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::time::sleep;
 use tonic::transport::Channel;
 
@@ -12,15 +14,18 @@ use super::text::{Page, lines, summary};
 use super::{ask, before};
 use crate::proto::ObserveRequest;
 use crate::proto::election_service_client::ElectionServiceClient;
-use crate::status::Snapshot;
+use crate::status::{Snapshot, clock_time};
 
-/// On a terminal the lease is seen running down.
-const REDRAW_EVERY: Duration = Duration::from_secs(1);
+/// On a terminal the lease is seen running down. Elsewhere it is asked whether anybody reads.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How a snapshot is shown.
 enum Shown {
     Json,
-    Line,
+    /// What was said last is not said again.
+    Line {
+        last: String,
+    },
     /// So many rows were drawn before, and are painted over.
     Redrawn {
         rows: usize,
@@ -33,7 +38,9 @@ pub(super) async fn run(json: bool, channel: Channel) -> anyhow::Result<()> {
     } else if Page::can_redraw() {
         Shown::Redrawn { rows: 0 }
     } else {
-        Shown::Line
+        Shown::Line {
+            last: String::new(),
+        }
     };
     let refused = |status: tonic::Status| anyhow!(refusal(&status));
     let everything = ObserveRequest { everything: true };
@@ -51,17 +58,40 @@ pub(super) async fn run(json: bool, channel: Channel) -> anyhow::Result<()> {
                     status => serde_json::from_str(status)?,
                 }
             }
-            () = sleep(REDRAW_EVERY), if redraws => ask(&channel, false).await?,
+            () = sleep(LOOK_EVERY) => {
+                if is_unread() {
+                    return Ok(());
+                }
+                if !redraws {
+                    continue;
+                }
+                ask(&channel, false).await?
+            }
         };
         shown.show(&snapshot)?;
     }
+}
+
+/// Nobody reads what is printed any longer, as after `| head -1`.
+fn is_unread() -> bool {
+    let output = stdout();
+    let mut polled = [PollFd::new(&output, PollFlags::empty())];
+    let now = Timespec::default();
+    let gone = poll(&mut polled, Some(&now)).is_ok_and(|found| found > 0);
+    gone && polled[0].revents().contains(PollFlags::ERR)
 }
 
 impl Shown {
     fn show(&mut self, snapshot: &Snapshot) -> anyhow::Result<()> {
         match self {
             Self::Json => say(serde_json::to_string(snapshot)?),
-            Self::Line => say(summary(snapshot)),
+            Self::Line { last } => {
+                let line = summary(snapshot);
+                if line != *last {
+                    say(format_args!("{}  {line}", clock_time(snapshot.at)));
+                    *last = line;
+                }
+            }
             Self::Redrawn { rows } => {
                 let text = Page::of_stdout().render(&lines(snapshot));
                 // Up to the first row, and everything below it away.

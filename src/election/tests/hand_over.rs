@@ -207,7 +207,11 @@ fn an_entry_that_makes_no_sense_is_none() {
         "99 1 1 1.2.3 b",
         "99 1 1 1.2.3 b x",
         "99 1 1 1.2.3 \x1b[2J 7",
+        // It turns round what stands behind it.
+        "99 1 1 1.2.3 \u{202e}b 7",
+        &format!("99 1 1 1.2.3 {} 7", "b".repeat(200)),
     ] {
         assert_eq!(Listed::parse("b-1", text), None, "{text:?}");
     }
+    assert_eq!(Listed::parse("\u{202e}b-1", "99 1 1 1.2.3 b 7"), None);
 }
