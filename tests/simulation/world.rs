@@ -145,6 +145,10 @@ impl World {
             Liveness::Probe | Liveness::Always => self.resign(leader, time, named),
         }
         self.run_until(self.now + time);
+        if self.successor_is_gone() {
+            // The youngest member was of a process that had died: the others waited for it.
+            self.run_until(self.now + S);
+        }
         // If tokens may have gone back, an agent that knows a greater one does not believe a release.
         let believed = !self.checks.tokens_may_go_back();
         if believed && !(0..self.agents.len()).any(|index| index != leader && self.leads(index)) {
@@ -152,6 +156,15 @@ impl World {
                 .violate("I7: nobody leads 100 ms after the leader's miner died, or its last yes was waited out");
         }
         self.checks.violation.clone()
+    }
+
+    /// The lock was given back to one that no living agent is.
+    fn successor_is_gone(&self) -> bool {
+        let stored = self.redis.data.stored.as_ref();
+        let record = stored.map(|it| &it.record).filter(|it| it.released);
+        record.is_some_and(|it| {
+            !it.successor.is_empty() && self.agents.iter().all(|agent| agent.holder != it.successor)
+        })
     }
 
     /// The holder id of an agent, or of one that is gone.

@@ -24,7 +24,8 @@ impl Election {
                     self.lose(Reason::LeaseExpired, now);
                 } else {
                     match self.candidate(now) {
-                        Err(reason) => self.end_term(reason, HandOver::TO_ANYONE, now),
+                        // A pod that is stopped stops its miner first, or both at once.
+                        Err(reason) => self.end_term(reason, HandOver::TO_THE_YOUNGEST, now),
                         Ok(candidate) if candidate != campaign => {
                             self.end_term(Reason::NoMiner, HandOver::TO_ANYONE, now);
                         }

@@ -34,6 +34,11 @@ impl HandOver {
         hold_off: Duration::ZERO,
         successor: Successor::Anyone,
     };
+    /// In a rolling update one that stays: it hands over once, and not to an instance that is stopped next.
+    pub const TO_THE_YOUNGEST: Self = Self {
+        hold_off: Duration::ZERO,
+        successor: Successor::Youngest,
+    };
 }
 
 impl Election {
@@ -92,17 +97,12 @@ impl Election {
         Ok(token)
     }
 
-    /// The agent shuts down: no term is begun any more, and the present one is given back. To the youngest, so that a
-    /// rolling update hands over once and not to one that is shut down next.
+    /// The agent shuts down: no term is begun any more, and the present one is given back.
     pub fn handle_stop(&mut self, now: Instant) {
         self.elapse(now);
         self.stopping = true;
         self.pause_until = now;
-        let hand_over = HandOver {
-            successor: Successor::Youngest,
-            ..HandOver::TO_ANYONE
-        };
-        self.end_term(Reason::Draining, hand_over, now);
+        self.end_term(Reason::Draining, HandOver::TO_THE_YOUNGEST, now);
         self.settle(now);
     }
 

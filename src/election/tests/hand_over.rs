@@ -70,7 +70,7 @@ fn a_successor_of_a_term_that_was_not_released_counts_for_nothing() {
 }
 
 #[test]
-fn a_resignation_names_its_successor_and_a_shutdown_the_youngest() {
+fn a_resignation_names_its_successor_and_a_shutdown_of_agent_or_miner_the_youngest() {
     let (mut stage, campaign) = Stage::leading();
     let named = Some("b-2".to_owned());
     let resigned = stage.election.handle_resign(SECOND, named, stage.now);
@@ -85,10 +85,18 @@ fn a_resignation_names_its_successor_and_a_shutdown_the_youngest() {
     assert_eq!(release_of(&mut stage, campaign), Successor::Youngest);
 
     let (mut stage, campaign) = Stage::leading();
+    let anyone = stage.election.handle_resign(SECOND, None, stage.now);
+    assert_eq!(anyone, Ok(100));
+    assert_eq!(release_of(&mut stage, campaign), Successor::Anyone);
+
+    // A pod's miner is stopped before its agent.
+    let (mut stage, campaign) = Stage::leading();
+    assert_eq!(release_of(&mut stage, campaign), Successor::Youngest);
+    let (mut stage, campaign) = Stage::leading();
     stage
         .election
-        .handle_campaign_end(campaign, EndedBy::Miner, stage.now);
-    assert_eq!(release_of(&mut stage, campaign), Successor::Anyone);
+        .handle_standing_down(campaign, None, stage.now);
+    assert_eq!(release_of(&mut stage, campaign), Successor::Youngest);
 }
 
 fn release_of(stage: &mut Stage, campaign: CampaignId) -> Successor {
