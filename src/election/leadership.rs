@@ -29,6 +29,7 @@ pub enum Reason {
     Resigned,
     Draining,
     HoldOff,
+    HeldForSuccessor,
     EvictionPolicy,
     Starting,
     /// Redis refuses, or is not to be had.
@@ -86,6 +87,7 @@ impl Reason {
             Self::Resigned => "resigned",
             Self::Draining => "draining",
             Self::HoldOff => "hold_off",
+            Self::HeldForSuccessor => "held_for_successor",
             Self::EvictionPolicy => "eviction_policy",
             Self::Starting => "starting",
             Self::Redis(fault) => fault.name(),

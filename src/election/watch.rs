@@ -151,7 +151,7 @@ impl Watch {
         };
         let reason = match (foreign, record) {
             (Some(_), _) => Reason::HeldByOther,
-            (None, Some(_)) if at_once => Reason::HoldOff,
+            (None, Some(_)) if at_once => Reason::HeldForSuccessor,
             (None, Some(record)) if record.generation == self.view.generation => {
                 Reason::WaitingOutLease
             }

@@ -59,6 +59,9 @@ fn what(reason: Reason, leader: &str) -> String {
         }
         Reason::Draining => "the agent gives leadership up, or stops",
         Reason::Resigned | Reason::HoldOff => "this instance stays out of the election for a while",
+        Reason::HeldForSuccessor => {
+            "the last leader named another instance, which has a second to begin"
+        }
         Reason::EvictionPolicy => "Redis may evict the lock (maxmemory-policy): nobody may lead",
         Reason::Starting | Reason::Elected | Reason::NoMiner => "it has only just begun",
         Reason::MinerSilent => "it was silent for too long",

@@ -113,7 +113,11 @@ fn words(reason: Reason) -> (&'static str, &'static str) {
         ),
         Reason::HoldOff => (
             "it has resigned and stays out of the election for a while",
-            "nothing, if another instance is a candidate; this one is again when its hold-off has passed",
+            "nothing, if another instance is a candidate; this one becomes one again when its hold-off has passed",
+        ),
+        Reason::HeldForSuccessor => (
+            "the last leader named another instance as its successor, which has one second to begin",
+            "nothing; if that instance does not begin, another does",
         ),
         Reason::EvictionPolicy => (
             "Redis has a memory limit and a maxmemory-policy that may evict the lock",

@@ -100,7 +100,7 @@ impl Checks {
     /// I8: if a candidate's last answer was this fault, the candidate reports it.
     pub fn reason(&mut self, told: &Leadership, fault: Option<Reason>) {
         // The agent's own reasons, and why its last term ended, until it looks again.
-        const STRONGER: [Reason; 7] = [
+        const STRONGER: [Reason; 8] = [
             Reason::LeaseExpired,
             Reason::LockLost,
             Reason::Resigned,
@@ -108,6 +108,7 @@ impl Checks {
             Reason::EvictionPolicy,
             Reason::WaitingOutLease,
             Reason::HoldOff,
+            Reason::HeldForSuccessor,
         ];
         if let Some(fault) = fault
             && told.role == Role::Standby

@@ -115,6 +115,7 @@ fn reason(reason: Reason) -> proto::Reason {
         Reason::Resigned => proto::Reason::Resigned,
         Reason::Draining => proto::Reason::Draining,
         Reason::HoldOff => proto::Reason::HoldOff,
+        Reason::HeldForSuccessor => proto::Reason::HeldForSuccessor,
         Reason::EvictionPolicy => proto::Reason::EvictionPolicy,
         Reason::Starting => proto::Reason::Starting,
         Reason::Redis(fault) => redis_fault(fault),
@@ -188,6 +189,7 @@ mod tests {
             Reason::Resigned,
             Reason::Draining,
             Reason::HoldOff,
+            Reason::HeldForSuccessor,
             Reason::EvictionPolicy,
             Reason::Starting,
         ];

@@ -63,7 +63,11 @@ impl Election {
             };
         }
         let reason = match (self.demoted, &self.error, self.judge(now)) {
-            (_, _, Judgement::Wait { reason, .. }) if reason == Reason::HoldOff => reason,
+            (_, _, Judgement::Wait { reason, .. })
+                if matches!(reason, Reason::HoldOff | Reason::HeldForSuccessor) =>
+            {
+                reason
+            }
             (Some(reason), _, _) => reason,
             (None, Some(error), _) => Reason::from(error.fault),
             (None, None, Judgement::Wait { reason, .. }) => reason,

@@ -47,7 +47,7 @@ fn the_named_successor_begins_at_once_and_so_does_anyone_where_none_is_named() {
 #[test]
 fn the_others_hold_off_for_a_second_and_then_one_of_them_begins() {
     let mut stage = standby("another-2");
-    assert_eq!(stage.says(), (Role::Standby, Reason::HoldOff));
+    assert_eq!(stage.says(), (Role::Standby, Reason::HeldForSuccessor));
     assert!(stage.election.poll_timeout(stage.now) <= stage.now + SECOND);
     stage.watch(SECOND - MS);
     stage.nothing();
