@@ -69,6 +69,7 @@ fn the_release_is_whole_and_its_sums_are_right() {
     for part in [
         "completions/_understudy",
         "man/understudy-run.1",
+        "man/understudy-exec.1",
         "understudy.service",
         "LICENSE-MIT",
     ] {
