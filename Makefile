@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help test check fix demo bench bench-scale bench-alternatives bench-failover bench-memory bench-oom compare chaos simulate explore fuzz dist pictures incident setup clean
+.PHONY: help test check fix demo bench bench-scale bench-alternatives bench-failover bench-rollout bench-page bench-memory bench-oom compare chaos simulate explore fuzz dist pictures incident setup clean
 
 RUN_BENCH = UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) cargo run --locked --release --quiet -p benches --bin
 
@@ -38,6 +38,14 @@ bench-alternatives: ## failover with other libraries, etcd, today's elector and 
 bench-failover: ## how long a failover takes, on this machine
 	@cargo build --locked --release --quiet --bin understudy --example miner --example worker
 	@$(RUN_BENCH) failover
+
+bench-rollout: ## what a planned change costs: RUNS=50 rolling updates, RESIGNATIONS=100
+	@cargo build --locked --release --quiet --bin understudy --example miner
+	@$(RUN_BENCH) rollout
+
+bench-page: ## what 16 open pages cost an agent: MINUTES=60
+	@cargo build --locked --release --quiet --bin understudy --example miner
+	@$(RUN_BENCH) page
 
 bench-memory: ## how much memory an agent keeps: MINUTES=60
 	@cargo build --locked --release --quiet --bin understudy --example miner
