@@ -271,6 +271,18 @@ async fn where_no_agent_is_the_view_says_what_failed() {
 }
 
 #[tokio::test]
+async fn of_an_agent_that_hangs_the_view_says_so() {
+    let hangs = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = hangs.local_addr().expect("its address").to_string();
+    let elector = start(&address);
+    until("it says so", || {
+        elector.beat();
+        elector.view().detail.contains("does not answer")
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_pulse_without_a_limit_says_so() {
     let (agent, address) = Generous::serve(500).await;
     let elector = start(&address);

@@ -16,6 +16,8 @@ use crate::state::Shared;
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(1);
+/// An agent that lives answers within 100 ms.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// The first revision of the agent that understands `standing_down` and `late`: an older one takes both for heartbeats.
 const UNDERSTANDS_MORE: u32 = 1;
 
@@ -75,7 +77,7 @@ impl Campaigns {
             };
             let asked = client.get_leadership(GetLeadershipRequest { extend });
             let answer = tokio::time::timeout(LAST_RETRY, asked).await;
-            match answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))) {
+            match answer.unwrap_or_else(|_| Err(no_answer())) {
                 Ok(answer) => {
                     let now = answer.into_inner().leadership.unwrap_or_default();
                     self.shared.modify(|state| state.take(&now, 0));
@@ -98,10 +100,10 @@ impl Campaigns {
         let shared = &self.shared;
         let (requests, outgoing) = mpsc::channel(4);
         self.send(&requests); // the heartbeat that opened it
-        let opened = ElectionServiceClient::new(self.channel.clone())
-            .campaign(ReceiverStream::new(outgoing))
-            .await;
-        let mut responses = match opened {
+        let mut client = ElectionServiceClient::new(self.channel.clone());
+        let opens = client.campaign(ReceiverStream::new(outgoing));
+        let opened = tokio::time::timeout(PATIENCE, opens).await;
+        let mut responses = match opened.unwrap_or_else(|_| Err(no_answer())) {
             Ok(responses) => responses.into_inner(),
             Err(status) => {
                 let error = Some(self.explain(&status));
@@ -182,6 +184,10 @@ impl Campaigns {
             let _ = requests.try_send(request);
         }
     }
+}
+
+fn no_answer() -> Status {
+    Status::deadline_exceeded("the agent does not answer")
 }
 
 /// The library's own words say only that there was an error, those behind them which.

@@ -23,6 +23,8 @@ import { type Level, line, told, type View } from "./view.js";
 
 /** Until the agent has said how often it wants to hear; milliseconds, as all times here that are no bigint. */
 const FIRST_HEARTBEAT_EVERY = 300;
+/** An agent that lives answers within 100 ms. */
+const PATIENCE = 3000;
 /** A timer of more than 2^31 ms fires at once. */
 const LONGEST = 3_600_000;
 /** --miner-timeout unless it is set: so long may nothing vouch for the work before that is told. */
@@ -363,14 +365,21 @@ export class Elector extends EventEmitter<Events> {
     this.#mayCampaign = false;
     const stream = this.#client.campaign();
     let why: ServiceError | undefined;
+    let hangs = false;
+    const patience = setTimeout(() => {
+      hangs = true;
+      stream.cancel();
+    }, PATIENCE);
     [this.#stream, this.#revision] = [stream, 0];
     stream.on("data", (response: CampaignResponse) => {
+      clearTimeout(patience);
       this.#retry = FIRST_RETRY;
       if (response.leadership && this.#stream === stream) this.#take(response.leadership, response.revision);
     });
     stream.on("error", (error: ServiceError) => (why = error));
     // However it ended, the stream is gone, and with it the grant.
     stream.once("status", (ended) => {
+      clearTimeout(patience);
       this.#stream = undefined;
       [this.#last, this.#leading, this.#sent, this.#due] = [NO_GRANT, false, -Infinity, false];
       setTimeout(() => {
@@ -378,7 +387,8 @@ export class Elector extends EventEmitter<Events> {
         if (this.#started && !this.#closed) this.#judge();
       }, this.#retry).unref();
       this.#retry = Math.min(2 * this.#retry, LAST_RETRY);
-      this.#dropped(ended.code, ended.details, why);
+      if (hangs) this.#dropped(status.DEADLINE_EXCEEDED, "the agent does not answer", why);
+      else this.#dropped(ended.code, ended.details, why);
     });
   }
 

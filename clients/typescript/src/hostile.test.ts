@@ -1,6 +1,7 @@
 /** What a program may do to its elector without harm. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Agent, beats, LIMIT, started, until } from "./agent.test.js";
@@ -110,6 +111,20 @@ test("where no agent is the view says what failed", LIMIT, async () => {
   await until("it says so", () => elector.view().detail.includes("ENOENT"));
   stop();
   await elector.close();
+});
+
+test("of an agent that hangs the view says so", LIMIT, async () => {
+  const sockets: Socket[] = [];
+  const hangs = createServer((socket) => sockets.push(socket.on("error", () => {})));
+  await new Promise<void>((resolve) => hangs.listen(0, "127.0.0.1", resolve));
+  const elector = new Elector(`127.0.0.1:${(hangs.address() as AddressInfo).port}`, "miner", quiet);
+  elector.start();
+  const stop = beats(elector);
+  await until("it says so", () => elector.view().detail.includes("does not answer"));
+  stop();
+  await elector.close();
+  for (const socket of sockets) socket.destroy();
+  hangs.close();
 });
 
 test("nothing is left after close()", LIMIT, async () => {
