@@ -1,5 +1,5 @@
-//! One campaign at an agent, over a connection of its own: the agent learns its end from the end of the connection, and
-//! whoever holds a copy of the socket puts that off.
+//! One campaign at an agent, over a connection of its own. The agent takes the end of the connection as the end of the
+//! campaign; a process that holds a copy of the socket delays that.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -83,14 +83,14 @@ impl Campaign {
     }
 
     pub fn beat(&self) {
-        // Full: the agent does not read, and will tell by its silence.
+        // The queue is full: the agent does not read, and its silence will show that.
         let _ = self.requests.try_send(CampaignRequest {
             miner: self.label.clone(),
             ..CampaignRequest::default()
         });
     }
 
-    /// What the agent says next. May be dropped and called again.
+    /// The agent's next message. May be dropped and called again.
     pub async fn next(&mut self) -> anyhow::Result<Leadership> {
         match self.responses.message().await {
             Ok(Some(response)) => Ok(response.leadership.unwrap_or_default()),

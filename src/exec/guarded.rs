@@ -1,4 +1,4 @@
-//! `exec`'s hold on the program: through the guardian, and without it if need be.
+//! How `exec` controls the program: through the guardian, or without it if necessary.
 
 use std::ffi::OsString;
 use std::io;
@@ -24,7 +24,7 @@ pub struct Guarded {
     gone: bool,
     frame: wire::Frame,
     have: usize,
-    /// Children that this process had before: they are none of the program's.
+    /// Children that this process had before; they do not belong to the program.
     strangers: Vec<Pid>,
 }
 
@@ -44,7 +44,7 @@ impl Guarded {
         let (ours, theirs) = StdUnixStream::pair()?;
         let mut guardian = Command::new("/proc/self/exe");
         for (name, _) in std::env::vars_os() {
-            // Passwords are among them, and none is for the program.
+            // These include passwords, which the program must not see.
             if name.to_string_lossy().starts_with("UNDERSTUDY_") {
                 guardian.env_remove(name);
             }
@@ -79,7 +79,7 @@ impl Guarded {
         })
     }
 
-    /// A guardian that does not read has stopped or gone: the backstop is for that.
+    /// A guardian that does not read is stopped or gone; the backstop handles that.
     pub fn order(&self, order: Order) {
         wire::say(&self.orders, order.frame());
     }

@@ -1,5 +1,5 @@
-//! Between `exec` and the program: a process of its own that holds the deadline, so that the program ends in time
-//! whatever happens to `exec`.
+//! The process between `exec` and the program. It keeps the deadline, so that the program ends in time whatever happens
+//! to `exec`.
 
 use std::ffi::OsString;
 use std::io;
@@ -41,7 +41,7 @@ struct Guardian {
     cgroup: Option<Cgroup>,
 }
 
-/// Runs the program until it has ended, or must.
+/// Runs the program until it ends, or must end.
 ///
 /// # Errors
 /// The program could not be started.
@@ -102,7 +102,7 @@ pub async fn guard(grace: Duration, command: &[OsString]) -> io::Result<()> {
             read = orders.read(frame.get_mut(have..).unwrap_or_default()), if open => if let Ok(read @ 1..) = read {
                 have += read;
             } else {
-                // `exec` has gone.
+                // `exec` is gone.
                 open = false;
                 guardian.deadline.stop(clock::boottime());
             },
@@ -146,7 +146,7 @@ impl Guardian {
     fn act(&mut self) -> Phase {
         let now = clock::boottime();
         if self.code.is_some() {
-            // What the program has left behind ends with it.
+            // Whatever the program leaves behind is killed too.
             self.deadline.stop(now);
         }
         let phase = self.deadline.phase(now);

@@ -4,9 +4,9 @@
 //!   agent ⇄ exec ⇄ guardian ─→ program
 //! ```
 //!
-//! Everything is dead before the grant ends, whichever one of the three is killed or stopped: the guardian holds the
-//! deadline, `exec` kills what a guardian that hangs has not, and the program dies with its guardian. The guardian holds
-//! a copy of the campaign's socket too: an agent of its own sees the end of `exec` only when the program has ended.
+//! Everything is dead before the grant ends, whichever one of the three is killed or stopped: the guardian keeps the
+//! deadline, `exec` kills what a hung guardian has not killed, and the program dies with its guardian. The guardian also
+//! holds a copy of the campaign's socket, so a separate agent sees the end of `exec` only when the program has ended.
 
 mod alarm;
 mod campaign;
@@ -58,7 +58,7 @@ pub struct Exec {
     pub instance: Option<String>,
 }
 
-/// Why it has failed itself.
+/// Why `exec` itself failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {
     #[error("--grace: expected at most {}, two thirds of the agent's --miner-timeout less 200ms", humantime::format_duration(*.0))]
@@ -88,7 +88,7 @@ struct Running {
 struct Run {
     guarded: Guarded,
     until: Instant,
-    /// It has been told to stop, or is to be left: no beat counts any more.
+    /// The program was told to stop, or is to be left: heartbeats no longer count.
     stopping: bool,
     leaving: bool,
 }
@@ -97,7 +97,7 @@ impl Exec {
     /// Campaigns and runs the program until it ends, or a signal ends this process. Returns the program's code.
     ///
     /// # Errors
-    /// It has failed itself: the program has ended then.
+    /// `exec` itself failed; the program has ended by then.
     pub async fn run(self) -> Result<u8, Failed> {
         processes::become_subreaper().context("cannot adopt processes")?;
         let program = self
@@ -177,7 +177,7 @@ impl Running {
         }
     }
 
-    /// Runs the program, again and again with `--restart`, while the term stands.
+    /// Runs the program while the term lasts, repeatedly with `--restart`.
     async fn lead(
         &mut self,
         campaign: &mut Campaign,

@@ -41,7 +41,7 @@ pub fn children() -> Vec<Pid> {
     pids.filter(|pid| parent(*pid) == Some(own)).collect()
 }
 
-/// Sends it to each child; one that has ended needs none.
+/// Sends a signal to each child, except those that have ended.
 pub fn signal_children(children: &[Pid], signal: Signal) {
     for child in children {
         let _ = kill_process(*child, signal);
@@ -53,7 +53,7 @@ pub fn is_stopped(pid: Pid) -> bool {
     stat(pid).is_some_and(|stat| stat.starts_with(['T', 't']))
 }
 
-/// As a shell tells it.
+/// The exit code, as a shell reports it.
 #[must_use]
 pub fn code(status: WaitStatus) -> u8 {
     let code = status

@@ -1,4 +1,4 @@
-//! When a program must end, and when it is started again. Pure: the caller reads the clock.
+//! When a program must end, and when it is restarted. Pure: the caller reads the clock.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use crate::time::Instant;
 
 /// The guardian kills this long before the grant ends, so that everything is dead by then.
 const KILL_EARLY: Duration = Duration::from_millis(200);
-/// `exec` itself kills this long before, should the guardian not have done it.
+/// `exec` itself kills this long before the grant ends, if the guardian has not done it.
 const BACKSTOP_EARLY: Duration = Duration::from_millis(100);
 /// A program that ends sooner than this has ended quickly.
 const QUICK: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// So many quick ends in a row, and another instance shall try.
+/// After this many quick ends in a row, another instance should try.
 const QUICK_ENDS: u32 = 5;
 
-/// Shorter than this there is no time to notice a silence and to kill.
+/// With a shorter timeout there is no time to notice a silence and to kill.
 pub const SHORTEST_MINER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest `--grace` under a miner-timeout of which a heartbeat is a third.
@@ -37,9 +37,9 @@ pub fn backstop(until: Instant) -> Instant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Running,
-    /// SIGTERM has been due.
+    /// SIGTERM is due.
     Stopping,
-    /// SIGKILL, again and again until nothing is left.
+    /// SIGKILL, repeatedly, until nothing is left.
     Killing,
 }
 

@@ -3,7 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// It ends this process, and the program before it.
+/// This signal ends the program, and then this process.
 pub fn ends(signal: SignalKind) -> bool {
     [
         SignalKind::terminate(),

@@ -1,4 +1,4 @@
-//! Says why it waits.
+//! Logs why `exec` waits.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::time::Instant;
 const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Says each reason once, and again after 2 s, 4 s, …
+/// Logs each reason once, and again after 2 s, 4 s, …
 pub struct Waiting {
     reason: Reason,
     leader: String,

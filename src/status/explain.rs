@@ -1,5 +1,5 @@
-//! Why it is so, in words: who leads, since when, why this instance does not, and what to do about it. One text for
-//! gRPC, HTTP, the command line, the log and the page.
+//! Explains the state in words: who leads, since when, why this instance does not, and what to do. One text for gRPC,
+//! HTTP, the command line, the log and the page.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::election::{Leadership, Reason};
 use crate::fault::{RedisFault, StoreFault};
 use crate::time::Instant;
 
-/// What there is to do where nothing is.
+/// The advice if there is nothing to do.
 const NOTHING: &str = "nothing";
 
 impl Status {
@@ -55,7 +55,7 @@ pub fn explain(leadership: &Leadership, since: Option<f64>) -> String {
     }
 }
 
-/// Without an answer of Redis nobody here knows whether another instance leads.
+/// Without an answer from Redis this agent does not know whether another instance leads.
 fn is_blind(reason: Reason) -> bool {
     match reason {
         Reason::Starting => true,

@@ -12,9 +12,9 @@ const KEPT_SECONDS: f64 = 3600.0;
 // Powers of two, as rings grow.
 const MAX_TRANSITIONS: usize = 256;
 const MAX_READINGS: usize = 512;
-/// Readings in between are left out, in seconds, unless Redis' health has turned: an hour of them fits.
+/// The interval of readings, in seconds, unless Redis' health changes: an hour of them fits.
 const READING_EVERY: f64 = 7.5;
-/// How much of a holder's id is kept: another program may write anything there.
+/// How much of a holder's id to keep: another program may write anything there.
 const LEADER_BYTES: usize = 80;
 
 /// What was seen, oldest first.
@@ -28,7 +28,7 @@ pub struct History {
     known_token: Token,
 }
 
-/// From then on it was so.
+/// The state from one moment on.
 #[derive(Debug, Clone, PartialEq)]
 struct Transition {
     /// Seconds since 1970.
@@ -65,7 +65,7 @@ pub struct HistoryShown {
 #[serde(default)]
 pub struct TransitionShown {
     pub from: f64,
-    /// `None`: it is so now.
+    /// `None` if it still lasts.
     pub to: Option<f64>,
     /// `None`: nobody led.
     pub leader_id: Option<String>,
@@ -73,7 +73,7 @@ pub struct TransitionShown {
     pub role: String,
     pub reason: String,
     pub fencing_token: Option<Token>,
-    /// Where a leader comes after none: for how long nobody led.
+    /// How long there was no leader before this one, if there was none.
     pub leaderless_seconds: Option<f64>,
 }
 
@@ -122,7 +122,7 @@ impl History {
                 token,
             };
             push(&mut self.transitions, next, MAX_TRANSITIONS);
-            // What began long ago may last until now.
+            // A state that began long ago may still last.
             while self
                 .transitions
                 .get(1)
