@@ -176,7 +176,7 @@ impl StoreFault {
             Self::TlsFile => {
                 "write the files in PEM, or correct their paths: they are read again at every attempt, and nothing is sent to Redis before they are there"
             }
-            Self::Other => "read the message: it is none that this version knows",
+            Self::Other => "read the message: this version does not know it",
         }
     }
 }

@@ -30,7 +30,7 @@ impl Notify {
             Ok(Arc::new((socket, address)))
         };
         let opened = open().map_err(|error| {
-            tracing::warn!(%error, "NOTIFY_SOCKET cannot be used: systemd is told nothing");
+            tracing::warn!(%error, "NOTIFY_SOCKET cannot be used: systemd gets no messages");
         });
         Self(opened.ok())
     }
@@ -65,7 +65,7 @@ impl Notify {
         if let Some((socket, address)) = self.0.as_deref()
             && let Err(error) = socket.send_to_addr(message.as_bytes(), address)
         {
-            tracing::warn!(%error, message, "systemd could not be told");
+            tracing::warn!(%error, message, "cannot send a message to systemd");
         }
     }
 }

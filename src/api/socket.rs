@@ -146,7 +146,7 @@ pub fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketGuard)> {
                 return Err(io::Error::new(
                     error.kind(),
                     format!(
-                        "whether another process listens there cannot be told ({error}): remove it, or choose another path"
+                        "cannot tell whether another process listens there ({error}): remove it, or choose another path"
                     ),
                 ));
             }

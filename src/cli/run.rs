@@ -15,7 +15,7 @@ pub(super) async fn run(args: &RunArgs) -> Exit {
         tracing::warn!(
             name,
             similar,
-            "this environment variable is no setting, and does nothing"
+            "this environment variable is not a setting and has no effect"
         );
     }
     let ran = async {

@@ -31,7 +31,7 @@ impl ProbeMiner {
                 match &asked {
                     Ok(()) => tracing::info!(%probe, "the miner is healthy"),
                     Err(error) => tracing::warn!(%probe, error = format!("{error:#}"),
-                        "the miner is not healthy: after --miner-timeout it is no candidate any more"),
+                        "the miner is not healthy: after --miner-timeout it is no longer a candidate"),
                 }
             }
             if asked.is_ok() && self.desk.tell(Message::Probed { sent_at }).await.is_err() {

@@ -221,7 +221,7 @@ fn a_password_that_is_asked_for_under_a_leader_is_called_by_its_name() {
             .logged(&["renewal failed", "--redis-password-file"])
             .is_empty()
     );
-    let astray = agent.logged(&["renewal failed", "it is none that this version knows"]);
+    let astray = agent.logged(&["renewal failed", "this version does not know it"]);
     assert_eq!(astray, [""; 0]);
 }
 
