@@ -47,6 +47,7 @@ pub fn scripts(table: &mut Table, rounds: usize) {
         above: Token::default(),
         not_after: LATER,
         under_oom: true,
+        allow_eviction: false,
         by: by(0),
         entry: None,
     });

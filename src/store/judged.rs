@@ -8,14 +8,13 @@ pub(super) const FIELDS: usize = 11;
 
 /// Such a text, by which a begin is judged. A script compares it with its own.
 pub(super) fn write(generation: &str, fields: impl IntoIterator<Item = Option<String>>) -> String {
-    let mut judged = generation.to_owned();
-    for field in fields {
-        match field {
-            Some(text) => judged += &format!(" {}:{text}", text.len()),
-            None => judged += " -",
-        }
-    }
-    judged
+    let told = |field: Option<String>| match field {
+        Some(text) => format!("{}:{text}", text.len()),
+        None => "-".to_owned(),
+    };
+    let generation = std::iter::once(generation.to_owned());
+    let words: Vec<_> = generation.chain(fields.into_iter().map(told)).collect();
+    words.join(" ")
 }
 
 /// The fields that are read, of all in their order.

@@ -45,7 +45,7 @@ impl Rehearse {
                 None
             } else {
                 let rehearsed = self.rehearsal.run().await;
-                Some(self.judge(rehearsed, before.as_ref()))
+                Some(self.judge(&rehearsed, before.as_ref()))
             };
             let failed = takeover.as_ref().is_some_and(|it| it.fault.is_some());
             pause = if failed {
@@ -64,13 +64,13 @@ impl Rehearse {
     /// Logs a change.
     fn judge(
         &self,
-        rehearsed: Result<Rehearsed, StoreError>,
+        rehearsed: &Result<Rehearsed, StoreError>,
         before: Option<&Takeover>,
     ) -> Takeover {
         let instance = &self.instance;
         let class = |takeover: &Takeover| takeover.fault.as_ref().map(|(reason, _)| *reason);
         let known = before.and_then(class);
-        let fault = match &rehearsed {
+        let fault = match rehearsed {
             Err(error) => {
                 let reason = Reason::from(error.fault);
                 if known != Some(reason) {

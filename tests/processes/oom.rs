@@ -183,6 +183,20 @@ fn an_evicting_policy_means_no_leadership_unless_it_is_allowed() {
     assert!(!agent.leads());
 }
 
+/// It is told by the reading of the memory, and by nothing that the election sends.
+#[test]
+fn a_leader_steps_down_where_the_policy_comes_to_evict_and_leads_again_after() {
+    let redis = Redis::with(&["--maxmemory", "100mb"]);
+    let agent = Agent::start("a", &redis, &FLAGS);
+    agent.wait_until_up();
+    let _miner = Miner::start("m", &agent, &redis);
+    agent.wait_until_leading(SOON);
+    redis.tell(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    agent.wait_for_reason("eviction_policy", SOON);
+    redis.tell(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    agent.wait_until_leading(SOON);
+}
+
 #[test]
 fn another_holder_is_told_at_debug_and_is_no_failure() {
     let mut redis = Redis::start();

@@ -166,6 +166,10 @@ impl World {
             self.redis.ahead += 60_000_000;
             self.replace(index);
         }
+        // One that is new then has not seen the longest TTL.
+        if self.beyond == Some(Limit::TtlChanged) {
+            self.replace(index);
+        }
         restarted
     }
 

@@ -37,6 +37,10 @@ pub use hand_over::NotLeader;
 ///
 /// Nobody may be told of a leadership that is not published, nor act on one past its own end: ask [`Leadership::at`].
 #[derive(Debug, Clone, Hash)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and any of them may go with any"
+)]
 pub struct Election {
     settings: Settings,
     phase: Phase,

@@ -130,9 +130,10 @@ impl Election {
             }
         }
         let heard = self.hearing.heard.as_ref().map(|it| it.due);
-        let look = match until <= now {
-            true => now,
-            false => self.look_due.min(until).min(heard.unwrap_or(until)),
+        let look = if until <= now {
+            now
+        } else {
+            self.look_due.min(until).min(heard.unwrap_or(until))
         };
         if self.stopping && !self.stray {
             Plan::Wait(Instant::NEVER)

@@ -151,7 +151,7 @@ fn a_release_of_another_generation_or_below_what_is_known_is_not() {
     restored.view = written("other-1", 60, false);
     restored.look();
     restored.view = written("other-2", 50, true);
-    restored.election.handle_heard(told(), restored.now);
+    restored.election.handle_heard(Some(told()), restored.now);
     restored.look();
     restored.nothing();
     assert_eq!(restored.says(), (Role::Standby, Reason::WaitingOutLease));
@@ -171,7 +171,7 @@ fn a_go_miners_lock_is_never_touched_and_makes_a_release_worthless() {
     stage.nothing();
     // It is gone, and has been waited out by now.
     stage.view.lock = None;
-    stage.election.handle_heard(told(), stage.now);
+    stage.election.handle_heard(Some(told()), stage.now);
     stage.look();
     let attempt = stage.next();
     assert!(matches!(attempt.command, Command::Begin { .. }));
@@ -253,7 +253,7 @@ fn a_begin_whose_reply_was_lost_is_found_and_begun_anew() {
     let begin = stage.next();
     stage.fail(&begin, StoreError::timed_out("no answer"));
     stage.view = written("me-1", 100, false);
-    stage.election.handle_heard(told(), stage.now);
+    stage.election.handle_heard(Some(told()), stage.now);
     stage.look();
     stage.begin(101);
     // And by an agent that has no miner any more it is released.
@@ -266,7 +266,9 @@ fn a_begin_whose_reply_was_lost_is_found_and_begun_anew() {
     resurrected.view = written("other-1", 200, false);
     resurrected.look();
     resurrected.view = written("me-1", 100, false);
-    resurrected.election.handle_heard(told(), resurrected.now);
+    resurrected
+        .election
+        .handle_heard(Some(told()), resurrected.now);
     resurrected.look();
     resurrected.nothing();
 }
@@ -290,7 +292,7 @@ fn a_record_of_our_own_that_changed_without_us_proves_nothing() {
     stage.answer(&release, Outcome::Released);
     // It is back, and not released.
     stage.view = written("me-1", 100, false);
-    stage.election.handle_heard(told(), stage.now);
+    stage.election.handle_heard(Some(told()), stage.now);
     stage.look();
     stage.pass(MS);
     assert_eq!(stage.says(), (Role::Standby, Reason::WaitingOutLease));

@@ -12,7 +12,7 @@ fn events_restart_no_wait_while_a_record_stands() {
     stage.view.lock = None;
     for _ in 0..TTL.as_secs() {
         stage.watch(Duration::from_secs(1));
-        stage.election.handle_heard(told(), stage.now);
+        stage.election.handle_heard(Some(told()), stage.now);
     }
     stage.watch(MARGIN - MS);
     stage.nothing();
@@ -28,9 +28,7 @@ fn an_announcement_over_an_empty_store_is_waited_out() {
         stage.campaign();
         // While the first look is under way, too.
         let look = stage.next();
-        stage
-            .election
-            .handle_heard(told().filter(|_| announces), stage.now);
+        stage.election.handle_heard(announces.then(told), stage.now);
         stage.answer(&look, Outcome::Looked);
         let begins = |stage: &mut Stage| {
             let next = stage.election.next_command(stage.now);
@@ -57,7 +55,7 @@ fn a_flood_of_events_costs_a_bounded_rate_of_looks() {
     stage.view = written("other-1", 50, false);
     let mut looks = 0;
     for _ in 0..10_000 {
-        stage.election.handle_heard(told(), stage.now);
+        stage.election.handle_heard(Some(told()), stage.now);
         if let Some(attempt) = stage.election.next_command(stage.now) {
             looks += 1;
             stage.answer(&attempt, Outcome::Looked);
@@ -81,12 +79,12 @@ fn an_event_ends_the_pause_after_a_failure() {
     stage.look();
     stage.election.handle_back(stage.now);
     let look = stage.next();
-    stage.election.handle_heard(told(), stage.now);
+    stage.election.handle_heard(Some(told()), stage.now);
     stage.pass(REDIS_TIMEOUT);
     stage.fail(&look, StoreError::timed_out("no answer"));
     stage.nothing();
     stage.view = written("other-1", 50, true);
-    stage.election.handle_heard(told(), stage.now);
+    stage.election.handle_heard(Some(told()), stage.now);
     stage.look();
     stage.begin(51);
 }
@@ -126,7 +124,7 @@ fn the_losers_of_a_race_need_no_look() {
         let heard = Some(released(&written("other-1", 50, true)));
         stage.election.handle_heard(heard, stage.now);
         let begin = stage.next();
-        let begun = announced(Happened::Begun, "other-2", 51);
+        let begun = Some(announced(Happened::Begun, "other-2", 51));
         if begun_is_heard_first {
             stage.election.handle_heard(begun.clone(), stage.now);
         }
@@ -138,7 +136,7 @@ fn the_losers_of_a_race_need_no_look() {
         assert_eq!(stage.says(), (Role::Standby, Reason::HeldByOther));
         // It is renewed: when was that seen?
         let renewed = announced(Happened::Renewed, "other-2", 51);
-        stage.election.handle_heard(renewed, stage.now);
+        stage.election.handle_heard(Some(renewed), stage.now);
         stage.look();
         stage.nothing();
     }
@@ -147,13 +145,14 @@ fn the_losers_of_a_race_need_no_look() {
 /// What cannot be told from an event, or is told otherwise, is looked at first.
 #[test]
 fn only_what_a_look_would_allow_is_begun_without_one() {
+    type Change<'a> = &'a dyn Fn(&mut Basis);
     let given_back = written("other-1", 50, true);
-    let told = |change: &dyn Fn(&mut Basis)| {
+    let told = |change: Change<'_>| {
         let mut heard = released(&given_back);
         heard.basis.iter_mut().for_each(change);
         heard
     };
-    let cases: [(&str, &dyn Fn(&mut Basis)); 6] = [
+    let cases: [(&str, Change<'_>); 6] = [
         ("not released", &|it| it.record.released = false),
         ("an older token", &|it| it.record.token = 49),
         ("another server", &|it| it.generation = "h".into()),
@@ -186,17 +185,17 @@ fn a_foreign_lock_beside_the_record_is_waited_out_whatever_is_told() {
     stage.view = written("other-1", 50, true);
     let heard = released(&stage.view);
     stage.view.lock = Some(lock("host-1"));
-    stage.election.handle_heard(told(), stage.now);
+    stage.election.handle_heard(Some(told()), stage.now);
     stage.look();
     stage.view.lock = None;
-    stage.election.handle_heard(told(), stage.now);
+    stage.election.handle_heard(Some(told()), stage.now);
     stage.look();
     stage.election.handle_heard(Some(heard), stage.now);
     stage.nothing();
     // Seen beside the record before it.
     let mut stage = following();
     stage.view.lock = Some(lock("host-1"));
-    stage.election.handle_heard(told(), stage.now);
+    stage.election.handle_heard(Some(told()), stage.now);
     stage.look();
     let heard = Some(released(&written("other-1", 50, true)));
     stage.election.handle_heard(heard, stage.now);
@@ -266,11 +265,11 @@ fn an_announcement_is_read_and_anything_else_is_none() {
     assert_eq!(read("released a-1 50 later"), read("released a-1 50"));
     assert_eq!(
         read("begun a-1 50 r:p 1:1 …"),
-        announced(Happened::Begun, "a-1", 50)
+        Some(announced(Happened::Begun, "a-1", 50))
     );
     assert_eq!(
         read("renewed a-1 50"),
-        announced(Happened::Renewed, "a-1", 50)
+        Some(announced(Happened::Renewed, "a-1", 50))
     );
     for nonsense in [
         "",

@@ -196,17 +196,17 @@ fn written(holder: &str, token: Token, released: bool) -> View {
 }
 
 /// A renewal of which nothing was seen yet is announced.
-fn told() -> Option<Announcement> {
+fn told() -> Announcement {
     announced(Happened::Renewed, "other-1", 50)
 }
 
-fn announced(happened: Happened, holder: &str, token: Token) -> Option<Announcement> {
-    Some(Announcement {
+fn announced(happened: Happened, holder: &str, token: Token) -> Announcement {
+    Announcement {
         happened,
         holder: holder.into(),
         token,
         basis: None,
-    })
+    }
 }
 
 /// The release with which this view came about, and what it tells.
