@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use super::alarm::Alarm;
 use super::cgroup::Cgroup;
 use super::processes;
-use super::rules::{Deadline, Phase};
+use super::rules::{Deadline, Phase, latest_start};
 use super::signals::hangup;
 use super::wire::{self, FRAME, Order, Report};
 use crate::clock;
@@ -70,7 +70,7 @@ pub async fn guard(grace: Duration, command: &[OsString]) -> io::Result<()> {
     let child = Command::new("/proc/self/exe")
         .arg("exec-stage")
         .arg(std::process::id().to_string())
-        .arg(deadline.next().as_nanos().to_string())
+        .arg(latest_start(until).as_nanos().to_string())
         .arg("--")
         .args(command)
         .stdin(stdin)
@@ -88,6 +88,12 @@ pub async fn guard(grace: Duration, command: &[OsString]) -> io::Result<()> {
     };
     let (mut frame, mut have, mut open) = ([0; FRAME], 0, true);
     let mut told = false;
+    // The start may have taken long: what was said meanwhile counts before the time does.
+    while let Some(order) = wire::hear(&orders) {
+        if let Some(report) = guardian.obey(Some(order)) {
+            wire::say(&orders, report.frame());
+        }
+    }
     loop {
         guardian.reap();
         let phase = guardian.act();
@@ -99,6 +105,8 @@ pub async fn guard(grace: Duration, command: &[OsString]) -> io::Result<()> {
             return Ok(());
         }
         tokio::select! {
+            // A grant that was extended in time is heard of before it is found to have ended.
+            biased;
             read = orders.read(frame.get_mut(have..).unwrap_or_default()), if open => if let Ok(read @ 1..) = read {
                 have += read;
             } else {
@@ -208,7 +216,7 @@ pub fn become_command(
     if let Some(cgroup) = Cgroup::of(guardian) {
         cgroup.enter();
     }
-    // Whatever held it up: the guardian tells it to stop now, and it has done nothing.
+    // Whatever held it up: the guardian ends it now, and it has done nothing.
     while clock::boottime() >= latest {
         std::thread::sleep(Duration::from_secs(1));
     }

@@ -184,6 +184,8 @@ impl Running {
         leadership: &Leadership,
     ) -> Result<After, Failed> {
         let every = beats(leadership)?;
+        // So that the grant is fresh when the program has started.
+        campaign.beat();
         let grace = self.grace(every * 6)?;
         let (token, mut until) = (leadership.fencing_token, end(leadership)?);
         let holder = leadership.instance_id.rsplit_once('-');

@@ -28,6 +28,12 @@ pub fn default_grace(miner_timeout: Duration) -> Duration {
     (miner_timeout / 2).min(longest_grace(miner_timeout))
 }
 
+/// From then on nothing is started: it would be killed.
+#[must_use]
+pub fn latest_start(until: Instant) -> Instant {
+    until - KILL_EARLY
+}
+
 /// When `exec` kills what the guardian has not killed.
 #[must_use]
 pub fn backstop(until: Instant) -> Instant {

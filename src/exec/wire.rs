@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, send, sendmsg,
+    SendAncillaryMessage, SendFlags, recv, recvmsg, send, sendmsg,
 };
 
 use crate::time::Instant;
@@ -101,6 +101,14 @@ fn parts([kind, number @ ..]: Frame) -> (u8, u64) {
 /// Never waits: a peer that does not read has stopped or gone, and the deadline does not wait for it.
 pub fn say(to: impl AsFd, frame: Frame) {
     let _ = send(to, &frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+}
+
+/// An order that has arrived already.
+pub fn hear(from: impl AsFd) -> Option<Order> {
+    let mut bytes = [0; FRAME];
+    let (_, received) = recv(from, &mut bytes, RecvFlags::DONTWAIT).ok()?;
+    // Each is sent as a whole.
+    Order::parse(bytes).filter(|_| received == FRAME)
 }
 
 /// The first order, with two descriptors that the guardian holds: the program's standard input, and the socket of the

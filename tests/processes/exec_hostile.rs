@@ -172,7 +172,6 @@ fn redis_that_stops_ends_it_within_the_lease() {
     wait_for("it runs again", SOON, || {
         (exec.starts().len() == 2).then_some(())
     });
-    assert_eq!(exec.signals(), "term\n");
 }
 
 #[test]
@@ -318,7 +317,9 @@ fn five_quick_ends_hand_over() {
         r#"echo "$$ $PPID $UNDERSTUDY_FENCING_TOKEN x" >>"$PLACE/$NAME.started"; exit 3"#;
     let (redis, place) = (Redis::start(), TempDir::new().unwrap());
     let url = redis.url();
-    let flags = [&own(&url, "alpha")[..], &["--restart"]].concat();
+    let mut flags = own(&url, "alpha");
+    (flags[7], flags[9]) = ("6s", "2s");
+    let flags = [&flags[..], &["--restart"]].concat();
     let first = Exec::start("alpha", &place, &flags, &["bash", "-c", QUICK]);
     first.wait_until_started();
     let second = Exec::work("beta", &redis, &place);
