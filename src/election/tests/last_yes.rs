@@ -52,3 +52,50 @@ fn whoever_only_asked_who_leads_is_waited_out_on_every_way_out() {
         assert!(matches!(next, Command::Begin { .. }), "{next:?}");
     }
 }
+
+#[test]
+fn nobody_extends_the_grant_of_a_campaign_but_its_miner() {
+    let (mut stage, _) = Stage::leading();
+    let granted = stage.election.leadership().valid_until;
+    stage.pass(Duration::from_secs(1));
+    stage.election.handle_extend(stage.now);
+    assert_eq!(stage.election.leadership().valid_until, granted);
+}
+
+#[test]
+fn a_healthy_answer_counts_from_when_it_was_asked_for() {
+    let mut stage = Stage::with(Liveness::Probe, true);
+    let asked = stage.now;
+    stage.pass(Duration::from_secs(1));
+    stage.election.handle_probed(asked, stage.now);
+    stage.pass(MINER_TIMEOUT - Duration::from_secs(1) - MS);
+    assert_ne!(stage.says(), (Role::Idle, Reason::MinerSilent));
+    stage.pass(MS);
+    assert_eq!(stage.says(), (Role::Idle, Reason::MinerSilent));
+}
+
+/// The one that was silent ends its stream when another campaigns already.
+#[test]
+fn the_end_of_an_earlier_stream_says_nothing_of_the_present_one() {
+    let mut stage = Stage::new();
+    let silent = stage.campaign();
+    stage.pass(MINER_TIMEOUT);
+    let campaign = stage.campaign();
+    stage.look();
+    stage.begin(100);
+    let granted = stage.election.leadership().valid_until.expect("a grant");
+    stage
+        .election
+        .handle_campaign_end(silent, EndedBy::Miner, stage.now);
+    assert_eq!(stage.election.campaign(), Some(campaign));
+    assert_eq!(stage.says(), (Role::Leader, Reason::Elected));
+    stage.election.handle_stop(stage.now);
+    stage
+        .election
+        .handle_campaign_end(silent, EndedBy::Miner, stage.now);
+    stage.nothing();
+    stage.now = granted - MS;
+    stage.nothing();
+    stage.pass(MS);
+    stage.must_release(100);
+}

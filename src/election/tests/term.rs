@@ -229,6 +229,19 @@ fn stopping_gives_the_lock_back_and_begins_nothing() {
 }
 
 #[test]
+fn a_term_that_begins_while_the_agent_stops_is_given_back_untold() {
+    let mut stage = Stage::new();
+    stage.campaign();
+    stage.look();
+    let begin = stage.next();
+    stage.election.handle_stop(stage.now);
+    stage.view = written("me-1", 100, false);
+    stage.answer(&begin, Outcome::Begun(100));
+    assert_eq!(stage.says(), (Role::Standby, Reason::Draining));
+    stage.must_release(100);
+}
+
+#[test]
 fn whoever_stops_looks_once_for_a_lock_whose_begin_went_unanswered() {
     let lost = || {
         let mut stage = Stage::new();
