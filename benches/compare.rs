@@ -102,9 +102,9 @@ const FAULTS: &[Fault] = &[
         name: "leader's pod SIGSTOPped past the TTL, continued",
         strike: |scene| {
             send(scene.leader.elector(), Signal::STOP);
-            send(scene.leader.miner(), Signal::STOP);
+            scene.leader.suspend_miner();
             sleep(2 * TTL);
-            send(scene.leader.miner(), Signal::CONT);
+            scene.leader.let_miner_continue();
             send(scene.leader.elector(), Signal::CONT);
         },
         watch: Duration::from_secs(3),

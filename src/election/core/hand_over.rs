@@ -17,6 +17,8 @@ pub struct NotLeader;
 pub(super) struct Members {
     /// This agent: its last rehearsal worked.
     pub ready: bool,
+    /// It could take over, as it last told the others.
+    pub told: bool,
     /// As the last begin or renewal saw them.
     pub listed: Vec<Listed>,
 }
@@ -42,11 +44,11 @@ impl HandOver {
 }
 
 impl Election {
-    /// The last rehearsal of a takeover worked, or did not. The others are told at once, with a look.
+    /// The last rehearsal of a takeover worked, or did not. If this agent can take over by now, or cannot any more, the others
+    /// are told at once, with a look.
     pub fn handle_rehearsed(&mut self, ready: bool, now: Instant) {
-        let before = self.is_ready(now);
         self.members.ready = ready;
-        if self.is_ready(now) != before && self.phase == Phase::Following {
+        if self.is_ready(now) != self.members.told && self.phase == Phase::Following {
             self.look_due = now;
         }
     }
@@ -114,9 +116,10 @@ impl Election {
         member::successor(&self.members.listed, instance, &self.settings.holder)
     }
 
-    /// It could take over now, and would.
-    fn is_ready(&self, now: Instant) -> bool {
-        self.members.ready && self.wants_to_lead(now)
+    /// It could take over now, and would. Not while a miner of its own may still act on an earlier grant: that is waited for.
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        let free = self.term().is_some() || now >= self.acting_until();
+        self.members.ready && free && self.wants_to_lead(now)
     }
 
     /// This agent's entry among the members, sent with its next command. Without a miner it is not a member.

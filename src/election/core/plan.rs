@@ -27,6 +27,7 @@ impl Election {
         let relaxed = self.hearing.stands && record.is_some_and(|it| *it != RecordSeen::Missing);
         self.look_due = now + self.settings.rules.look_every(relaxed);
         self.hearing.heard = None;
+        self.members.told = self.is_ready(now);
         self.attempts.0 += 1;
         let attempt = Attempt {
             id: self.attempts,

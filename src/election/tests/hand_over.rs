@@ -22,6 +22,18 @@ fn standby(successor: &str) -> Stage {
     stage
 }
 
+/// Of an agent that tells of itself.
+fn member() -> Settings {
+    Settings {
+        enrolment: Some(Enrolment {
+            instance: "me".into(),
+            version: "1.2.3".into(),
+            started: 5,
+        }),
+        ..settings(REDIS_TIMEOUT)
+    }
+}
+
 fn listed(holder: &str, ready: bool, started: u64) -> Listed {
     Listed {
         member: Member {
@@ -144,14 +156,7 @@ fn a_leader_that_is_asked_for_the_members_reads_them_at_once() {
 
 #[test]
 fn an_agent_with_a_live_miner_is_a_member_and_another_removes_itself() {
-    let mut stage = Stage::of(Settings {
-        enrolment: Some(Enrolment {
-            instance: "me".into(),
-            version: "1.2.3".into(),
-            started: 5,
-        }),
-        ..settings(REDIS_TIMEOUT)
-    });
+    let mut stage = Stage::of(member());
     let entry = |stage: &mut Stage| {
         let attempt = stage.next();
         stage.view = written("other-1", 100, false);
@@ -187,6 +192,86 @@ fn the_others_learn_at_once_that_it_is_ready() {
     stage.nothing();
     stage.election.handle_rehearsed(false, stage.now);
     stage.look();
+}
+
+/// A leader that hands over would name one that cannot begin.
+#[test]
+fn the_others_learn_at_once_that_its_miner_is_gone() {
+    let goes: [fn(&mut Stage, CampaignId); 3] = [
+        |stage, id| {
+            let now = stage.now;
+            stage.election.handle_campaign_end(id, EndedBy::Miner, now);
+        },
+        |stage, id| {
+            let now = stage.now;
+            stage.election.handle_standing_down(id, None, now);
+        },
+        |stage, _| stage.pass(MINER_TIMEOUT),
+    ];
+    for gone in goes {
+        let mut stage = Stage::new();
+        stage.view = written("other-1", 100, false);
+        let id = stage.campaign();
+        stage.election.handle_hearing(true, stage.now);
+        stage.election.handle_rehearsed(true, stage.now);
+        stage.look();
+        stage.election.handle_rehearsed(true, stage.now);
+        stage.nothing();
+        gone(&mut stage, id);
+        stage.election.handle_rehearsed(true, stage.now);
+        stage.look();
+        stage.election.handle_rehearsed(true, stage.now);
+        stage.nothing();
+    }
+}
+
+/// A leader that hands over would name one that waits for longer than the second in which the others hold off.
+#[test]
+fn one_whose_miner_may_still_act_is_not_ready() {
+    let mut stage = Stage::of(Settings {
+        remembered: Remembered {
+            highest: 100,
+            acting_until: START + MINER_TIMEOUT,
+        },
+        ..member()
+    });
+    stage.campaign();
+    stage.election.handle_rehearsed(true, stage.now);
+    stage.view = written("other-1", 100, false);
+    let ready = |stage: &mut Stage| {
+        let attempt = stage.next();
+        stage.answer(&attempt, Outcome::Looked);
+        match attempt.command {
+            Command::Look { entry } => entry.expect("an entry").member.ready,
+            other => panic!("{other:?}"),
+        }
+    };
+    let id = stage.election.campaign().unwrap();
+    assert!(!ready(&mut stage));
+    stage.pass(Duration::from_millis(500));
+    stage.election.handle_heartbeat(id, None, stage.now);
+    assert!(!ready(&mut stage));
+    stage.pass(MINER_TIMEOUT - Duration::from_millis(500) - MS);
+    stage.election.handle_rehearsed(true, stage.now);
+    stage.nothing();
+    stage.pass(MS);
+    stage.election.handle_rehearsed(true, stage.now);
+    assert!(ready(&mut stage));
+}
+
+#[test]
+fn one_that_stops_removes_itself_with_its_last_look() {
+    let mut stage = Stage::of(member());
+    stage.campaign();
+    let look = stage.next();
+    stage.answer(&look, Outcome::Looked);
+    let begin = stage.next();
+    stage.fail(&begin, StoreError::timed_out("no answer"));
+    stage.election.handle_stop(stage.now);
+    match stage.next().command {
+        Command::Look { entry } => assert_eq!(entry.expect("an entry").lives, Duration::ZERO),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
