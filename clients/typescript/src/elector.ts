@@ -20,6 +20,7 @@ import {
 import { Grant, NO_GRANT, supported } from "./grant.js";
 import { Pulse } from "./pulse.js";
 import { type Level, line, told, type View } from "./view.js";
+import { Vouching } from "./vouching.js";
 
 /** Until the agent has said how often it wants to hear; milliseconds, as all times here that are no bigint. */
 const FIRST_HEARTBEAT_EVERY = 300;
@@ -27,8 +28,6 @@ const FIRST_HEARTBEAT_EVERY = 300;
 const PATIENCE = 3000;
 /** A timer of more than 2^31 ms fires at once. */
 const LONGEST = 3_600_000;
-/** --miner-timeout unless it is set: so long may nothing vouch for the work before that is told. */
-const QUIET_AT_FIRST = 3000;
 /** The first revision of the agent that understands `standing_down` and `late`: an older one takes both for heartbeats. */
 const UNDERSTANDS_MORE = 1;
 
@@ -76,13 +75,9 @@ export class Elector extends EventEmitter<Events> {
   #onElected: Listener[] = [];
   #onLost: Listener[] = [];
   #every = FIRST_HEARTBEAT_EVERY;
-  #beaten = 0; // when beat() was last called, and last counted
-  #sent = -Infinity;
+  #sent = -Infinity; // when a heartbeat was last due
   #due = false; // a heartbeat is to be sent
-  #pulses: Pulse[] = [];
-  #late: readonly string[] = [];
-  #unvouched = false; // nothing vouches for the work, and that was told
-  #quietSince = 0;
+  #vouching = new Vouching();
   #revision = 0; // what the agent at the end of the stream understands
   #retry = FIRST_RETRY;
   #mayCampaign = false;
@@ -121,7 +116,7 @@ export class Elector extends EventEmitter<Events> {
     }
     if (this.#hasAgent) this.#client = dial(this.agent);
     this.#mayCampaign = this.#started = true;
-    this.#quietSince = performance.now();
+    this.#vouching.start();
     if (this.#hasAgent) this.#tend();
     if (this.#hasAgent && this.options.extending) this.#ask();
   }
@@ -148,8 +143,7 @@ export class Elector extends EventEmitter<Events> {
    * nothing is while a pulse is late.
    */
   beat(): void {
-    this.#beaten = performance.now();
-    if (this.#beaten - this.#sent >= this.#every) this.#heartbeat();
+    if (this.#vouching.beat() - this.#sent >= this.#every) this.#heartbeat();
   }
 
   /**
@@ -296,18 +290,18 @@ export class Elector extends EventEmitter<Events> {
   #publish(): void {
     const held = this.#held();
     let { reason } = this.#said;
-    let detail = this.#late.length ? `late: ${this.#late.join(", ")}` : "";
+    let detail = this.#vouching.late.length ? `late: ${this.#vouching.late.join(", ")}` : "";
     if (this.#withdrawn) reason = "withdrawn";
     else if ((this.#cleaning && this.#leading) || reason === "not_candidate") reason = "cleaning_up";
     else if (this.#isGivenUp()) reason = "given_up";
     else if (held) reason = this.#said.reason;
-    else if (this.#late.length) reason = "no_beats";
-    else if (this.#unvouched) {
+    else if (this.#vouching.late.length) reason = "no_beats";
+    else if (this.#vouching.unvouched) {
       [reason, detail] = ["no_beats", "nothing vouches for the work: call beat() from the loop that does it, or make a pulse"];
     } else if (this.#leading) reason = "grant_ended";
     else if (!reason) [reason, detail] = ["no_agent", this.#trouble];
     const last = this.#view;
-    this.#view = { ...this.#said, leads: !!held, token: held?.token ?? 0n, reason, detail, late: this.#late };
+    this.#view = { ...this.#said, leads: !!held, token: held?.token ?? 0n, reason, detail, late: this.#vouching.late };
     if (told(last) === told(this.#view)) return;
     const now = this.#view;
     this.#log(...line(now, last.leads));
@@ -316,21 +310,19 @@ export class Elector extends EventEmitter<Events> {
 
   #heartbeat(): void {
     [this.#sent, this.#due] = [performance.now(), true];
-    const may = this.#mayCampaign && this.#hasAgent && !this.options.extending && !this.#late.length && !this.#standsDown();
+    const may = this.#mayCampaign && this.#hasAgent && !this.options.extending && !this.#vouching.late.length && !this.#standsDown();
     if (may) this.#campaign();
     this.#send();
   }
 
   #pulse(name: string, limit: number | undefined, token: bigint): Pulse {
-    const forget = (pulse: Pulse) => {
-      this.#pulses = this.#pulses.filter((it) => it !== pulse);
-      this.#late = this.#late.filter((it) => this.#pulses.some((pulse) => pulse.name === it));
-      this.#publish();
+    const judge = () => {
       if (this.#started) this.#judge();
     };
-    const pulse = new Pulse(name, limit, token, () => this.#started && this.#judge(), forget);
-    this.#pulses.push(pulse);
-    return pulse;
+    return this.#vouching.add(name, limit, token, judge, () => {
+      this.#publish();
+      judge();
+    });
   }
 
   /** Sends heartbeats for the pulses, and tells when something holds them back. */
@@ -342,21 +334,9 @@ export class Elector extends EventEmitter<Events> {
   }
 
   #judge(): void {
-    const now = performance.now();
-    for (const pulse of this.#pulses) pulse.late = !pulse.fresh(now, this.#every);
-    const late = this.#pulses.filter((pulse) => pulse.late).map((pulse) => pulse.name);
-    // Who beats by hand too, goes on doing so.
-    const loopIsLate = this.#pulses.length && this.#beaten && now - this.#beaten > 3 * this.#every;
-    if (loopIsLate) late.push("the loop that calls beat");
-    const sources = this.#pulses.length > 0 || this.#beaten > 0;
-    if (sources) this.#quietSince = now;
-    const unvouched = now - this.#quietSince > QUIET_AT_FIRST && !this.options.extending;
-    if (late.join("\n") !== this.#late.join("\n") || unvouched !== this.#unvouched) {
-      [this.#late, this.#unvouched] = [late, unvouched];
-      this.#publish();
-    }
-    if (late.length || this.#standsDown()) this.#send();
-    else if (this.#pulses.length && now - this.#sent >= this.#every * 0.75) this.#heartbeat();
+    if (this.#vouching.judge(this.#every, this.options.extending === true)) this.#publish();
+    if (this.#vouching.late.length || this.#standsDown()) this.#send();
+    else if (this.#vouching.hasPulses && performance.now() - this.#sent >= this.#every * 0.75) this.#heartbeat();
   }
 
   /** One campaign, until its stream ends. Only a heartbeat opens one. */
@@ -413,7 +393,7 @@ export class Elector extends EventEmitter<Events> {
   #ask(): void {
     if (this.#closed || !this.#client) return;
     // The agent's own probe vouches for the miner, and what else there is must be fresh.
-    const extend = !this.#late.length && !this.#standsDown();
+    const extend = !this.#vouching.late.length && !this.#standsDown();
     this.#client.getLeadership({ extend }, new Metadata(), { deadline: Date.now() + LAST_RETRY }, (error, answer) => {
       if (answer?.leadership) this.#take(answer.leadership, 0);
       // What was granted holds until its deadline: no stream says more.
@@ -460,7 +440,7 @@ export class Elector extends EventEmitter<Events> {
     const request = { miner: this.miner, acknowledgedVersion, standingDown: false, late: "" };
     const understands = this.#revision >= UNDERSTANDS_MORE;
     if (this.#standsDown()) [this.#due, request.standingDown] = [false, understands];
-    else if (this.#late.length) request.late = understands ? this.#late.join(", ") : "";
+    else if (this.#vouching.late.length) request.late = understands ? this.#vouching.late.join(", ") : "";
     else if (this.#due) {
       this.#due = false;
       this.#stream.write(request);
@@ -503,7 +483,7 @@ export class Elector extends EventEmitter<Events> {
   /** The announced term is over. */
   #lose(): void {
     this.#cleaning = true;
-    for (const pulse of this.#pulses.filter((it) => it.token)) pulse.stop();
+    this.#vouching.endTerm();
     this.#publish();
     const running = [() => this.emit("lost"), ...this.#onLost].map((listener) => this.#guard(listener));
     this.#send();
