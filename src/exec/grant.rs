@@ -48,8 +48,11 @@ pub fn ticks(period: Duration) -> Interval {
 }
 
 fn duration(sent: Option<prost_types::Duration>) -> Option<Duration> {
-    let sent = Duration::try_from(sent?).ok()?;
-    Some(sent.min(LONGEST))
+    let sent = sent?;
+    // Its own conversion overflows on what nobody sends in earnest.
+    let seconds = Duration::from_secs(sent.seconds.try_into().ok()?);
+    let rest = Duration::from_nanos(sent.nanos.try_into().ok()?);
+    Some(seconds.saturating_add(rest).min(LONGEST))
 }
 
 #[cfg(test)]
