@@ -179,6 +179,31 @@ fn a_flood_of_messages_hides_no_check_and_takes_no_memory() {
     }
 }
 
+/// Checks go on, on another connection, and so does the subscription on the old one, until something is said there.
+#[test]
+fn a_check_that_is_late_leaves_the_subscription_listening() {
+    let redis = Redis::start();
+    let pair = Pair::start(&redis.url(), &redis, &["--lease-ttl", "30s"]);
+    let agent = &pair.agents[1];
+    wait_for("it is ready", SOON, || ready(agent).then_some(()));
+    let listening = || {
+        let clients = redis.tell(&["CLIENT", "LIST", "TYPE", "pubsub"]);
+        let mut ports = connections(agent.pid(), redis.port).into_iter();
+        ports.find(|port| clients.contains(&format!(" addr=127.0.0.1:{port} ")))
+    };
+    let before = listening().expect("it listens");
+    std::thread::sleep(Duration::from_millis(600));
+    redis.tell(&["CLIENT", "PAUSE", "1000", "WRITE"]);
+    assert!(!ready(agent), "the check waits with the writes");
+    wait_for("it is ready again", SOON, || ready(agent).then_some(()));
+    assert_eq!(listening(), Some(before), "it went on listening");
+    redis.tell(&["PUBLISH", "{ha:miner:global_leader}:events", "nonsense"]);
+    wait_for("it has moved, and two are open", SOON, || {
+        let open = connections(agent.pid(), redis.port).len();
+        (open == 2 && listening().is_some_and(|port| port != before)).then_some(())
+    });
+}
+
 /// A server, or a proxy, that knows no RESP3: one connection more, and all else as elsewhere.
 #[test]
 fn without_resp3_the_subscription_has_a_connection_of_its_own() {
