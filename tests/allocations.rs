@@ -26,7 +26,7 @@ mod limit {
     /// What it says of the miner, two texts of its answer, and what comes once for many.
     pub const BEAT: u64 = 4;
     /// With the connection that it comes on.
-    pub const SCRAPE: u64 = 560;
+    pub const SCRAPE: u64 = 570;
 }
 
 /// What the agent does on its own meanwhile counts too, so the least of these rounds is taken.
