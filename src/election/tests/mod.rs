@@ -4,6 +4,7 @@
 
 mod begin;
 mod events;
+mod failures;
 mod hand_over;
 mod last_yes;
 mod restart;
