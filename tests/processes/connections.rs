@@ -215,8 +215,10 @@ fn without_resp3_the_subscription_has_a_connection_of_its_own() {
     }
     for agent in &pair.agents {
         wait_for("three connections, and ready", SOON, || {
+            // The check dials its connection when somebody asks.
+            let ready = ready(agent);
             let open = connections(agent.pid(), redis.port).len();
-            (open == 3 && ready(agent)).then_some(())
+            (open == 3 && ready).then_some(())
         });
     }
     pair.was_calm();
