@@ -12,6 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
+/// More than a miner has ever sent when its connection breaks.
+const MAX_UNREAD_BYTES: usize = 1 << 20;
+
 /// One connection.
 pub(super) struct Peer {
     stream: Either<TcpStream, UnixStream>,
@@ -57,6 +60,19 @@ impl Peer {
             self.gone.0.set();
         }
     }
+
+    /// A write may fail before the FIN that explains it was read. Nobody reads any more after that, so what stands
+    /// before it is thrown away. A peer that only shut down its reading side has ended nothing.
+    fn look_for_end(&mut self, cx: &mut Context<'_>) {
+        let mut scrap = [0; 4096];
+        for _ in 0..MAX_UNREAD_BYTES / scrap.len() {
+            let mut unread = ReadBuf::new(&mut scrap);
+            let read = Pin::new(&mut *self).poll_read(cx, &mut unread);
+            if !matches!(read, Poll::Ready(Ok(()))) || unread.filled().is_empty() {
+                return;
+            }
+        }
+    }
 }
 
 impl AsyncRead for Peer {
@@ -83,6 +99,11 @@ impl AsyncWrite for Peer {
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.reset(&written);
+        if let Poll::Ready(Err(error)) = &written
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            self.look_for_end(cx);
+        }
         written
     }
 
@@ -168,6 +189,30 @@ pub fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketGuard)> {
 #[allow(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    /// A peer that has sent something, and then did `ends` with its socket: is it gone, as a write finds?
+    async fn gone_after(ends: impl FnOnce(std::os::unix::net::UnixStream)) -> bool {
+        use std::io::Write;
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.write_all(b"unread").unwrap();
+        ends(theirs);
+        let mut peer = Peer::new(Either::Right(UnixStream::from_std(ours).unwrap()));
+        let error = peer.write_all(b"too late").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        peer.gone().0.get()
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_first_finds_the_peer_gone() {
+        assert!(gone_after(drop).await);
+        let reads_no_more = |theirs: std::os::unix::net::UnixStream| {
+            theirs.shutdown(std::net::Shutdown::Read).unwrap();
+            std::mem::forget(theirs);
+        };
+        assert!(!gone_after(reads_no_more).await);
+    }
 
     #[tokio::test]
     async fn a_successors_socket_is_left_alone() {

@@ -165,7 +165,10 @@ fn a_variable_that_is_no_setting_is_told_with_the_one_that_was_meant() {
         ("UNDERSTUDY_PORT_9095_TCP", "tcp://10.0.0.1:9095"),
     ];
     let log = log_with(&variables, &[], "started");
-    let told: Vec<_> = log.lines().filter(|it| it.contains("not a setting")).collect();
+    let told: Vec<_> = log
+        .lines()
+        .filter(|it| it.contains("not a setting"))
+        .collect();
     let [line] = told[..] else {
         panic!("one line, not {told:?} in:\n{log}")
     };
