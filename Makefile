@@ -86,7 +86,7 @@ incident: ## write docs/incident.md, from a real run of four minutes
 	@UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) target/release/examples/incident > target/incident.md
 	@mv target/incident.md docs/incident.md
 
-setup: ## install what the tests need: Redis and Valkey servers, cargo-deny, faketime
+setup: ## install what the tests need: Redis and Valkey servers, faketime
 	@scripts/setup
 
 clean: ## remove everything that was built
