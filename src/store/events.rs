@@ -86,7 +86,7 @@ impl Events {
     pub async fn subscribe(&mut self) -> Result<Subscription, StoreError> {
         let limit = self.limit;
         let late = || StoreError::timed_out(format!("no answer within {limit:.0?}"));
-        // First whoever tells of a change, so that none is missed.
+        // The sentinels first, so that no change of the primary is missed.
         let switches = timeout(limit, self.listen_to_sentinels());
         let switches = switches.await.map_err(|_| late())??;
         let ear = match self.share_ear().await? {

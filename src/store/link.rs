@@ -17,7 +17,7 @@ use crate::fault::{StoreError, StoreFault};
 
 pub(super) struct Link {
     topology: Topology,
-    /// For whoever reads the error at night.
+    /// Names the server in errors.
     place: String,
     kept: Shared,
     /// What is published can be heard on it.

@@ -132,7 +132,7 @@ fn record_seen(fields: &[Value; judged::FIELDS]) -> RecordSeen {
 /// More entries than any fleet has candidates.
 const MOST_MEMBERS: usize = 256;
 
-/// Anybody may have written there: an entry that makes no sense is none, and one too many is left out.
+/// Any client may have written there: malformed entries are skipped, and so are those beyond the limit.
 fn listed(members: &Value) -> Option<Vec<Listed>> {
     let Value::Array(words) = members else {
         return None;

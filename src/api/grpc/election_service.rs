@@ -295,7 +295,7 @@ impl Campaign {
     }
 }
 
-/// Late or not, one that stands down leads no more.
+/// A miner that stands down gives up its term, even if it also names late work.
 fn says(stands_down: bool, late: String) -> Says {
     match late {
         _ if stands_down => Says::StandsDown,

@@ -43,7 +43,7 @@ fn an_empty_store_that_was_out_of_sight_is_waited_out_anew() {
         }
         stage.look();
         stage.watch(TTL + MARGIN);
-        // Whoever has kept looking may begin as soon as there is a miner; whoever has not may have missed
+        // An agent that has kept looking may begin as soon as there is a miner; one that has not may have missed
         // a term whose record was lost.
         stage.pass(Duration::from_secs(10) + REDIS_TIMEOUT * 2);
         stage.campaign();
@@ -215,7 +215,7 @@ fn an_evicting_store_is_led_by_nobody() {
     stage.view.memory = None;
     stage.election.handle_memory(false, stage.now);
     stage.begin(100);
-    // A leader is told by whoever reads the memory.
+    // A leader learns it from the next reading of the memory.
     stage.election.handle_memory(true, stage.now);
     assert_eq!(stage.says(), evicting);
 }

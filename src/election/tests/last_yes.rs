@@ -1,4 +1,4 @@
-//! Whoever asks who leads may act on the last yes.
+//! A client that only asks who leads may act on the last yes.
 
 use super::*;
 

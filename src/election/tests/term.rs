@@ -39,7 +39,7 @@ fn past_its_time_a_leader_is_none_even_before_the_election_runs() {
 
 #[test]
 fn no_version_tells_of_two_states() {
-    // The lapse was seen by whoever asked; then the election finds that it is to stop as well.
+    // A client that asked has seen the lapse; then the election finds that it is to stop as well.
     let (mut stage, _) = Stage::leading();
     stage.now = stage.election.leadership().valid_until.unwrap();
     let lapsed = stage.election.leadership().at(stage.now);
