@@ -129,12 +129,38 @@ impl Proxy {
         const RETURN: u16 = 0x06;
         let nothing = [socket2::SockFilter::new(RETURN, 0, 0, 0)];
         for stream in self.shared.open.lock().expect("no panic").drain(..) {
-            let deaf = socket2::SockRef::from(&stream).attach_filter(&nothing);
-            deaf.expect("a filter on a socket of one's own");
+            let socket = socket2::SockRef::from(&stream);
+            loop {
+                // What waits for an acknowledgement would be sent again and again, and the other end would hear it.
+                while !all_is_acknowledged(&stream) {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                let deaf = socket.attach_filter(&nothing);
+                deaf.expect("a filter on a socket of one's own");
+                if all_is_acknowledged(&stream) {
+                    break;
+                }
+                socket.detach_filter().expect("a filter that is there");
+            }
             // Keep it open for ever: closing it would tell the other end.
             std::mem::forget(stream);
         }
     }
+}
+
+/// Nothing that was sent on this connection is still on its way. A connection that is gone has nothing on its way either.
+fn all_is_acknowledged(stream: &TcpStream) -> bool {
+    let (Ok(from), Ok(to)) = (stream.local_addr(), stream.peer_addr()) else {
+        return true;
+    };
+    let ends = [from, to].map(|end| format!(":{:04X}", end.port()));
+    let table = std::fs::read_to_string("/proc/self/net/tcp").expect("the kernel tells");
+    let line = table.lines().skip(1).find(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        ends.iter()
+            .all(|end| fields.next().is_some_and(|it| it.ends_with(end)))
+    });
+    line.is_none_or(|line| line.contains(" 00000000:"))
 }
 
 impl Drop for Proxy {
