@@ -23,9 +23,8 @@ demo: ## play the incident in the terminal: a real Redis, two agents, two miners
 	@MINER=$(MINER) exec scripts/demo
 
 bench: ## what an agent costs, compared with a Go sidecar and bare HTTP/2: ROUNDS=5 CALLS=200000
-	@cargo build --locked --release --quiet --bin understudy
 	@scripts/peers >/dev/null
-	@$(RUN_BENCH) bench
+	@UNDERSTUDY_BIN=$$(scripts/static) $(RUN_BENCH) bench
 
 bench-scale: ## what many agents cost one Redis: AGENTS=1000
 	@$(RUN_BENCH) scale

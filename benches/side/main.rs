@@ -15,7 +15,7 @@ use benches::pin::Place;
 use benches::setting;
 use calls::Caller;
 use clients::Beats;
-use sides::{Bare, Side, Sides};
+use sides::{Bare, Scraper, Side, Sides};
 use stage::Session;
 use stage::cost::{Monitor, connections, status, used};
 
@@ -145,7 +145,15 @@ fn scrapes(table: &mut Table, sides: &Sides, rounds: usize) {
     let scrape = |side: &Side| per(side.pid, times, || (0..times).for_each(|_| side.scrape()));
     let (ours, peer) = (&sides.ours[0], &sides.peers[0]);
     let cells = turns(rounds, [&mut || scrape(ours), &mut || scrape(peer)]);
-    table.row("scrape, CPU µs", &cells);
+    table.row("scrape, its connection included, CPU µs", &cells);
+    let scrape = |side: &Side| {
+        let mut connection = Scraper::open(side);
+        per(side.pid, times, || {
+            (0..times).for_each(|_| connection.scrape());
+        })
+    };
+    let cells = turns(rounds, [&mut || scrape(ours), &mut || scrape(peer)]);
+    table.row("scrape on a connection that is kept, CPU µs", &cells);
     let resident = |side: &Side| Some(vec![status(side.pid, "VmRSS") as f64 / 1024.0]);
     table.row(
         "RSS after all these calls and scrapes, MiB",

@@ -88,13 +88,9 @@ impl Side {
         )
     }
 
+    /// On a connection of its own, as a shell does.
     pub fn scrape(&self) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.http)).expect("it serves HTTP");
-        let request = "GET /metrics HTTP/1.1\r\nHost: it\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).expect("it reads");
-        let mut page = String::new();
-        stream.read_to_string(&mut page).expect("it answers");
-        assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+        Scraper::open(self).scrape();
     }
 
     fn wait_until_up(&self) {
@@ -103,6 +99,40 @@ impl Side {
         });
         Caller::open(&self.socket).call();
     }
+}
+
+/// A connection that is kept from scrape to scrape, as Prometheus does.
+pub struct Scraper(TcpStream);
+
+impl Scraper {
+    pub fn open(side: &Side) -> Self {
+        Self(TcpStream::connect(("127.0.0.1", side.http)).expect("it serves HTTP"))
+    }
+
+    pub fn scrape(&mut self) {
+        let request = b"GET /metrics HTTP/1.1\r\nHost: it\r\n\r\n";
+        self.0.write_all(request).expect("it reads");
+        let (mut page, mut buffer) = (Vec::new(), [0; 65536]);
+        while !is_whole(&page) {
+            let read = self.0.read(&mut buffer).expect("it answers");
+            assert!(read > 0, "it hung up: {}", String::from_utf8_lossy(&page));
+            page.extend_from_slice(&buffer[..read]);
+        }
+        assert!(page.starts_with(b"HTTP/1.1 200"));
+    }
+}
+
+/// Go sends its metrics in chunks.
+fn is_whole(page: &[u8]) -> bool {
+    let page = String::from_utf8_lossy(page).to_lowercase();
+    let Some((head, body)) = page.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head.split_once("content-length: ");
+    length.map_or(body.ends_with("0\r\n\r\n"), |(_, rest)| {
+        let length = rest.lines().next().and_then(|it| it.parse().ok());
+        Some(body.len()) >= length
+    })
 }
 
 impl Drop for Side {
