@@ -130,13 +130,13 @@ impl World {
         changed
     }
 
-    /// As often as a leader with the shortest lease renews.
+    /// Rarely: longer than nobody may lead for.
     pub fn reads_memory(&mut self, index: usize) {
         if self.now >= self.agents[index].cut_until {
             let evicting = self.redis.evicting();
             self.turn(index, |election, now| election.handle_memory(evicting, now));
         }
-        self.after(self.now + S, Step::ReadsMemory { agent: index });
+        self.after(self.now + 30 * S, Step::ReadsMemory { agent: index });
     }
 
     pub fn replied(&mut self, index: usize, id: AttemptId, reply: Reply) {

@@ -59,6 +59,9 @@ impl Election {
         self.see(answer.view, wrote, now);
         match (&attempt.command, answer.outcome) {
             (Command::Begin { .. }, Outcome::Begun(token)) => self.begun(attempt, token, now),
+            (Command::Begin { .. }, Outcome::Refused(Refusal::Evicting)) => {
+                self.evicts_until = self.look_due;
+            }
             (Command::Renew { .. }, Outcome::Renewed) => self.renewed(attempt),
             (Command::Release { token, .. }, outcome) if outcome != TOO_LATE => {
                 // A retry after a lost reply finds its own work done, and perhaps the next term begun on it.
@@ -94,6 +97,9 @@ impl Election {
     pub fn handle_memory(&mut self, evicting: bool, now: Instant) {
         self.elapse(now);
         self.evicting = evicting;
+        if !evicting {
+            self.evicts_until = now;
+        }
         self.leave_where_evicting(now);
         self.settle(now);
     }

@@ -56,6 +56,9 @@ pub struct Election {
     store_clock: Option<(u64, Instant)>,
     /// Redis may throw keys away to make room.
     evicting: bool,
+    /// A begin was refused for that, and is not tried again before. Only a begin reads the policy, and the memory is read
+    /// rarely: so each look that is due then is a begin.
+    evicts_until: Instant,
     /// The last answer was an error.
     error: Option<StoreError>,
     /// Why the last term ended, until the store is next seen.
@@ -120,6 +123,7 @@ impl Election {
             longest_ttl: settings.rules.ttl(),
             store_clock: None,
             evicting: false,
+            evicts_until: Instant::PAST,
             error: None,
             demoted: None,
             in_flight: None,

@@ -212,8 +212,8 @@ impl Election {
             // Another miner of this agent may still act on its last grant.
             return Some((Reason::WaitingOutLease, self.acting_until()));
         }
-        let evicting = self.may_be_evicted();
-        evicting.then_some((Reason::EvictionPolicy, Instant::NEVER))
+        let refused = now < self.evicts_until;
+        refused.then_some((Reason::EvictionPolicy, self.evicts_until))
     }
 
     /// Of the next attempt.

@@ -70,6 +70,7 @@ impl Election {
             }
             (Some(reason), _, _) => reason,
             (None, Some(error), _) => Reason::from(error.fault),
+            (None, None, _) if self.may_be_evicted() => Reason::EvictionPolicy,
             (None, None, Judgement::Wait { reason, .. }) => reason,
             // About to begin: until the answer is there, what it was waiting for stands.
             (None, None, Judgement::Begin { .. }) => match self.leadership.role {

@@ -220,6 +220,43 @@ fn an_evicting_store_is_led_by_nobody() {
     assert_eq!(stage.says(), evicting);
 }
 
+/// A look does not show the policy, and the memory is read rarely.
+#[test]
+fn a_policy_that_no_longer_evicts_is_found_by_the_next_begin() {
+    let mut stage = Stage::new();
+    stage.campaign();
+    stage.view = written("other-1", 50, true);
+    stage.election.handle_memory(true, stage.now);
+    stage.look();
+    let until_a_look_is_due = |stage: &mut Stage| {
+        let campaign = stage.election.campaign().unwrap();
+        for _ in 0..10 {
+            stage.election.handle_heartbeat(campaign, None, stage.now);
+            stage.pass(Duration::from_secs(1));
+        }
+    };
+    let mut memory = MemoryReading {
+        used_bytes: 1,
+        max_bytes: 100,
+        not_counted_bytes: 0,
+        policy: "volatile-lru".into(),
+    };
+    stage.view.memory = Some(memory.clone());
+    let begin = stage.next();
+    assert!(begin.command.begins());
+    stage.answer(&begin, Outcome::Refused(Refusal::Evicting));
+    stage.nothing();
+    assert_eq!(stage.says(), (Role::Standby, Reason::EvictionPolicy));
+    until_a_look_is_due(&mut stage);
+    // Not any more.
+    memory.policy = "noeviction".into();
+    let begin = stage.next();
+    stage.view = written("me-1", 51, false);
+    stage.view.memory = Some(memory);
+    stage.answer(&begin, Outcome::Begun(51));
+    assert!(stage.election.leadership().leads());
+}
+
 #[test]
 fn a_begin_whose_reply_was_lost_is_found_and_begun_anew() {
     let mut stage = Stage::new();
