@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -53,9 +53,11 @@ impl WatchRedis {
             while let Some(asker) = self.requests.try_next() {
                 waiting.push(asker);
             }
-            for asker in waiting {
-                // The client may be gone again.
-                let _ = asker.send(());
+            let changed = last.as_ref().is_none_or(|(it, _)| *it != health);
+            let refuses_anew = changed && matches!(health, Health::Refusing(_));
+            // An answer that tells of a new refusal also tells how full Redis is.
+            if !refuses_anew {
+                answer(&mut waiting);
             }
             let now = clock::boottime();
             let before = last.replace((health.clone(), now));
@@ -63,16 +65,14 @@ impl WatchRedis {
                 // If the queue is full, a pause ends anyway.
                 let _ = self.signals.try_send(Signal::Back);
             }
-            if before.is_none_or(|(it, _)| it != health) {
+            if changed {
                 tell(&health);
-                if matches!(health, Health::Refusing(_)) {
-                    memory_due = Instant::PAST;
-                }
             }
-            if now >= memory_due && !matches!(health, Health::Away(_)) {
+            if refuses_anew || now >= memory_due && !matches!(health, Health::Away(_)) {
                 memory_due = now + self.memory_every;
                 self.read_memory().await;
             }
+            answer(&mut waiting);
         }
     }
 
@@ -160,6 +160,13 @@ impl WatchRedis {
             status.redis.read(memory);
             status.history.read(status.redis.reading(at));
         });
+    }
+}
+
+fn answer(waiting: &mut Vec<oneshot::Sender<()>>) {
+    for asker in waiting.drain(..) {
+        // The client may be gone again.
+        let _ = asker.send(());
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use stage::proxy::{Mode, Proxy};
 use stage::{Agent, Miner, Redis, wait_for};
 
 const SOON: Duration = Duration::from_secs(8);
@@ -53,6 +54,27 @@ fn out_of_memory_is_loud_and_readiness_falls() {
     wait_for("ready again", SOON, || {
         (agent.get("/ready").ok()?.0 == 200).then_some(())
     });
+}
+
+#[test]
+fn the_first_look_at_a_full_redis_shows_how_full_it_is() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(redis.port);
+    let url = format!("redis://127.0.0.1:{}", proxy.port);
+    let agent = Agent::spawn("a", &["--redis-url", &url]);
+    agent.wait_until_up();
+    wait_for("ready", SOON, || {
+        (agent.get("/ready").ok()?.0 == 200).then_some(())
+    });
+    // The answers to the check and to the reading are well apart.
+    proxy.set(Mode::Slow(Duration::from_millis(60)));
+    redis.fill();
+    let shown = wait_for("out of memory", SOON, || {
+        let (_, body) = agent.get("/status").ok()?;
+        body.contains("\"oom\":true").then_some(body)
+    });
+    // Before, there was no limit, and the next reading is 30 s away.
+    assert!(shown.contains("\"max_memory_bytes\":1,"), "{shown}");
 }
 
 #[test]
