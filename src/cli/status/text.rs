@@ -104,7 +104,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 /// Everything, in the order in which it is asked for at night.
 pub(super) fn lines(snapshot: &Snapshot) -> Vec<Line> {
     let it = &snapshot.leadership;
-    let leader = it.leader_id.as_deref().unwrap_or("nobody");
+    let leader = leader(snapshot);
     let colour = match (&it.leader_id, it.leader) {
         (None, _) => Colour::Red,
         (_, true) => Colour::Green,
@@ -153,7 +153,7 @@ pub(super) fn lines(snapshot: &Snapshot) -> Vec<Line> {
 /// One line for each change, for a file or another program: nothing in it changes with the clock alone.
 pub(super) fn summary(snapshot: &Snapshot) -> String {
     let it = &snapshot.leadership;
-    let leader = it.leader_id.as_deref().unwrap_or("nobody");
+    let leader = leader(snapshot);
     let token = it
         .fencing_token
         .map_or_else(String::new, |token| format!(", token {token}"));
@@ -168,6 +168,15 @@ pub(super) fn summary(snapshot: &Snapshot) -> String {
         it.reason,
         state(&snapshot.redis) + &memory(&snapshot.redis),
     )
+}
+
+fn leader(snapshot: &Snapshot) -> &str {
+    let unseen = match snapshot.redis.reachable {
+        Some(true) => "nobody",
+        // Another instance may lead.
+        Some(false) | None => "not known",
+    };
+    snapshot.leadership.leader_id.as_deref().unwrap_or(unseen)
 }
 
 /// Who could take over from this leader.
@@ -215,7 +224,10 @@ fn redis_line(redis: &RedisShown) -> String {
     );
     let engine = redis.memory.as_ref();
     let engine = engine.map_or_else(String::new, |it| format!("; {} {}", it.engine, it.version));
-    format!("{}; {asked}{engine}{}", state(redis), memory(redis))
+    // Out of memory says it all.
+    let error = redis.error.as_ref().filter(|_| !redis.oom);
+    let error = error.map_or_else(String::new, |it| format!(" ({it})"));
+    format!("{}{error}; {asked}{engine}{}", state(redis), memory(redis))
 }
 
 fn state(redis: &RedisShown) -> String {
@@ -273,6 +285,23 @@ mod tests {
         }
         let wide = page(None, false).render(&lines(&snapshot));
         assert!(wide.contains(&"x".repeat(60)), "{wide}");
+    }
+
+    #[test]
+    fn a_redis_that_is_away_says_why_and_leaves_the_leader_open() {
+        let mut snapshot = Snapshot::default();
+        snapshot.redis.reachable = Some(false);
+        snapshot.redis.error = Some("no answer within 2s".into());
+        let text = page(None, false).render(&lines(&snapshot));
+        assert!(text.contains("leader    not known"), "{text}");
+        assert!(
+            text.contains("cannot be used (no answer within 2s); "),
+            "{text}"
+        );
+        assert!(summary(&snapshot).contains("leader not known;"));
+        snapshot.redis.reachable = Some(true);
+        let text = page(None, false).render(&lines(&snapshot));
+        assert!(text.contains("leader    nobody"), "{text}");
     }
 
     #[test]
