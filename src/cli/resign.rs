@@ -102,8 +102,11 @@ async fn next_leader(mut stream: Streaming<ObserveResponse>, released: Instant) 
     };
     match timeout(SUCCESSOR_TIMEOUT, next).await {
         Ok(Some(leader)) => {
-            let took = clock::boottime().since(released).as_millis();
-            format!("{leader} leads; nobody led for {took} ms, as this agent saw it")
+            let took = match clock::boottime().since(released).as_millis() {
+                0 => "less than 1 ms".to_owned(),
+                ms => format!("{ms} ms"),
+            };
+            format!("{leader} leads; nobody led for {took}, as this agent saw it")
         }
         Ok(None) => "the agent ended before it saw who leads next".into(),
         Err(_) => format!(

@@ -3,6 +3,9 @@
 use super::text::mib;
 use crate::status::{HistoryShown, ReadingShown, TransitionShown, clock_time, length};
 
+/// A hand-over takes milliseconds: what is shorter, in seconds, is told in them.
+const SHORT: f64 = 0.1;
+
 pub(super) fn render(history: &HistoryShown, now: f64) -> String {
     let mut lines: Vec<_> = history.transitions.iter().map(|it| row(it, now)).collect();
     lines.push(memory(&history.memory, now));
@@ -14,13 +17,13 @@ pub(super) fn render(history: &HistoryShown, now: f64) -> String {
 }
 
 fn row(it: &TransitionShown, now: f64) -> String {
-    let lasted = length(it.to.unwrap_or(now) - it.from);
+    let lasted = precise(it.to.unwrap_or(now) - it.from);
     let leader = it.leader_id.as_deref().unwrap_or("nobody");
     let token = it.fencing_token;
     let token = token.map_or_else(String::new, |token| format!(", token {token}"));
     let gap = it.leaderless_seconds;
     let gap = gap.map_or_else(String::new, |gap| {
-        format!(", after {} without a leader", length(gap))
+        format!(", after {} without a leader", precise(gap))
     });
     let so_far = if it.to.is_none() { " so far" } else { "" };
     format!(
@@ -30,6 +33,13 @@ fn row(it: &TransitionShown, now: f64) -> String {
         it.role,
         it.reason,
     )
+}
+
+fn precise(seconds: f64) -> String {
+    match seconds * 1000.0 {
+        ms if seconds >= SHORT || ms <= 0.0 => length(seconds),
+        ms => format!("{ms:.1} ms"),
+    }
 }
 
 fn memory(readings: &[ReadingShown], now: f64) -> String {
@@ -56,6 +66,15 @@ fn memory(readings: &[ReadingShown], now: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_gap_is_told_in_milliseconds() {
+        let told = [0.0, 0.000_84, 0.0023, 0.0951, 0.1, 3.2].map(precise);
+        assert_eq!(
+            told,
+            ["0.0 s", "0.8 ms", "2.3 ms", "95.1 ms", "0.1 s", "3.2 s"]
+        );
+    }
 
     #[test]
     fn it_tells_clock_times_and_how_long_ago() {
