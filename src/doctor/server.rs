@@ -107,7 +107,9 @@ pub(super) fn persistence(survey: &Survey, config: &Config) -> Finding {
             .to_owned()
     } else {
         let unsaved = field(info, "rdb_changes_since_last_save").unwrap_or("unknown");
-        format!("snapshots at most: a restart now loses {unsaved} changes")
+        format!(
+            "no append-only file: a restart loses what no snapshot holds, {unsaved} changes since the last"
+        )
     };
     Finding::ok(
         CHECK,
