@@ -42,8 +42,11 @@ impl Waiting {
             .as_str_name()
             .trim_start_matches("REASON_")
             .to_lowercase();
-        let waited = now.since(self.since).as_secs_f64();
-        tracing::info!("{name}: {}, {waited:.1} s", what(reason, &self.leader));
+        let what = what(reason, &self.leader);
+        match now.since(self.since).as_secs_f64() {
+            0.0 => tracing::info!("{name}: {what}"),
+            waited => tracing::info!("{name}: {what}, for {waited:.1} s so far"),
+        }
     }
 }
 
@@ -63,7 +66,8 @@ fn what(reason: Reason, leader: &str) -> String {
             "the last leader named another instance, which has a second to begin"
         }
         Reason::EvictionPolicy => "Redis may evict the lock (maxmemory-policy): nobody may lead",
-        Reason::Starting | Reason::Elected | Reason::NoMiner => "it has only just begun",
+        Reason::Starting => "this instance has not seen Redis yet",
+        Reason::Elected | Reason::NoMiner => "this instance has only just begun to campaign",
         Reason::MinerSilent => "it was silent for too long",
         Reason::LeaseExpired => "the lease ran out before it could be renewed",
         Reason::LockLost => "the lock belongs to somebody else",
