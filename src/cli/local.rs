@@ -43,12 +43,13 @@ impl LocalArgs {
         };
         let endpoint = endpoint.connect_timeout(ANSWER_TIMEOUT).timeout(patience);
         endpoint.connect().await.map_err(|error| {
-            // The library's own message says only that there was an error; its source says which.
+            // The library's own messages say only that there was an error; the innermost says which.
             let error = anyhow::Error::from(error);
+            let error = error.root_cause();
             fail(
                 Exit::CouldNotAsk,
                 format_args!(
-                    "no agent answers at {agent}: is `understudy run` running there? ({error:#})"
+                    "no agent answers at {agent}: is `understudy run` running there? ({error})"
                 ),
             )
         })

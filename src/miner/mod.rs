@@ -60,7 +60,7 @@ pub enum Says {
 /// Why a resignation failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResignRefused {
-    #[error("this agent does not lead")]
+    #[error("this agent does not lead: ask the one that does, which `understudy leader` names")]
     NotLeader,
     #[error("cannot hand over to {0:?}: {1}. Nothing was changed")]
     Successor(String, NoSuccessor),
