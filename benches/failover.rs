@@ -1,6 +1,8 @@
 //! How long a failover takes: real agents and miners on a real Redis, each fault many times, calm and
 //! out of memory. Prints what it measured; asserts no time.
 //!
+//! `ROWS=exec` prints only the rows of programs under `understudy exec`; the other groups are `calm`, `oom` and `idle`.
+//!
 //! In the last row miners are killed after an idle minute (`IDLE=60`), on a Redis that closes connections after five idle
 //! seconds. It uses many pairs, each with its own lock, so that they are idle at the same time.
 //!
@@ -8,18 +10,24 @@
 //! told that it leads. If an agent is killed, its lock must run out first; the time after that is
 //! printed as well.
 
+mod programs;
+
 use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use stage::{Agent, Miner, Redis, boottime_ns};
 
+use programs::{Programs, Struck};
+
+/// What `ROWS` may name, in this order unless it does.
+const GROUPS: [&str; 4] = ["calm", "oom", "exec", "idle"];
 const TTL: Duration = Duration::from_secs(3);
 const FLAGS: [&str; 2] = ["--lease-ttl", "3s"];
 const SOON: Duration = Duration::from_secs(20);
 
 /// How many pairs are idle at the same time.
-const IDLE_PAIRS: u64 = 20;
+const IDLE_PAIRS: u32 = 20;
 
 /// Two pods on one Redis; the first leads.
 struct Pair {
@@ -28,15 +36,17 @@ struct Pair {
     /// The pair's own Redis, if any, which ends with the pair.
     redis: Option<Redis>,
     flags: Vec<String>,
-    /// Its miners are programs under `understudy exec`.
-    exec: bool,
     pods: Vec<(Agent, Miner)>,
 }
 
 fn main() {
     let runs = number("RUNS").unwrap_or(100);
-    // Try a fault that costs a TTL less often.
-    let few = (runs / 5).max(1);
+    let rows = std::env::var("ROWS").unwrap_or_else(|_| GROUPS.join(","));
+    let rows: Vec<_> = rows.split(',').collect();
+    if let Some(unknown) = rows.iter().find(|it| !GROUPS.contains(it)) {
+        eprintln!("ROWS: expected some of {GROUPS:?}, not {unknown:?}");
+        std::process::exit(64);
+    }
     println!(
         "TTL {TTL:?}; milliseconds from the signal until the other miner is told that it leads"
     );
@@ -44,41 +54,68 @@ fn main() {
         "{:<44} {:>5} {:>8} {:>8} {:>8} {:>8}",
         "", "runs", "min", "p50", "p99", "max"
     );
-    for oom in [false, true] {
-        let when = if oom { "out of memory" } else { "calm" };
-        let mut pair = Pair::start(oom);
-        print(
-            when,
-            "miner killed",
-            (0..runs).map(|_| pair.kill_miner()).collect(),
-        );
-        print(
-            when,
-            "miner ends in order",
-            (0..runs).map(|_| pair.end_miner()).collect(),
-        );
-        print(
-            when,
-            "understudy resign",
-            (0..runs).map(|_| pair.resign()).collect(),
-        );
-        let (all, after): (Vec<_>, Vec<_>) = (0..few).map(|_| pair.kill_pod()).unzip();
-        print(when, "pod killed", all);
-        print(when, "pod killed, after its lock had run out", after);
+    for group in rows {
+        match group {
+            "exec" => programs(runs),
+            "idle" => idle(runs),
+            "oom" => miners("out of memory", Pair::start(true), runs),
+            _ => miners(group, Pair::start(false), runs),
+        }
     }
-    let mut pair = Pair::of_programs();
+}
+
+fn miners(when: &str, mut pair: Pair, runs: u32) {
     print(
-        "exec, calm",
-        "program killed, until the other's first line",
-        (0..runs).map(|_| pair.kill_program()).collect(),
-    );
-    print(
-        "exec, calm",
-        "exec killed, until the other's first line",
+        when,
+        "miner killed",
         (0..runs).map(|_| pair.kill_miner()).collect(),
     );
+    print(
+        when,
+        "miner ends in order",
+        (0..runs).map(|_| pair.end_miner()).collect(),
+    );
+    print(
+        when,
+        "understudy resign",
+        (0..runs).map(|_| pair.resign()).collect(),
+    );
+    let (all, after): (Vec<_>, Vec<_>) = (0..few(runs)).map(|_| pair.kill_pod()).unzip();
+    print(when, "pod killed", all);
+    print(when, "pod killed, after its lock had run out", after);
+}
+
+/// Until the other program's first line: its own start is a part of that, and has a row of its own.
+fn programs(runs: u32) {
+    let mut pair = Programs::beside_agents();
+    for (fault, whom) in [
+        ("program killed", Struck::Program),
+        ("guardian killed", Struck::Guardian),
+        ("exec killed", Struck::Exec),
+    ] {
+        let took = (0..runs).map(|_| pair.kill(whom)).collect();
+        print("exec --agent", fault, took);
+    }
     drop(pair);
-    let idle = Duration::from_secs(number("IDLE").unwrap_or(60));
+    let mut pair = Programs::alone();
+    for (fault, whom) in [
+        ("program killed", Struck::Program),
+        ("guardian killed", Struck::Guardian),
+    ] {
+        let took = (0..runs).map(|_| pair.kill(whom)).collect();
+        print("exec", fault, took);
+    }
+    let (all, after): (Vec<_>, Vec<_>) = (0..few(runs))
+        .map(|_| pair.kill_exec_and_its_agent())
+        .unzip();
+    print("exec", "exec killed", all);
+    print("exec", "exec killed, after its lock had run out", after);
+    let own = (0..runs).map(|_| pair.start_alone()).collect();
+    print("without exec", "the program's own start", own);
+}
+
+fn idle(runs: u32) {
+    let idle = Duration::from_secs(number("IDLE").unwrap_or(60).into());
     let redis = Redis::with(&["--timeout", "5"]);
     let mut pairs: Vec<_> = (0..runs.min(IDLE_PAIRS))
         .map(|it| Pair::idle(&redis, it))
@@ -91,7 +128,12 @@ fn main() {
     print(&format!("{idle:?} idle, timeout 5"), "miner killed", took);
 }
 
-fn number(name: &str) -> Option<u64> {
+/// A fault that costs a TTL is tried less often.
+fn few(runs: u32) -> u32 {
+    (runs / 5).max(1)
+}
+
+fn number(name: &str) -> Option<u32> {
     std::env::var(name).ok()?.parse().ok()
 }
 
@@ -111,7 +153,7 @@ fn print(when: &str, fault: &str, mut took: Vec<Duration>) {
 impl Pair {
     fn start(oom: bool) -> Self {
         let redis = Redis::start();
-        let pair = Self::on(&redis, &FLAGS, false);
+        let pair = Self::on(&redis, &FLAGS);
         if oom {
             redis.fill();
         }
@@ -122,28 +164,18 @@ impl Pair {
     }
 
     /// A pair with the default timing and its own lock.
-    fn idle(redis: &Redis, number: u64) -> Self {
+    fn idle(redis: &Redis, number: u32) -> Self {
         let key = format!("miner-{number}");
-        Self::on(redis, &["--lock-key", &key, "--lease-ttl", "30s"], false)
+        Self::on(redis, &["--lock-key", &key, "--lease-ttl", "30s"])
     }
 
-    fn of_programs() -> Self {
-        let redis = Redis::start();
-        let pair = Self::on(&redis, &FLAGS, true);
-        Self {
-            redis: Some(redis),
-            ..pair
-        }
-    }
-
-    fn on(redis: &Redis, flags: &[&str], exec: bool) -> Self {
+    fn on(redis: &Redis, flags: &[&str]) -> Self {
         let url = redis.url();
         let flags = [&["--redis-url", &url], flags].concat();
         let mut pair = Self {
             register: redis.url(),
             redis: None,
             flags: flags.iter().map(ToString::to_string).collect(),
-            exec,
             pods: Vec::new(),
         };
         for name in ["a", "b"] {
@@ -167,10 +199,7 @@ impl Pair {
 
     fn miner(&self, agent: &Agent) -> Miner {
         let flags = ["--redis-url", &self.register, "--work-every-ms", "50"];
-        match self.exec {
-            true => Miner::under_exec(agent, &flags),
-            false => Miner::spawn(&agent.name, &agent.address(), &flags),
-        }
+        Miner::spawn(&agent.name, &agent.address(), &flags)
     }
 
     /// Waits for the other miner, and swaps the roles.
@@ -183,12 +212,6 @@ impl Pair {
     fn kill_miner(&mut self) -> Duration {
         let since = boottime_ns();
         self.pods[0].1.kill();
-        self.miner_gone(since)
-    }
-
-    fn kill_program(&mut self) -> Duration {
-        let since = boottime_ns();
-        self.pods[0].1.kill_the_program();
         self.miner_gone(since)
     }
 

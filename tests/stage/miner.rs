@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use super::{Agent, Redis, program, send, wait_for};
@@ -60,42 +60,29 @@ impl Miner {
         Self::alone(program, name, &[&["--agent", agent], flags].concat())
     }
 
-    /// A program that `understudy exec` runs beside `agent`.
-    pub fn under_exec(agent: &Agent, flags: &[&str]) -> Self {
-        let directory = tempfile::tempdir().expect("a directory for the miner's log");
-        let mut command = Command::new(agent.program());
-        command.args([
-            "exec",
-            "--agent",
-            &agent.address(),
-            "--grace",
-            "100ms",
-            "--",
-        ]);
-        command.arg(program("UNDERSTUDY_WORKER", "examples/worker"));
-        command.args(["--name", &agent.name, "--log"]);
-        command.arg(directory.path().join("log")).args(flags);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        Self {
-            child: command.spawn().expect("exec starts"),
-            name: agent.name.clone(),
-            directory,
-        }
+    /// A program that `understudy exec` runs, with flags for each.
+    pub fn under_exec(name: &str, exec: &[&str], work: &[&str]) -> Self {
+        let worker = program("UNDERSTUDY_WORKER", "examples/worker");
+        let mut command = Command::new(program("UNDERSTUDY_BIN", "understudy"));
+        command.args(["exec", "--grace", "100ms"]);
+        command.args(exec).arg("--").arg(worker);
+        Self::of_command(command, name, work)
     }
 
-    /// Kills what `exec` runs.
-    pub fn kill_the_program(&mut self) {
-        if let [_, _, program] = super::generations(&self.child)[..] {
-            let _ = kill_process(program, Signal::KILL);
-        }
-        self.wait_until_gone(Duration::from_secs(10));
+    /// `exec`, its guardian and what it runs.
+    pub fn generations(&self) -> Vec<Pid> {
+        super::generations(&self.child)
     }
 
     /// One that has no agent beside it.
     pub fn alone(program: &Path, name: &str, flags: &[&str]) -> Self {
+        Self::of_command(Command::new(program), name, flags)
+    }
+
+    fn of_command(mut command: Command, name: &str, flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory for the miner's log");
         let said = std::fs::File::create(directory.path().join("said"));
-        let child = Command::new(program)
+        let child = command
             .args(["--name", name, "--log"])
             .arg(directory.path().join("log"))
             .args(flags)
