@@ -8,13 +8,12 @@ import re
 import grpc
 
 from .grant import NO_GRANT, Grant
+from .state import State
 from .v1 import election_pb2 as pb
 from .v1.election_pb2_grpc import ElectionServiceStub
 from .view import GIVEN_UP
 
 FIRST_RETRY, LAST_RETRY = 0.05, 1.0
-# Until the agent has said how often it wants to hear.
-FIRST_HEARTBEAT_EVERY = 0.3
 # The first revision of the agent that understands `standing_down` and `late`: an older one takes both for heartbeats.
 UNDERSTANDS_MORE = 1
 
@@ -46,8 +45,8 @@ def _target(agent: str) -> str:
     return address[1]
 
 
-class Campaigns:
-    """A part of Elector, which has the state."""
+class Campaigns(State):
+    """Speaks with the agent."""
 
     _failed = ""
 

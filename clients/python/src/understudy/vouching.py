@@ -9,13 +9,14 @@ import time
 from collections.abc import Awaitable, Callable
 
 from .pulse import Pulse
+from .state import State
 
 # --miner-timeout unless it is set: so long may nothing vouch for the work before that is told.
 QUIET_AT_FIRST = 3.0
 
 
-class Vouching:
-    """A part of Elector, which has the state."""
+class Vouching(State):
+    """Takes the word of those who vouch for the work."""
 
     _loop: asyncio.AbstractEventLoop | None = None  # since it was started
     _thread = 0  # which runs it
