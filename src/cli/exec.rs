@@ -108,7 +108,7 @@ pub(super) fn stage(args: &StageArgs) -> Exit {
 fn told(ended: Result<u8, Failed>) -> Exit {
     match ended {
         Ok(code) => Exit::Command(code),
-        Err(error @ Failed::Grace(_)) => fail(Exit::BadFlags, error),
+        Err(error @ Failed::Grace { .. }) => fail(Exit::BadFlags, error),
         Err(Failed::Other(error)) => fail(Exit::OurOwn, format_args!("{error:#}")),
     }
 }

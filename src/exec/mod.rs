@@ -61,8 +61,9 @@ pub struct Exec {
 /// Why `exec` itself failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {
-    #[error("--grace: expected at most {}, two thirds of the agent's --miner-timeout less 200ms", humantime::format_duration(*.0))]
-    Grace(Duration),
+    #[error("--grace={}: expected at most {}, two thirds of the agent's --miner-timeout less 200ms",
+        humantime::format_duration(*.grace), humantime::format_duration(*.longest))]
+    Grace { grace: Duration, longest: Duration },
     #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
@@ -156,6 +157,8 @@ impl Running {
                 next = campaign.next() => match next {
                     Ok(leadership) => {
                         let every = beats(&leadership)?;
+                        // Refused at once, and not when it is elected.
+                        self.grace(every * 6)?;
                         if every != beat.period() {
                             beat = ticks(every);
                         }
@@ -247,7 +250,7 @@ impl Running {
     fn grace(&self, miner_timeout: Duration) -> Result<Duration, Failed> {
         let longest = longest_grace(miner_timeout);
         match self.exec.grace {
-            Some(grace) if grace > longest => Err(Failed::Grace(longest)),
+            Some(grace) if grace > longest => Err(Failed::Grace { grace, longest }),
             Some(grace) => Ok(grace),
             None => Ok(rules::default_grace(miner_timeout)),
         }

@@ -233,6 +233,39 @@ fn beside_an_agent_a_flag_of_an_agents_own_is_refused() {
     }
 }
 
+/// Who leads makes no difference: the agent's first answer tells its miner-timeout.
+#[test]
+fn beside_an_agent_a_grace_that_is_too_long_is_refused_at_its_first_answer() {
+    let (redis, place) = (Redis::start(), TempDir::new().unwrap());
+    let leads = Exec::work("beta", &redis, &place);
+    leads.wait_until_started();
+    let flags = [
+        "--lease-ttl",
+        "3s",
+        "--miner-timeout",
+        "1500ms",
+        "--lock-key",
+        "jobs:work",
+    ];
+    let agent = Agent::start("alpha", &redis, &flags);
+    agent.wait_until_up();
+    agent.wait_for_reason("no_miner", SOON);
+    let address = agent.address();
+    let beside = ["--agent", &address, "--grace"];
+    let too_long = [&beside[..], &["801ms"]].concat();
+    let mut exec = Exec::start("alpha", &place, &too_long, &["bash", "-c", WORK]);
+    assert_eq!(exec.wait_until_gone().code(), Some(64));
+    send(&leads.child, Signal::TERM);
+    let (code, said) = run(&too_long, &["bash", "-c", WORK]);
+    assert_eq!(code, Some(64), "{said}");
+    let expected = "--grace=801ms: expected at most 800ms, two thirds of the agent's";
+    assert!(said.contains(expected), "{said}");
+    assert!(exec.starts().is_empty());
+    let longest = [&beside[..], &["800ms"]].concat();
+    let (code, said) = run(&longest, &["true"]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
 /// The first process of a container.
 #[test]
 fn as_the_first_process_it_reaps() {
