@@ -55,10 +55,10 @@ fn what(reason: Reason, leader: &str) -> String {
         Reason::HeldByOther if leader.is_empty() => "another instance leads",
         Reason::HeldByOther => return format!("{leader} leads"),
         Reason::WaitingOutLease => {
-            "the last leader is gone and has not released the lock; its lease is being waited out"
+            "the last leader is gone and has not released the lock; its lease is being waited out (--lease-ttl and a margin)"
         }
         Reason::StoreSettling => {
-            "Redis is empty or was restarted: a leader that outlived its lock may still come back"
+            "Redis is empty or was restarted: a leader that outlived its lock may come back within --lease-ttl and a margin"
         }
         Reason::Draining => "the agent gives leadership up, or stops",
         Reason::Resigned | Reason::HoldOff => "this instance stays out of the election for a while",
