@@ -2,6 +2,7 @@ package understudy
 
 import (
 	"context"
+	"log/slog"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -204,8 +205,8 @@ func (e *Elector) guard(what string, f func()) (returned bool) {
 	}
 	defer func() {
 		if !returned {
-			e.log.Error("understudy: a function of the miner's panicked", "function", what, "miner", e.miner,
-				"panic", recover(), "stack", string(debug.Stack()))
+			e.logs(slog.LevelError, "understudy: a function of the miner's panicked", slog.String("function", what),
+				slog.String("miner", e.miner), slog.Any("panic", recover()), slog.String("stack", string(debug.Stack())))
 		}
 	}()
 	f()

@@ -5,7 +5,8 @@ import "log/slog"
 // Option changes how an Elector is made.
 type Option func(*Elector)
 
-// WithLogger is where the elector tells of each change, in place of slog.Default. The logger may ask the elector.
+// WithLogger is where the elector tells of each change, in place of slog.Default. The logger may ask the elector;
+// a line at which it panics is lost.
 func WithLogger(log *slog.Logger) Option { return func(e *Elector) { e.log = log } }
 
 // WithoutCatchUp keeps an OnElected function that is added while the miner leads from running for that term. It is for

@@ -148,6 +148,27 @@ func TestAPanicIsLoggedAndEndsTheTerm(t *testing.T) {
 	elector.Acknowledge(1 << 60)
 }
 
+func TestALoggerThatPanicsHarmsNobody(t *testing.T) {
+	t.Parallel()
+	agent := &agent{elects: true, every: 10 * ms, grants: time.Hour}
+	var asked, terms atomic.Int64
+	log := &lines{asks: func() {
+		asked.Add(1)
+		panic("the disk is full")
+	}}
+	elector := New(agent.serve(t, "127.0.0.1:0"), "miner", WithLogger(slog.New(log)))
+	elector.OnElected(func(context.Context) {
+		if terms.Add(1) == 1 {
+			panic("no such table")
+		}
+	})
+	start(t, elector)
+	defer beats(elector)()
+	until(t, "the next term", func() bool { return terms.Load() == 2 && elector.IsLeader() })
+	until(t, "it was asked for each line", func() bool { return asked.Load() > 2 })
+	elector.Acknowledge(1 << 60)
+}
+
 func TestOnChangeAndTheLogTellEachChangeOnce(t *testing.T) {
 	t.Parallel()
 	agent := &agent{every: 10 * ms}

@@ -158,8 +158,14 @@ func (e *Elector) logChange(now View, led bool) {
 			level = slog.LevelWarn
 		}
 	}
-	e.log.LogAttrs(context.Background(), level, line, slog.String("miner", e.miner), slog.String("reason", now.Reason),
+	e.logs(level, line, slog.String("miner", e.miner), slog.String("reason", now.Reason),
 		slog.String("leader", now.Leader), slog.String("instance", now.Instance), slog.Uint64("token", now.Token))
+}
+
+// A logger that panics has nowhere to say so: its line is lost, and nothing else.
+func (e *Elector) logs(level slog.Level, line string, attrs ...slog.Attr) {
+	defer func() { _ = recover() }()
+	e.log.LogAttrs(context.Background(), level, line, attrs...)
 }
 
 func planned(reason string) bool {

@@ -140,6 +140,24 @@ class Hostile(unittest.IsolatedAsyncioTestCase):
                 elector.done()
         await self.until(lambda: not {it for it in asyncio.all_tasks() - before if "understudy" in str(it.get_coro())})
 
+    async def test_a_logger_that_raises_harms_nobody(self):
+        class Broken(logging.Logger):
+            lines = 0
+
+            def log(self, *_, **__):
+                self.lines += 1
+                raise RuntimeError("of the miner's")
+
+        def fails():
+            raise RuntimeError("a mistake")
+
+        logger, lost = Broken("broken"), []
+        async with Elector(self.address, "miner", logger=logger, on_elected=fails, on_lost=lambda: lost.append(1)) as elector:
+            elector.pulse("work", 60).beat()
+            await self.until(lambda: lost and self.agent.stood)
+            elector.done()
+        self.assertGreater(logger.lines, 2)
+
     async def test_a_failure_ends_the_process_if_asked(self):
         for raises in ("def elected(): 1 / 0", "async def elected(): 1 / 0"):
             program = f"""

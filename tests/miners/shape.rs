@@ -203,6 +203,35 @@ async fn without_an_agent() {
     );
 }
 
+/// A subscriber of the program's own.
+struct Panics;
+
+impl tracing::Subscriber for Panics {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {
+        panic!("the disk is full");
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn a_log_that_panics_harms_nobody() {
+    let (mut elector, fake) = Elector::fake("test");
+    tracing::subscriber::with_default(Panics, || fake.elect());
+    assert!(elector.changed().await.is_some());
+    assert!(elector.watch().borrow().leads);
+    tracing::subscriber::with_default(Panics, || fake.lose("lock_lost"));
+    assert_eq!(elector.changed().await, None);
+}
+
 /// Leads without a beat of anybody's, until it is dropped.
 async fn leading(address: &str) -> Elector {
     let elector = start(address);

@@ -1,5 +1,6 @@
 //! What the elector knows, and what follows from it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -269,7 +270,8 @@ impl Shared {
             }
         });
         if let Some((view, led)) = told {
-            view.log(&self.miner, led);
+            // A subscriber that panics has nowhere to say so: its line is lost, and nothing else.
+            let _ = catch_unwind(AssertUnwindSafe(|| view.log(&self.miner, led)));
             self.views.send_replace(view);
         }
         self.beats.notify_one();

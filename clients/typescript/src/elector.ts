@@ -278,11 +278,12 @@ export class Elector extends EventEmitter<Events> {
   }
 
   #log(level: Level, text: string): void {
-    const log = this.options.log ?? ((level, line) => console[level](line));
+    const log: (level: Level, line: string) => unknown = this.options.log ?? ((level, line) => console[level](line));
+    const failed = (error: unknown) => console.error("understudy: the log failed", error, text);
     try {
-      log(level, `${this.miner}: ${text}`);
+      void Promise.resolve(log(level, `${this.miner}: ${text}`)).catch(failed); // it may be async
     } catch (error) {
-      console.error("understudy: the log failed", error, text);
+      failed(error);
     }
   }
 

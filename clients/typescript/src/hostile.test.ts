@@ -76,19 +76,26 @@ test("an async listener of an event that rejects ends its term, and no process",
   await fake.close();
 });
 
-test("a log that throws harms nobody", LIMIT, async (t) => {
+test("a log that throws or rejects harms nobody", LIMIT, async (t) => {
   const told = t.mock.method(console, "error", () => {});
-  const agent = new Agent();
-  const { elector } = await started(agent, {
-    log: () => {
-      throw new Error("of the miner's");
-    },
-  });
-  elector.pulse("work", 60_000).beat();
-  await until("a term", () => elector.isLeader());
-  await elector.close();
-  assert.ok(told.mock.callCount() > 0);
-  agent.end();
+  const throws = () => {
+    throw new Error("of the miner's");
+  };
+  for (const log of [throws, async () => throws()]) {
+    told.mock.resetCalls();
+    const agent = new Agent();
+    const { elector } = await started(agent, { log });
+    let terms = 0;
+    elector.onElected(() => {
+      terms += 1;
+      if (terms === 1) throws();
+    });
+    elector.pulse("work", 60_000).beat();
+    await until("a second term", () => terms === 2 && elector.isLeader());
+    await elector.close();
+    assert.ok(told.mock.callCount() > 0);
+    agent.end();
+  }
 });
 
 test("a pulse without a limit says so", LIMIT, async () => {

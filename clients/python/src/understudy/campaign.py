@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 
 import grpc
@@ -126,7 +127,7 @@ class Campaigns(State):
     def _unforeseen(self, error: BaseException) -> str:
         if repr(error) != self._failed:  # told once, until it changes
             self._failed = repr(error)
-            self._log.error("the campaign failed: %r", error, exc_info=error)
+            self._logs(logging.ERROR, "the campaign failed: %r", error, exc_info=error)
         return repr(error)
 
     def _explain(self, error: grpc.aio.AioRpcError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 from collections.abc import Callable
@@ -104,9 +105,14 @@ class State:
         if (last.token, last.reason, last.detail, last.leader) != (now.token, now.reason, now.detail, now.leader):
             self._told = now
             level, line = now.line(last.leads)
-            self._log.log(level, "%s: %s", self._miner, line)
+            self._logs(level, "%s: %s", self._miner, line)
             for listener in list(self._on_change):
                 self._guard(partial(listener, now))
+
+    def _logs(self, level: int, line: str, *words: object, exc_info: BaseException | None = None) -> None:
+        """A logger that raises has nowhere to say so: its line is lost, and nothing else."""
+        with contextlib.suppress(Exception):
+            self._log.log(level, line, *words, exc_info=exc_info)
 
     def _guard(self, function: Callable[[], object], fails: Callable[[], None] = lambda: None) -> object:
         try:
@@ -116,7 +122,7 @@ class State:
             return None
 
     def _failed_in(self, error: Exception, fails: Callable[[], None]) -> None:
-        self._log.error("a callback failed", exc_info=error)
+        self._logs(logging.ERROR, "a callback failed", exc_info=error)
         fails()
         if self._fatal:
             asyncio.get_running_loop().call_soon(sys.exit, 1)  # the one way out of a loop that no task takes for its own
