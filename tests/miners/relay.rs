@@ -86,3 +86,18 @@ fn a_relay_miner_holds_no_lock_while_its_monitor_sleeps() {
     pods.check();
     check_sound(&pods);
 }
+
+/// As in the original's development set-ups.
+#[test]
+fn a_relay_miner_says_that_redis_may_evict_the_lock() {
+    let Some(program) = relay_miner() else { return };
+    let redis = Redis::with(&["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"]);
+    let agent = Agent::start("alpha", &redis, &[]);
+    let url = redis.url();
+    let miner = Miner::of(&program, "alpha", &agent.address(), &["--redis-url", &url]);
+    wait_for("its log says why", SOON, || {
+        let told = miner.told();
+        told.contains("no leadership: eviction_policy")
+            .then_some(())
+    });
+}
