@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help test check fix demo bench bench-scale bench-alternatives bench-failover bench-rollout bench-page bench-memory bench-oom compare chaos simulate explore fuzz dist pictures incident setup clean
+.PHONY: help test check fix demo bench bench-scripts bench-scale bench-alternatives bench-failover bench-rollout bench-page bench-memory bench-oom compare chaos simulate explore fuzz dist pictures incident setup clean
 
 RUN_BENCH = UNDERSTUDY_TEST_ENGINE=$$(scripts/engine) cargo run --locked --release --quiet -p benches --bin
 
@@ -25,6 +25,9 @@ demo: ## play the incident in the terminal: a real Redis, two agents, two miners
 bench: ## what an agent costs, compared with a Go sidecar and bare HTTP/2: ROUNDS=5 CALLS=200000
 	@scripts/peers >/dev/null
 	@UNDERSTUDY_BIN=$$(scripts/static) $(RUN_BENCH) bench
+
+bench-scripts: ## what a script costs each engine, part by part: ROUNDS=80
+	@UNDERSTUDY_TEST_ENGINES=$$(scripts/engines 2>/dev/null | paste -sd:) $(RUN_BENCH) scripts
 
 bench-scale: ## what many agents cost one Redis: AGENTS=1000
 	@$(RUN_BENCH) scale

@@ -4,6 +4,7 @@ pub mod figures;
 pub mod here;
 pub mod info;
 pub mod pin;
+pub mod term;
 
 /// A number from the environment.
 #[must_use]

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use stage::{Redis, wait_for};
+use stage::{Redis, Session, wait_for};
 
 #[test]
 fn in_hard_oom_redis_refuses_a_set_and_answers_a_ping() {
@@ -44,6 +44,16 @@ fn a_killed_redis_comes_back_empty_at_the_same_port() {
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     redis.start_again();
     assert_eq!(redis.tell(&["DBSIZE"]), ":0");
+}
+
+#[test]
+fn a_kept_connection_reads_each_reply_to_its_end() {
+    let redis = Redis::start();
+    let mut session = Session::open(redis.port, Duration::from_secs(5)).expect("Redis answers");
+    let nested = "return {1, {'two', {}}, false, 'three'}";
+    let mut ask = |words: &[&str]| session.ask(words).expect("Redis answers");
+    assert_eq!(ask(&["EVAL", nested, "0"]), "*4");
+    assert_eq!(ask(&["PING"]), "+PONG");
 }
 
 #[test]

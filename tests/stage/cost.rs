@@ -17,6 +17,8 @@ pub struct Monitor {
 /// One command of a client.
 #[derive(Debug, Clone)]
 pub struct Sent {
+    /// Redis' clock, microseconds since 1970.
+    pub at: u64,
     /// The client's port; 0 on a unix socket.
     pub from: u16,
     /// The command's name, in capitals.
@@ -55,6 +57,13 @@ impl Monitor {
     }
 }
 
+impl Sent {
+    /// The arguments, if none of them needs an escape.
+    pub fn words(&self) -> Vec<&str> {
+        self.arguments.split('"').skip(1).step_by(2).collect()
+    }
+}
+
 impl Drop for Monitor {
     fn drop(&mut self) {
         // Redis may be gone.
@@ -64,12 +73,16 @@ impl Drop for Monitor {
 
 /// `+1700000000.123456 [0 127.0.0.1:40000] "evalsha" "…`; with `lua` in place of the address for a script's commands.
 fn read(line: &str) -> Option<Sent> {
-    let (_, rest) = line.split_once(" [")?;
+    let (at, rest) = line.split_once(" [")?;
+    let (seconds, micros) = at.strip_prefix('+')?.split_once('.')?;
     let (source, rest) = rest.split_once("] \"")?;
     let (_, source) = source.split_once(' ')?;
     let (command, arguments) = rest.split_once('"')?;
     let port = source.rsplit(':').next()?;
+    // Always six digits of them.
+    let at = format!("{seconds}{micros}").parse().ok()?;
     (source != "lua").then(|| Sent {
+        at,
         from: port.parse().unwrap_or(0),
         command: command.to_uppercase(),
         arguments: arguments.trim_start().into(),

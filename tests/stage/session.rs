@@ -37,7 +37,8 @@ impl Session {
         Ok(Self { stream })
     }
 
-    /// Sends a command and returns the first line of the reply, or the bulk string after it.
+    /// Sends a command and returns the first line of the reply, or the bulk string after it. The items of an array are
+    /// read and dropped.
     ///
     /// # Errors
     /// No answer within the patience; an error reply is an `Ok` that starts with `-`.
@@ -61,15 +62,14 @@ fn reply(reader: &mut impl BufRead) -> std::io::Result<String> {
         return Err(std::io::ErrorKind::UnexpectedEof.into());
     }
     let line = line.trim_end().to_owned();
-    match line
-        .strip_prefix('$')
-        .and_then(|length| length.parse::<usize>().ok())
-    {
-        Some(length) => {
-            let mut bulk = vec![0; length + 2];
-            reader.read_exact(&mut bulk)?;
-            Ok(String::from_utf8_lossy(&bulk[..length]).into_owned())
-        }
-        None => Ok(line),
+    let count = |kind| line.strip_prefix(kind)?.parse::<usize>().ok();
+    if let Some(length) = count('$') {
+        let mut bulk = vec![0; length + 2];
+        reader.read_exact(&mut bulk)?;
+        return Ok(String::from_utf8_lossy(&bulk[..length]).into_owned());
     }
+    for _ in 0..count('*').unwrap_or(0) {
+        reply(reader)?;
+    }
+    Ok(line)
 }
