@@ -37,7 +37,7 @@ bench-alternatives: ## failover with other libraries, etcd, today's elector and 
 	@scripts/peers >/dev/null
 	@$(RUN_BENCH) alternatives
 
-bench-failover: ## how long a failover takes, on this machine: RUNS=100 ROWS=calm,oom,exec,idle
+bench-failover: ## how long a failover takes, on this machine: RUNS=100 ROWS=calm,oom,exec,crowd,idle
 	@cargo build --locked --release --quiet --bin understudy --example miner --example worker
 	@$(RUN_BENCH) failover
 

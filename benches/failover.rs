@@ -1,10 +1,13 @@
 //! How long a failover takes: real agents and miners on a real Redis, each fault many times, calm and
 //! out of memory. Prints what it measured; asserts no time.
 //!
-//! `ROWS=exec` prints only the rows of programs under `understudy exec`; the other groups are `calm`, `oom` and `idle`.
+//! `ROWS=exec` prints only the rows of programs under `understudy exec`; the other groups are `calm`, `oom`, `crowd` and `idle`.
 //!
 //! In the last row miners are killed after an idle minute (`IDLE=60`), on a Redis that closes connections after five idle
 //! seconds. It uses many pairs, each with its own lock, so that they are idle at the same time.
+//!
+//! The rows of `crowd`, "release to begin", are resignations beside 1, 3 and 10 standbys: by Redis' clock, from the script that releases
+//! the lock to the first that begins a term.
 //!
 //! `make bench-failover RUNS=100`: the time from the signal to the moment at which the other miner is
 //! told that it leads. If an agent is killed, its lock must run out first; the time after that is
@@ -16,12 +19,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use stage::{Agent, Miner, Redis, boottime_ns};
+use stage::cost::{Monitor, Sent};
+use stage::{Agent, Miner, Redis, boottime_ns, wait_for};
 
 use programs::{Programs, Struck};
 
 /// What `ROWS` may name, in this order unless it does.
-const GROUPS: [&str; 4] = ["calm", "oom", "exec", "idle"];
+const GROUPS: [&str; 5] = ["calm", "oom", "exec", "crowd", "idle"];
 const TTL: Duration = Duration::from_secs(3);
 const FLAGS: [&str; 2] = ["--lease-ttl", "3s"];
 const SOON: Duration = Duration::from_secs(20);
@@ -51,12 +55,13 @@ fn main() {
         "TTL {TTL:?}; milliseconds from the signal until the other miner is told that it leads"
     );
     println!(
-        "{:<44} {:>5} {:>8} {:>8} {:>8} {:>8}",
-        "", "runs", "min", "p50", "p99", "max"
+        "{:<44} {:>5} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "", "runs", "min", "p50", "p90", "p99", "max"
     );
     for group in rows {
         match group {
             "exec" => programs(runs),
+            "crowd" => crowds(runs),
             "idle" => idle(runs),
             "oom" => miners("out of memory", Pair::start(true), runs),
             _ => miners(group, Pair::start(false), runs),
@@ -114,6 +119,15 @@ fn programs(runs: u32) {
     print("without exec", "the program's own start", own);
 }
 
+/// By Redis' clock: see [`release_to_begin`].
+fn crowds(runs: u32) {
+    for standbys in [1, 3, 10] {
+        let took = release_to_begin(standbys, runs);
+        let what = format!("resign, {standbys} standbys");
+        print(&what, "release to begin", took);
+    }
+}
+
 fn idle(runs: u32) {
     let idle = Duration::from_secs(number("IDLE").unwrap_or(60).into());
     let redis = Redis::with(&["--timeout", "5"]);
@@ -142,12 +156,68 @@ fn print(when: &str, fault: &str, mut took: Vec<Duration>) {
     let millis = |took: Duration| took.as_secs_f64() * 1000.0;
     // The nearest rank: of 100 runs, p99 is the 99th.
     let rank = |percent: usize| took[(took.len() * percent).div_ceil(100).max(1) - 1];
-    let [min, p50, p99, max] = [took[0], rank(50), rank(99), took[took.len() - 1]].map(millis);
+    let [min, max] = [took[0], took[took.len() - 1]].map(millis);
+    let [p50, p90, p99] = [50, 90, 99].map(|it| millis(rank(it)));
     let runs = took.len();
     println!(
-        "{:<44} {runs:>5} {min:>8.1} {p50:>8.1} {p99:>8.1} {max:>8.1}",
+        "{:<44} {runs:>5} {min:>8.1} {p50:>8.1} {p90:>8.1} {p99:>8.1} {max:>8.1}",
         format!("{when}: {fault}")
     );
+}
+
+/// By Redis' clock, as MONITOR shows it.
+fn release_to_begin(standbys: usize, runs: u32) -> Vec<Duration> {
+    let redis = Redis::start();
+    let flags = [&FLAGS[..], &["--miner-liveness", "always"]].concat();
+    let agents: Vec<_> = (0..=standbys)
+        .map(|it| Agent::start(&format!("a{it}"), &redis, &flags))
+        .collect();
+    let leader = || {
+        wait_for("one leads, the others wait", 2 * SOON, || {
+            let leader = agents.iter().position(Agent::leads)?;
+            let mut others = agents.iter().enumerate().filter(|(it, _)| *it != leader);
+            let wait = others.all(|(_, it)| it.reason() == "held_by_other");
+            wait.then_some(&agents[leader])
+        })
+    };
+    agents.iter().for_each(Agent::wait_until_up);
+    let monitor = Monitor::start(&redis);
+    let resignation = |_| {
+        let leader = leader();
+        monitor.take();
+        resign(leader);
+        let mut sent = Vec::new();
+        wait_for("a release and a begin", SOON, || {
+            sent.extend(monitor.take());
+            let mut rest = sent
+                .iter()
+                .skip_while(|it| operation(it) != Some("release"));
+            let release = rest.next()?;
+            let begin = rest.find(|it| operation(it) == Some("begin"))?;
+            Some(Duration::from_micros(begin.at - release.at))
+        })
+    };
+    (0..runs).map(resignation).collect()
+}
+
+/// What a script on the lock does, told by its first argument; not those of a rehearsal, which are on a shadow of it.
+fn operation(sent: &Sent) -> Option<&'static str> {
+    let real = sent.command.starts_with("EVAL") && !sent.arguments.contains(":shadow:");
+    match *sent.words().get(4).filter(|_| real)? {
+        "begin" => Some("begin"),
+        "renew" => Some("renew"),
+        members if members.ends_with(":members") => Some("look"),
+        _ => Some("release"),
+    }
+}
+
+fn resign(agent: &Agent) {
+    let command = Command::new(agent.program())
+        .args(["resign", "--hold-off", "100ms", "--agent"])
+        .arg(agent.address())
+        .output()
+        .expect("the command runs");
+    assert!(command.status.success(), "{command:?}");
 }
 
 impl Pair {
@@ -230,12 +300,7 @@ impl Pair {
 
     fn resign(&mut self) -> Duration {
         let since = boottime_ns();
-        let agent = self.pods[0].0.address();
-        let command = Command::new(self.pods[0].0.program())
-            .args(["resign", "--hold-off", "100ms", "--agent", &agent])
-            .output()
-            .expect("the command runs");
-        assert!(command.status.success(), "{command:?}");
+        resign(&self.pods[0].0);
         let took = self.succeeded(since);
         self.pods[1].0.wait_for_reason("held_by_other", SOON);
         took
