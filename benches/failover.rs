@@ -1,13 +1,14 @@
 //! How long a failover takes: real agents and miners on a real Redis, each fault many times, calm and
 //! out of memory. Prints what it measured; asserts no time.
 //!
-//! `ROWS=exec` prints only the rows of programs under `understudy exec`; the other groups are `calm`, `oom`, `crowd` and `idle`.
+//! `ROWS=exec` prints only the rows of programs under `understudy exec`; the other groups are `calm`, `oom`, `crowd` and
+//! `idle`.
 //!
 //! In the last row miners are killed after an idle minute (`IDLE=60`), on a Redis that closes connections after five idle
 //! seconds. It uses many pairs, each with its own lock, so that they are idle at the same time.
 //!
-//! The rows of `crowd`, "release to begin", are resignations beside 1, 3 and 10 standbys: by Redis' clock, from the script that releases
-//! the lock to the first that begins a term.
+//! The rows of `crowd` are resignations beside 1, 3 and 10 standbys: by Redis' clock, from the script that releases the lock
+//! to the first that begins a term.
 //!
 //! `make bench-failover RUNS=100`: the time from the signal to the moment at which the other miner is
 //! told that it leads. If an agent is killed, its lock must run out first; the time after that is
