@@ -1,4 +1,4 @@
-//! An agent of version 0.1, which tells less and in other messages.
+//! An earlier agent, which tells less and in other messages.
 
 use std::time::Duration;
 
