@@ -472,6 +472,7 @@ class Shape(unittest.IsolatedAsyncioTestCase):
         self.agent.grants = 3600
         told, lost = [], []
         logging.disable()
+        self.addCleanup(logging.disable, logging.NOTSET)
         async with Elector(self.address, "miner", on_lost=lambda: lost.append(1)) as elector:
             await self.until(elector.is_leader, elector)
             await asyncio.sleep(0.05)
@@ -489,7 +490,6 @@ class Shape(unittest.IsolatedAsyncioTestCase):
             await self.until(lambda: lost == [1] and self.agent.stood)
             self.assertEqual(told, [1])
             elector.done()
-        logging.disable(logging.NOTSET)
 
     async def test_each_change_is_told_once(self):
         self.agent.elects, views = False, []

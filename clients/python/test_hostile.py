@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import unittest
+from unittest import mock
 
 from test_elector import Agent
 from understudy import Always, Elector, Fake
@@ -139,6 +140,33 @@ class Hostile(unittest.IsolatedAsyncioTestCase):
                 await self.until(elector.is_leader)
                 elector.done()
         await self.until(lambda: not {it for it in asyncio.all_tasks() - before if "understudy" in str(it.get_coro())})
+
+    async def test_a_stream_that_ends_just_before_it_is_cancelled_harms_nobody(self):
+        class Ended:
+            """What gRPC makes of that: it raises as if it were cancelled, and says that it is not."""
+
+            def __init__(self):
+                self.over = asyncio.Event()
+
+            async def __aiter__(self):
+                await self.over.wait()
+                raise asyncio.CancelledError
+                yield
+
+            async def write(self, _):
+                pass
+
+            def cancel(self):
+                self.over.set()
+
+            def cancelled(self):
+                return False
+
+        with mock.patch("understudy.campaign.ElectionServiceStub") as stub:
+            stub.return_value.Campaign = Ended
+            async with Elector(self.address, "miner") as elector:
+                elector.beat()
+                await self.until(lambda: stub.called)
 
     async def test_a_logger_that_raises_harms_nobody(self):
         class Broken(logging.Logger):

@@ -50,6 +50,7 @@ class Campaigns(State):
     """Speaks with the agent."""
 
     _failed = ""
+    _hung_up = False
 
     async def _run(self, channel: grpc.aio.Channel) -> None:
         """Campaigns until close(), one stream after the other. Only a heartbeat opens one."""
@@ -95,7 +96,7 @@ class Campaigns(State):
         a candidate.
         """
         heard, error = False, f"{self._agent}: the agent ended the stream"
-        self._revision = 0
+        self._revision, self._hung_up = 0, False
         call = self._call = ElectionServiceStub(channel).Campaign()
         sending = asyncio.create_task(self._send(call))
         try:
@@ -105,7 +106,8 @@ class Campaigns(State):
         except grpc.aio.AioRpcError as failed:
             error = self._explain(failed)
         except asyncio.CancelledError:
-            if not call.cancelled():
+            # A call that was cancelled raises this too, even if it has ended in another way first.
+            if not self._hung_up:
                 raise
             error = ""
             if sending.done() and not sending.cancelled() and (unforeseen := sending.exception()):
@@ -190,7 +192,7 @@ class Campaigns(State):
         except Exception:
             # Without beats the stream is of no use. The receiver tells what was raised.
             await self._outlast_grant()
-            call.cancel()
+            self._hang_up()
             raise
 
     async def _outlast_grant(self) -> None:
@@ -200,6 +202,7 @@ class Campaigns(State):
 
     def _hang_up(self) -> None:
         if self._call:
+            self._hung_up = True
             self._call.cancel()
 
 
