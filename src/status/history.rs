@@ -67,7 +67,7 @@ pub struct TransitionShown {
     pub from: f64,
     /// `None` if it still lasts.
     pub to: Option<f64>,
-    /// `None`: nobody led.
+    /// `None`: none was seen.
     pub leader_id: Option<String>,
     /// This agent's own role and reason.
     pub role: String,

@@ -273,7 +273,7 @@ fn the_last_hour_is_remembered() {
     for part in [
         "UTC",
         " ago)",
-        "nobody led",
+        "no leader seen",
         "without a leader",
         "out of memory for",
         "a restart loses",

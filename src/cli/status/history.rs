@@ -18,7 +18,9 @@ pub(super) fn render(history: &HistoryShown, now: f64) -> String {
 
 fn row(it: &TransitionShown, now: f64) -> String {
     let lasted = precise(it.to.unwrap_or(now) - it.from);
-    let leader = it.leader_id.as_deref().unwrap_or("nobody");
+    // Perhaps another led: an agent that does not reach Redis sees none.
+    let leader = it.leader_id.as_ref();
+    let leader = leader.map_or_else(|| "no leader seen".into(), |it| format!("{it} led"));
     let token = it.fencing_token;
     let token = token.map_or_else(String::new, |token| format!(", token {token}"));
     let gap = it.leaderless_seconds;
@@ -27,7 +29,7 @@ fn row(it: &TransitionShown, now: f64) -> String {
     });
     let so_far = if it.to.is_none() { " so far" } else { "" };
     format!(
-        "{} ({} ago)  for {lasted}{so_far}: {leader} led{token}{gap}; here {} ({})",
+        "{} ({} ago)  for {lasted}{so_far}: {leader}{token}{gap}; here {} ({})",
         clock_time(it.from),
         length(now - it.from),
         it.role,
@@ -114,7 +116,7 @@ mod tests {
         };
         let told = render(&history, 1_000_000_250.0);
         let expected = "\
-2001-09-09 01:46:40 UTC (4 m 10 s ago)  for 3.2 s: nobody led; here standby (waiting_out_lease)
+2001-09-09 01:46:40 UTC (4 m 10 s ago)  for 3.2 s: no leader seen; here standby (waiting_out_lease)
 2001-09-09 01:46:43 UTC (4 m 6 s ago)  for 4 m 6 s so far: a led, token 7, after 3.2 s without a leader; here leader (elected)
 Redis used at most 3.0 MiB, under no limit, at 2001-09-09 01:46:41 UTC; out of memory for 10.0 s in all.
 This agent started at 2001-09-09 01:46:40 UTC: it knows of nothing before, since a restart loses its history.";
