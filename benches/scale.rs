@@ -17,7 +17,9 @@ use stage::{Redis, Session, wait_for};
 
 /// Within this time all locks are held: the wait at an empty Redis, and the start of all agents.
 const SETTLED_WITHIN: Duration = Duration::from_secs(180);
-const STEADY: Duration = Duration::from_secs(30);
+/// Rehearsals are a minute apart, and at first all at once.
+const SETTLING: Duration = Duration::from_secs(60);
+const STEADY: Duration = Duration::from_secs(60);
 /// One period of renewals.
 const WATCHED: Duration = Duration::from_secs(10);
 /// How long the storm may take: a third of the lease.
@@ -114,8 +116,7 @@ impl Fleet {
             "start until every lock is held, s",
             started.elapsed().as_secs_f64(),
         );
-        // The costs of the start are over.
-        sleep(Duration::from_secs(15));
+        sleep(SETTLING);
         self.steady(empty, &mut tell);
         self.storm(&mut tell);
         sleep(Duration::from_secs(15));
