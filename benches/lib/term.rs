@@ -101,6 +101,7 @@ impl Term {
             Act::Renew => Command::Renew {
                 by,
                 token,
+                kept: None,
                 not_after,
                 entry,
             },

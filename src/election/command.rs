@@ -33,6 +33,8 @@ pub enum Command {
     Renew {
         by: Claimant,
         token: Token,
+        /// Only a lock that is still held, on exactly this: of a term that is not led any more.
+        kept: Option<String>,
         not_after: u64,
         entry: Option<Entry>,
     },

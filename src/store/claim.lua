@@ -2,7 +2,8 @@
 --
 -- ARGV[1] 'begin' or 'renew'          ARGV[6] begin: the judged text       renew: the token
 -- ARGV[2] holder id                   ARGV[7] begin: 1 if the lock of the record's own holder is stale
--- ARGV[3] TTL, milliseconds           ARGV[8] begin: the new token must be greater than this
+-- ARGV[3] TTL, milliseconds                   renew: the judged text if the lock is only kept; '' for a term that is led
+--                                     ARGV[8] begin: the new token must be greater than this
 -- ARGV[4] not_after, microseconds
 -- ARGV[5] 1 to take the lock even where Redis is out of memory
 -- ARGV[9] channel                     ARGV[10] how long the record lasts, milliseconds; '' for ever
@@ -38,6 +39,8 @@ if op == 'begin' then
   end
 else
   if foreign then return answer('held', seen) end
+  -- Who leads no term any more has no lease that says that nobody else has led since.
+  if ARGV[7] ~= '' and (seen.lock ~= id or judged(seen.values) ~= ARGV[7]) then return answer('changed', seen) end
   token = tonumber(ARGV[6])
   if record.schema then
     if record.schema ~= '1' then return answer('changed', seen) end

@@ -120,11 +120,13 @@ impl Scripts {
             Command::Renew {
                 by,
                 token,
+                kept,
                 not_after,
                 entry,
             } => {
                 let head = claims("renew", by, *not_after, true);
-                let token = [token.to_string(), String::new(), String::new()];
+                let kept = kept.clone().unwrap_or_default();
+                let token = [token.to_string(), kept, String::new()];
                 let rest = self.rest_of_claim(by, (rung, nth), entry.as_ref());
                 (claim, [&head[..], &token[..], &rest].concat())
             }

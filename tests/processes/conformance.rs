@@ -120,12 +120,19 @@ impl Twins {
                 };
                 (begin(real), begin(modelled))
             }
-            3 | 4 => both(Command::Renew {
-                by,
-                token: self.token(),
-                not_after,
-                entry,
-            }),
+            3 | 4 => {
+                let back = self.roll(self.judged.len().min(3));
+                let (real, modelled) = self.judged[self.judged.len() - 1 - back].clone();
+                let (token, keeps) = (self.token(), self.roll(2) == 0);
+                let renew = |judged| Command::Renew {
+                    by: by.clone(),
+                    token,
+                    kept: keeps.then_some(judged),
+                    not_after,
+                    entry: entry.clone(),
+                };
+                (renew(real), renew(modelled))
+            }
             _ => both(Command::Release {
                 by,
                 token: self.token(),

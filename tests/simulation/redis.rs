@@ -239,13 +239,20 @@ impl Redis {
                 Ok(Outcome::Begun(token))
             }
             Command::Renew {
-                token, not_after, ..
+                token,
+                kept,
+                not_after,
+                ..
             } => {
                 if too_late(*not_after) {
                     return refused(Refusal::TooLate);
                 }
                 if foreign {
                     return refused(Refusal::Held);
+                }
+                let as_kept = |kept: &String| lock == Some(holder) && *kept == self.judged();
+                if !kept.as_ref().is_none_or(as_kept) {
+                    return refused(Refusal::Changed);
                 }
                 if self.checks(Safeguard::Record)
                     && let Some(it) = record

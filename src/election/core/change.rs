@@ -68,7 +68,9 @@ impl Election {
                 let released = outcome == Outcome::Released || self.is_over(*token);
                 self.released(*token, released, now);
             }
-            (Command::Renew { .. }, Outcome::Refused(refusal)) if refusal != Refusal::TooLate => {
+            (Command::Renew { kept: None, .. }, Outcome::Refused(refusal))
+                if refusal != Refusal::TooLate =>
+            {
                 self.lose(Reason::LockLost, now);
             }
             // The store's clock has jumped, or the request was slow: the answer has brought its time.
@@ -120,17 +122,25 @@ impl Election {
                  term is begun on it; run one version of the agent, or remove the record"
             )));
         }
-        let Command::Begin { judged, .. } = command else {
+        let (Command::Begin { judged, .. }
+        | Command::Renew {
+            kept: Some(judged), ..
+        }) = command
+        else {
             return None;
         };
         let baseless = match outcome {
-            Outcome::Refused(Refusal::Changed) => *judged == view.judged,
+            // A lock that is gone cannot be kept.
+            Outcome::Refused(Refusal::Changed) => {
+                *judged == view.judged && (command.begins() || view.lock.is_some())
+            }
             Outcome::Refused(Refusal::Held) => view.lock.is_none(),
             _ => false,
         };
         baseless.then(|| {
             StoreError::nonsense(format!(
-                "Redis refused to begin a term ({outcome:?}) for something that it does not show"
+                "Redis refused a {} ({outcome:?}) for something that it does not show",
+                command.name()
             ))
         })
     }

@@ -75,7 +75,7 @@ impl Election {
         match self.phase {
             Phase::Leading {
                 term, renew_due, ..
-            } if now >= renew_due => Plan::Send(self.renew(term.token, now)),
+            } if now >= renew_due => Plan::Send(self.renew(term.token, None, now)),
             Phase::Leading { renew_due, .. } => Plan::Wait(renew_due),
             Phase::Ending {
                 term,
@@ -86,10 +86,11 @@ impl Election {
         }
     }
 
-    fn renew(&self, token: Token, now: Instant) -> Command {
+    fn renew(&self, token: Token, kept: Option<String>, now: Instant) -> Command {
         Command::Renew {
             by: self.claimant(),
             token,
+            kept,
             not_after: self.not_after(self.deadline(now)),
             entry: self.entry(now),
         }
@@ -122,7 +123,11 @@ impl Election {
             // From before a restart: kept until a term may be begun by it.
             match self.keep_due(now) {
                 Some(due) if now < due => return Plan::Wait(due),
-                Some(_) => return Plan::Send(self.renew(token, now)),
+                // No lease says that nobody else has led since: if lock or record were lost, they stay lost.
+                Some(_) => {
+                    let kept = self.watch.as_ref().map(|it| it.view.judged.clone());
+                    return Plan::Send(self.renew(token, kept, now));
+                }
                 None => {}
             }
             // Neither led by nor wanted: a begin whose reply was lost.
